@@ -1,0 +1,156 @@
+"""How far an image's data are from the measured: f = phi o A for a bound pair (A, y)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.functional import Functional, Scalar
+from invprob.linop import COMPLEX_OF, LinearOperator
+
+
+class Fidelity(Functional):
+    """f(x) = phi(A x): `f.A` is the operator, `f.phi` the functional on data space, y its data."""
+
+    def __init__(self, A: LinearOperator, phi: Functional) -> None:
+        super().__init__()
+        self.A = A
+        self.phi = phi
+        self.ndim = len(A.domain_shape)
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Value and gradient as far as phi has them; a prox in image space is for quadratic phi alone."""
+        return self.phi.supports & {"value", "grad"}
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return phi(A x) per item."""
+        return self.phi.value(self.A(x))
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return A^H grad phi(A x)."""
+        return self.A.adjoint(self.phi.grad(self.A(x)))
+
+    def lipschitz(self) -> Scalar | None:
+        """Return Lip(grad phi) |A|^2, with the operator's bound for the norm."""
+        of_phi = self.phi.lipschitz()
+        return None if of_phi is None else of_phi * self.A.norm_bound() ** 2
+
+class HalfSquaredDistance(Functional):
+    """phi(d) = 1/2 sum_k w_k |d_k - y_k|^2 on data space; w None means 1."""
+
+    def __init__(self, y: Tensor, weights: Tensor | None, ndim: int) -> None:
+        super().__init__()
+        self.register_buffer("y", y, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+        self.ndim = ndim
+
+    def value(self, d: Tensor) -> Tensor:
+        """Return phi(d) per item."""
+        r = d - self.y
+        return 0.5 * linalg.inner(r, self.weigh(r), self.ndim).to(r.real.dtype)
+
+    def grad(self, d: Tensor) -> Tensor:
+        """Return w (d - y)."""
+        return self.weigh(d - self.y)
+
+    def prox(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return (v + tau w y) / (1 + tau w)."""
+        t = linalg.per_item(tau, v, self.ndim)
+        t = t if self.weights is None else t * self.weights
+        return (v + t * self.y) / (1 + t)
+
+    def conjugate_prox(self, v: Tensor, sigma: Scalar) -> Tensor:
+        """Return the prox of sigma phi*, (v - sigma y) w / (w + sigma), without a division by w."""
+        s = linalg.per_item(sigma, v, self.ndim)
+        if self.weights is None:
+            return (v - s * self.y) / (1 + s)
+        return (v - s * self.y) * (self.weights / (self.weights + s))
+
+    def lipschitz(self) -> Scalar:
+        """Return max w."""
+        return 1.0 if self.weights is None else self.weights.max()
+
+    def weigh(self, r: Tensor) -> Tensor:
+        """Return w r."""
+        return r if self.weights is None else self.weights * r
+
+
+class QuadraticFidelity(Fidelity):
+    """f(x) = 1/2 <A x - y, W (A x - y)> for a self-adjoint W >= 0: what linear systems can solve."""
+
+    @property
+    @abstractmethod
+    def y(self) -> Tensor:
+        """The data, `(*batch, *A.range_shape)`."""
+
+    @abstractmethod
+    def weigh(self, r: Tensor) -> Tensor:
+        """Return W r."""
+
+    @abstractmethod
+    def normal_term(self) -> linalg.Term:
+        """Return (A, W, 1), the Hessian A^H W A, for `linalg.solve_normal`."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Value, gradient, and a prox in image space (a linear system)."""
+        return frozenset({"value", "grad", "prox"})
+
+    def prox(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return (tau A^H W A + I)^-1 (tau A^H W y + v)."""
+        A, W, _ = self.normal_term()
+        b = linalg.per_item(tau, v, self.ndim) * self.back_projected() + v
+        return linalg.solve_normal([(A, W, tau), (None, None, 1.0)], b, x0=v)
+
+    def back_projected(self) -> Tensor:
+        """Return A^H W y, the right-hand side of the normal equations."""
+        return self.A.adjoint(self.weigh(self.y))
+
+    def start(self) -> Tensor:
+        """Return the zero image of the batch and kind that the data ask for."""
+        A, y = self.A, self.y
+        batch = y.shape[: y.ndim - len(A.range_shape)]
+        complex_image = A.complex_domain or (y.is_complex() and not A.complex_range)
+        dtype = COMPLEX_OF[A.dtype] if complex_image else A.dtype
+        return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)
+
+
+class L2(QuadraticFidelity):
+    """f(x) = 1/2 |A x - y|^2_W = 1/2 sum_k w_k |(A x)_k - y_k|^2.
+
+    y `(*batch, *A.range_shape)`; weights >= 0, real, broadcasting against y: 1 / variance for Gaussian noise, 0 for
+    what was not measured. ValueError for shapes that do not fit, weights that are negative or not finite.
+    """
+
+    def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
+        y = A._admit_data(y)
+        if weights is not None:
+            weights = weights.to(device=y.device, dtype=A.dtype)
+            if not bool((weights >= 0).all() and weights.isfinite().all()):
+                raise ValueError("L2: weights must be finite and not negative")
+            if torch.broadcast_shapes(weights.shape, y.shape) != y.shape:
+                raise ValueError(f"L2: weights of shape {tuple(weights.shape)} do not fit data {tuple(y.shape)}")
+        super().__init__(A, HalfSquaredDistance(y, weights, len(A.range_shape)))
+        self.phi: HalfSquaredDistance
+
+    @property
+    def y(self) -> Tensor:
+        """The data."""
+        return self.phi.y
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The weights, None for 1."""
+        return self.phi.weights
+
+    def weigh(self, r: Tensor) -> Tensor:
+        """Return w r."""
+        return self.phi.weigh(r)
+
+    def normal_term(self) -> linalg.Term:
+        """Return (A, W, 1)."""
+        return (self.A, self.weights, 1.0)

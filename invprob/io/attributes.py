@@ -1,0 +1,84 @@
+"""How the project's own HDF5 files hold arrays, texts and JSON, so that damage does not go unnoticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from invprob.errors import InputError, printable
+from invprob.io.safe_hdf5 import read_text
+
+__all__ = ["check_format", "chunk_shape", "read_json", "write_array", "write_attributes", "write_json"]
+
+# Ours may be long (a certificate with numbers per slice), a stranger's unit may not.
+_MAX_JSON = 2**24
+_CHUNK = 2**20
+
+
+def write_attributes(owner: Any, attributes: Mapping[str, str | float | int]) -> None:
+    """Write texts and numbers; texts at fixed length, inside the metadata that HDF5 guards by checksums."""
+    for key, value in attributes.items():
+        if isinstance(value, str):
+            raw = value.encode() or b"\0"
+            owner.attrs.create(key, np.array(raw, dtype=h5py.string_dtype("utf-8", len(raw))))
+        else:
+            owner.attrs[key] = value
+
+
+def write_json(owner: Any, key: str, value: Any) -> None:
+    """Write `value` as JSON; tensors and arrays become lists, anything else without a JSON form its text."""
+    write_attributes(owner, {key: json.dumps(value, default=_plain)})
+
+
+def write_array(owner: Any, name: str, values: Any) -> None:
+    """Write an array with checksums, which HDF5 has only for what is stored in chunks."""
+    array = values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+    guarded = {"chunks": chunk_shape(array.shape, array.itemsize), "fletcher32": True} if array.shape else {}
+    owner.create_dataset(name, data=array, **guarded)
+
+
+def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Return a block of whole trailing axes, the last of them cut in equal parts, of at most a MiB."""
+    room, chunk = max(1, _CHUNK // itemsize), []
+    for n in reversed(shape):
+        pieces = -(-n // min(n, room))
+        chunk.append(-(-n // pieces))
+        room = max(1, room // n)
+    return tuple(reversed(chunk))
+
+
+def read_json(owner: Any, key: str) -> Any:
+    """Return the JSON attribute `key`, None if there is none; InputError if it is damaged."""
+    text = read_text(owner, key, _MAX_JSON)
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f"{printable(owner.file.filename)}: {printable(owner.name)}@{key}"
+        raise InputError(f"{where} is damaged ({printable(error)}): copy the file again") from error
+
+
+def check_format(file: h5py.File, name: str, version: int) -> None:
+    """Raise InputError unless `file` says that it is of format `name` and no newer than `version`."""
+    found = read_text(file, "format")
+    if found != name:
+        raise InputError(f"{printable(file.filename)} is of format {printable(found)}, expected {name}")
+    number = file.attrs.get("version")
+    if not isinstance(number, int | np.integer) or not 1 <= number <= version:
+        raise InputError(
+            f"{printable(file.filename)}: {name} version {printable(number)}, and this program reads up to "
+            f"{version}: update invprob"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else str(value)

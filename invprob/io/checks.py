@@ -1,0 +1,90 @@
+"""Checks that several readers share; each raises InputError or warns with InputWarning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invprob.errors import InputError, InputWarning, printable
+
+__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "check_file", "refuse_where"]
+
+_RADIANS = {
+    **dict.fromkeys(("degrees", "degree", "deg", "°"), np.pi / 180),
+    **dict.fromkeys(("radians", "radian", "rad"), 1.0),
+}
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError unless `path` is a file that can be read and is not empty."""
+    name = printable(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{name} is a directory: name a file in it")
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise InputError(f"{name} is empty (0 bytes): copy it again")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist: check the path") from None
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def refuse_where(bad: NDArray[np.bool_], axes: Mapping[str, range], problem: str, remedy: str) -> None:
+    """Raise InputError with count and first place if anything in `bad` is true.
+
+    `axes` names the axes of `bad` and maps its indices to those of the file.
+    """
+    if not bad.any():
+        return
+    first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    place = ", ".join(
+        f"{axis} {indices[int(i)]}" for (axis, indices), i in zip(axes.items(), first, strict=True)
+    )
+    raise InputError(f"{problem} in {int(bad.sum())} of {bad.size} places, first at {place}: {remedy}")
+
+
+def angles_in_radians(values: NDArray[Any], unit: str | None, where: str) -> NDArray[np.float64]:
+    """Convert projection angles to radians; the unit is never guessed."""
+    if unit is None:
+        raise InputError(f"{where} have no unit: add --angles-unit degrees or --angles-unit radians")
+    if unit.strip().lower() not in _RADIANS:
+        raise InputError(
+            f"{where} have the unknown unit '{printable(unit)}': add --angles-unit degrees or radians"
+        )
+    return np.asarray(values, dtype=np.float64) * _RADIANS[unit.strip().lower()]
+
+
+def check_angles(angles: NDArray[np.float64], views: range, where: str) -> None:
+    """Refuse angles (radians) that are not finite; warn of a doubtful unit, or of views taken twice."""
+    refuse_where(
+        ~np.isfinite(angles),
+        {"view": views},
+        f"{where}: the angles are NaN or infinite",
+        "leave these views out with --views, or give all angles with --angles",
+    )
+    for doubt in angle_doubts(angles):
+        warnings.warn(f"{where}: {doubt}", InputWarning, stacklevel=2)
+
+
+def angle_doubts(angles: NDArray[np.float64]) -> list[str]:
+    """Return what is doubtful about angles in radians, as sentences."""
+    doubts = []
+    span = float(np.ptp(angles)) if angles.size else 0.0
+    if angles.size and np.abs(angles).max() > 4 * np.pi:
+        doubts.append(
+            f"the angles reach {np.rad2deg(np.abs(angles).max()):.6g} degrees: is the unit degrees instead?"
+        )
+    if angles.size > 10 and span < np.deg2rad(0.1):
+        doubts.append(
+            f"{angles.size} angles span only {np.rad2deg(span):.2g} degrees: is the unit radians instead?"
+        )
+    repeated = angles.size - np.unique(angles).size
+    if repeated:
+        doubts.append(f"{repeated} of {angles.size} angles occur more than once: these directions count more")
+    return doubts

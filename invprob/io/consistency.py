@@ -1,0 +1,42 @@
+"""Does a parallel-beam sinogram look like one? Two conditions every complete sinogram meets (Helgason 1965,
+Ludwig 1966, orders zero and one): the mass of all projections is the same, and their centre of mass moves as
+a cos(theta) + b sin(theta) + c. Truncated projections break both, and noise blurs them: hints, not errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["sinogram_doubts"]
+
+_MASS_VARIATION = 0.05
+_VISIBLE_MOTION = 0.3  # bins; less cannot be told from noise
+_UNEXPLAINED = 0.5
+
+
+def sinogram_doubts(sinogram: NDArray[np.floating], angles: NDArray[np.float64]) -> list[str]:
+    """Return, as sentences, what is unlike line integrals `(views, bins)` at `angles` (radians)."""
+    values = np.asarray(sinogram, dtype=np.float64)
+    mass = values.sum(axis=1)
+    if len(angles) < 4 or not mass.mean() > 0:
+        return []
+    doubts = []
+    variation = float(mass.std() / mass.mean())
+    if variation > _MASS_VARIATION:
+        doubts.append(
+            f"the total attenuation varies by {variation:.0%} between views: "
+            "a truncated field of view, dead views, or axes in another order"
+        )
+    if not (mass > 0).all():
+        return doubts
+    centre = values @ np.arange(values.shape[1]) / mass
+    waves = np.stack([np.cos(angles), np.sin(angles), np.ones_like(angles)], axis=1)
+    residual = float(np.std(centre - waves @ np.linalg.lstsq(waves, centre, rcond=None)[0]))
+    motion = float(np.std(centre))
+    if motion > _VISIBLE_MOTION and residual > _UNEXPLAINED * motion:
+        doubts.append(
+            f"the centre of mass moves by {motion:.2g} bins, {residual:.2g} not as a sine of the angle: "
+            "another unit or order of the angles, a truncated field of view, or much noise"
+        )
+    return doubts

@@ -1,0 +1,48 @@
+"""From detector counts to line integrals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invprob.errors import InputError
+from invprob.io.checks import refuse_where
+
+__all__ = ["MIN_TRANSMISSION", "line_integrals"]
+
+# One step of a 16-bit detector: a beam weaker than this was not measured.
+MIN_TRANSMISSION = 2.0**-16
+_MAX_CLAMPED = 0.01
+
+
+def line_integrals(
+    counts: NDArray[Any], white: NDArray[Any], dark: NDArray[Any], axes: Mapping[str, range], where: str
+) -> tuple[NDArray[np.float32], int]:
+    """Return -ln((counts - dark) / (white - dark)) and how many transmissions were too low and were raised.
+
+    `counts` is `(views, rows, columns)`, `white` and `dark` (means over exposures, float64) are `(rows,
+    columns)`; `axes` maps the indices of `counts` to those of the file, for messages. Transmissions below
+    `MIN_TRANSMISSION`, negative ones included, are raised to it. Raises InputError where the beam is not
+    brighter than the dark current, where counts are not finite, and if more than 1 % had to be raised.
+    """
+    repair = "repair these pixels, or leave them out with --rows or --views"
+    pixel_axes = {name: axes[name] for name in list(axes)[1:]}
+    for field, name in ((white, "white"), (dark, "dark")):
+        refuse_where(~np.isfinite(field), pixel_axes, f"{where}: the {name} field is NaN or infinite", repair)
+    beam = white - dark
+    refuse_where(beam <= 0, pixel_axes, f"{where}: the white field is not above the dark field", repair)
+    refuse_where(~np.isfinite(counts), axes, f"{where}: the counts are NaN or infinite", repair)
+    # In place and in single precision: the counts may be most of the memory.
+    transmission = np.subtract(counts, dark, dtype=np.float32, casting="same_kind")
+    transmission /= beam.astype(np.float32)
+    low = int(np.count_nonzero(transmission < MIN_TRANSMISSION))
+    if low > _MAX_CLAMPED * transmission.size:
+        raise InputError(
+            f"{where}: {low} of {transmission.size} transmissions are zero or negative, more than "
+            f"{_MAX_CLAMPED:.0%}: check that the fields belong to these data, or leave rows out with --rows"
+        )
+    np.log(np.maximum(transmission, MIN_TRANSMISSION, out=transmission), out=transmission)
+    return np.negative(transmission, out=transmission), low

@@ -1,0 +1,135 @@
+"""The Helsinki Tomography Challenge 2022: fan-beam CT in MATLAB files (doi:10.5281/zenodo.7418878).
+
+A file holds one struct, `CtDataFull` or `CtDataLimited`, with line integrals `sinogram` (views, bins) and the
+geometry in `parameters`. Only this struct is read; version 5 and 7 files limit a variable to 4 GiB by
+themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import torch
+from numpy.typing import NDArray
+
+from invprob.errors import InputError, printable
+from invprob.io.checks import angles_in_radians, check_angles, refuse_where
+from invprob.io.fingerprint import fingerprint
+from invprob.io.options import ScanOptions, selected
+from invprob.operators import FanBeam
+from invprob.scan import Scan, Units
+
+__all__ = ["load", "sample"]
+
+STRUCTS = ("CtDataFull", "CtDataLimited")
+_IMAGE_SHAPE = (512, 512)
+
+
+def load(path: Path, options: ScanOptions) -> Scan:
+    """Read a challenge file as a fan-beam scan `(views, bins)` in millimetres, its image 512 x 512."""
+    options.refuse("angles", "angles_unit", because="the file holds its angles in degrees")
+    options.refuse("rows", because="the file holds a single detector row")
+    name, struct = _read_struct(path)
+    where = f"{printable(path)}: {name}"
+    parameters = _entry(struct, "parameters", where)
+    sinogram = _sinogram(struct, where)
+    degrees = np.atleast_1d(np.asarray(_entry(parameters, "angles", where), dtype=np.float64))
+    if degrees.size != sinogram.shape[0]:
+        raise InputError(
+            f"{where}: {degrees.size} angles for a sinogram of shape {sinogram.shape} (views, bins): "
+            "check how the file was written"
+        )
+    views = selected(options.views, degrees.size, "--views")
+    axes = {"view": views, "bin": range(sinogram.shape[1])}
+    sinogram = sinogram[views]
+    refuse_where(
+        ~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views"
+    )
+    theta = angles_in_radians(degrees[views], "degrees", where)
+    check_angles(theta, views, where)
+    operator = _fan_beam(parameters, theta, sinogram.shape[1], options, where)
+    provenance = {
+        "source": str(path),
+        "digest": fingerprint(path),
+        "reader": f"Helsinki Tomography Challenge 2022, {name}",
+        "views": f"{len(views)} of {degrees.size}",
+        "correction": "none: the file holds line integrals",
+    }
+    data = torch.from_numpy(np.ascontiguousarray(sinogram, dtype=np.float32))
+    return Scan(operator, data, units=Units.attenuation("mm"), provenance=provenance)
+
+
+def sample(path: Path, options: ScanOptions) -> tuple[Scan, int]:
+    """Return the whole scan, which has one row."""
+    return load(path, options), 1
+
+
+def _fan_beam(
+    parameters: Mapping[str, Any], theta: NDArray[np.float64], bins: int, options: ScanOptions, where: str
+) -> FanBeam:
+    if _entry(parameters, "distanceUnit", where) != "mm":
+        unit = printable(parameters["distanceUnit"])
+        raise InputError(f"{where}: distances in {unit}, expected mm: correct parameters.distanceUnit")
+    keys = ("distanceSourceOrigin", "distanceSourceDetector", "pixelSizePost", "effectivePixelSizePost")
+    to_axis, to_detector, pitch, pixel_size = (_number(parameters, key, where) for key in keys)
+    return FanBeam(
+        options.image_shape or _IMAGE_SHAPE,
+        theta,
+        bins,
+        source_distance=to_axis,
+        detector_distance=to_detector - to_axis,
+        pixel_size=options.pixel_size or pixel_size,
+        detector_size=pitch,
+        axis_offset=0.0 if options.axis is None else options.axis - (bins - 1) / 2,
+    )
+
+
+def _read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
+    with path.open("rb") as stream:
+        header = stream.read(128)
+    if b"MATLAB 7.3" in header:
+        raise InputError(
+            f"{printable(path)} is a MATLAB 7.3 file, and the challenge's are version 5 or 7: "
+            "save it in MATLAB with the option '-v7'"
+        )
+    try:
+        content = scipy.io.loadmat(path, variable_names=STRUCTS, simplify_cells=True)
+    except (
+        Exception
+    ) as error:  # scipy lets through whatever its parser stumbles over: zlib, struct, index errors
+        raise InputError(
+            f"{printable(path)} is damaged ({printable(error)}): copy it again from its source"
+        ) from error
+    for name in STRUCTS:
+        if isinstance(content.get(name), dict):
+            return name, content[name]
+    raise InputError(
+        f"{printable(path)} holds neither the struct {STRUCTS[0]} nor {STRUCTS[1]}: check the file"
+    )
+
+
+def _sinogram(struct: Mapping[str, Any], where: str) -> NDArray[Any]:
+    sinogram = np.asarray(_entry(struct, "sinogram", where))
+    if sinogram.ndim != 2 or sinogram.dtype.kind not in "iuf" or not sinogram.size:
+        raise InputError(
+            f"{where}.sinogram has type {sinogram.dtype} and shape {sinogram.shape}, "
+            "expected real numbers (views, bins): check how the file was written"
+        )
+    return sinogram
+
+
+def _entry(struct: Mapping[str, Any], key: str, where: str) -> Any:
+    if not isinstance(struct, Mapping) or key not in struct:
+        raise InputError(f"{where} has no field {key}: check how the file was written")
+    return struct[key]
+
+
+def _number(struct: Mapping[str, Any], key: str, where: str) -> float:
+    value = np.asarray(_entry(struct, key, where))
+    if value.size != 1 or value.dtype.kind not in "iuf":
+        raise InputError(f"{where}.parameters.{key} is not a number: check how the file was written")
+    return float(value.item())

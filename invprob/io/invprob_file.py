@@ -1,0 +1,178 @@
+"""The project's own file of a scan (`docs/file-format.md`): data, registered geometry, units, origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from invprob import registry
+from invprob.errors import InputError, OutputError, printable
+from invprob.io.atomic import check_output, write_whole
+from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
+from invprob.io.fingerprint import fingerprint
+from invprob.io.options import ScanOptions, as_slice, selected
+from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.scan import Scan, Units
+
+if TYPE_CHECKING:
+    from invprob.linop import Operator
+
+__all__ = ["FORMAT", "load", "sample", "save_scan"]
+
+FORMAT, VERSION = "invprob-scan", 1
+_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = False) -> None:
+    """Write `scan` to `path`, whole or not at all.
+
+    Raises OutputError if its operator is not registered (a file names only registered things) or if the path
+    cannot be written, ResourceError if the disk is full.
+    """
+    A = scan.operator
+    name = registry.name_of(registry.OPERATORS, type(A))
+    if name is None:
+        raise OutputError(
+            f"a scan with a {type(A).__name__} cannot be saved, for this operator is not registered: "
+            f"files know {', '.join(registry.OPERATORS)}; keep the scan in Python"
+        )
+    tensors = [t for t in (scan.data, scan.truth) if t is not None]
+    n_bytes = sum(t.numel() * t.element_size() for t in tensors)
+    path = check_output(path, n_bytes, overwrite=overwrite)
+    write_whole(path, lambda partial: _write(partial, scan, name))
+
+
+def load(path: Path, options: ScanOptions) -> Scan:
+    """Read a scan; `options.rows` selects along the first batch axis, `options.views` along the angles."""
+    own = "the file holds its own geometry"
+    options.refuse("angles", "angles_unit", "pixel_size", "axis", "image_shape", because=own)
+    with open_hdf5(path) as file:
+        check_format(file, FORMAT, VERSION)
+        cls, config = _read_operator(file)
+        config, views = _select_views(cls, config, options)
+        operator = _build(cls, config, printable(path))
+        n_batch = max(0, dataset(file, "data").ndim - len(operator.range_shape))
+        rows = _select_rows(file, n_batch, options)
+        items = rows + (slice(None),) * (n_batch - len(rows))
+        data = torch.from_numpy(read_array(file, "data", (*items, views)))
+        truth = torch.from_numpy(read_array(file, "truth", rows)) if exists(file, "truth") else None
+        noise = _read_noise(file, rows)
+        units = Units(
+            **{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")}
+        )
+        provenance = _read_provenance(file) | {
+            "source": str(path),
+            "digest": fingerprint(path),
+            "reader": FORMAT,
+        }
+    try:
+        return Scan(operator, data, noise, truth, units=units, provenance=provenance)
+    except ValueError as error:
+        raise InputError(f"{printable(path)}: {error}") from error
+
+
+def sample(path: Path, options: ScanOptions) -> tuple[Scan, int]:
+    """Return the middle item along the first batch axis, and how many there are."""
+    with open_hdf5(path) as file:
+        cls, config = _read_operator(file)
+        shape = dataset(file, "data").shape
+    if len(shape) == len(_build(cls, config, printable(path)).range_shape):
+        return load(path, options), 1
+    return load(path, replace(options, rows=slice(shape[0] // 2, shape[0] // 2 + 1))), shape[0]
+
+
+def _write(path: Path, scan: Scan, name: str) -> None:
+    A = scan.operator
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        write_attributes(file, {"format": FORMAT, "version": VERSION})
+        group = file.create_group("operator")
+        write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})
+        plain = {}
+        for key, value in cast("Any", A).config().items():
+            if isinstance(value, np.ndarray | Tensor):
+                write_array(group, key, value)
+            else:
+                plain[key] = value
+        write_json(group, "config", plain)
+        write_array(file, "data", scan.data)
+        if scan.truth is not None:
+            write_array(file, "truth", scan.truth)
+        if scan.noise is not None:
+            write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
+        write_attributes(file.create_group("units"), asdict(scan.units))
+        write_attributes(file.create_group("provenance"), scan.provenance)
+
+
+def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:
+    """Return the operator's class, by its registered name only, and the arguments to build it with."""
+    group = find(file, "operator")
+    name = read_text(group, "name") or ""
+    try:
+        cls: type[Operator] = registry.load(registry.OPERATORS, name)
+    except ValueError as error:
+        raise InputError(
+            f"{printable(file.filename)}: operator {printable(error)}: update invprob"
+        ) from error
+    plain = read_json(group, "config")
+    if not isinstance(plain, dict):
+        raise InputError(
+            f"{printable(file.filename)} holds no geometry (operator@config): save the scan again"
+        )
+    config = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    arrays = {key: read_array(file, f"operator/{key}") for key in group}
+    precision = _PRECISIONS.get(read_text(group, "precision") or "", torch.float32)
+    return cls, config | arrays | {"dtype": precision}
+
+
+def _build(cls: type[Operator], config: Mapping[str, Any], where: str) -> Operator:
+    try:
+        return cls(**config)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: the stored geometry is no {cls.__name__} ({printable(error)})") from error
+
+
+def _select_views(
+    cls: type[Operator], config: dict[str, Any], options: ScanOptions
+) -> tuple[dict[str, Any], slice]:
+    """Return the operator's arguments for the selected views, and the slice of the data's axis of views."""
+    if options.views is None:
+        return config, slice(None)
+    if "angles" not in config:
+        options.refuse("views", because=f"a {cls.__name__} has no views")
+    views = as_slice(selected(options.views, len(config["angles"]), "--views"))
+    return config | {"angles": config["angles"][views]}, views
+
+
+def _select_rows(file: h5py.File, n_batch: int, options: ScanOptions) -> tuple[slice, ...]:
+    """Return the selection of the first batch axis, () if everything is wanted."""
+    if options.rows is None:
+        return ()
+    if not n_batch:
+        options.refuse("rows", because="the file holds a single item")
+    return (as_slice(selected(options.rows, dataset(file, "data").shape[0], "--rows")),)
+
+
+def _read_noise(file: h5py.File, rows: tuple[slice, ...]) -> float | Tensor | None:
+    if not exists(file, "noise"):
+        return None
+    per_item = dataset(file, "noise").ndim > 0
+    noise = read_array(file, "noise", rows if per_item else ())
+    return torch.from_numpy(noise) if per_item else float(noise)
+
+
+def _read_provenance(file: h5py.File) -> dict[str, str]:
+    """Return the stored origin; what describes the file the scan was made from is called original_*."""
+    group = find(file, "provenance")
+    stored = {printable(key): read_text(group, key) or "" for key in group.attrs}
+    return {
+        f"original_{key}" if key in ("source", "digest", "reader") else key: text
+        for key, text in stored.items()
+    }

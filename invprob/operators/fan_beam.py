@@ -1,0 +1,94 @@
+"""Fan-beam tomography in the plane with a flat detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from invprob.operators.fbp import ViewMap
+from invprob.operators.planar_ct import PlanarCT
+
+
+class FanBeam(PlanarCT):
+    """y(theta, u) = integral of x over the line from the source to bin u of a flat detector.
+
+    The source stands at `source_distance * (sin theta, -cos theta)`, the detector opposite at `detector_distance`
+    from the axis, along (cos theta, sin theta), with bins of `detector_size`. True line integrals in one length
+    unit; see `PlanarCT` for the conventions. ValueError for a geometry that cannot be, a source inside the image
+    included.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        angles: ArrayLike | Tensor,
+        detectors: int,
+        *,
+        source_distance: float,
+        detector_distance: float,
+        pixel_size: float = 1.0,
+        detector_size: float = 1.0,
+        axis_offset: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(
+            image_shape,
+            angles,
+            detectors,
+            pixel_size=pixel_size,
+            detector_size=detector_size,
+            axis_offset=axis_offset,
+            dtype=dtype,
+        )
+        radius = 0.5 * pixel_size * math.hypot(*self.domain_shape)
+        if not radius < source_distance < math.inf:
+            raise ValueError(
+                f"FanBeam: the source at source_distance={source_distance} lies inside the image, whose corners "
+                f"reach {radius:g} from the axis"
+            )
+        if not 0 <= detector_distance < math.inf:
+            raise ValueError(f"FanBeam: detector_distance (axis to detector) must be >= 0, got {detector_distance}")
+        self.source_distance = float(source_distance)
+        self.detector_distance = float(detector_distance)
+
+    @property
+    def magnification(self) -> float:
+        """How much larger the axis' plane appears on the detector."""
+        return (self.source_distance + self.detector_distance) / self.source_distance
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        distances = {"source_distance": self.source_distance, "detector_distance": self.detector_distance}
+        return super().config() | distances
+
+    def rays(self) -> tuple[Tensor, Tensor]:
+        """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
+        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
+        u = self.bins / self.magnification
+        # where the ray crosses the detector's parallel through the axis: near the image, so exact in its digits
+        points = np.stack([u * cos, u * sin], axis=-1)
+        source = self.source_distance * np.stack([sin, -cos], axis=-1)
+        return torch.from_numpy(points), torch.from_numpy(points - source)
+
+    def view_map(self) -> ViewMap:
+        """Return what filtered back-projection needs to know of the geometry."""
+        bins = self.bins / self.magnification
+        return ViewMap(
+            angles=self.angles,
+            fan_angles=np.arctan2(bins, self.source_distance),
+            bins=bins,
+            bin_size=self.detector_size / self.magnification,
+            source_distance=self.source_distance,
+            image_shape=(self.domain_shape[0], self.domain_shape[1]),
+            pixel_size=self.pixel_size,
+        )
+
+    def extra_repr(self) -> str:
+        """Name the geometry and the back end."""
+        return f"source at {self.source_distance:g}, detector at {self.detector_distance:g}, {super().extra_repr()}"

@@ -1,0 +1,16 @@
+"""Phantoms with known truth, and noise models for their measurements."""
+
+from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
+from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
+from invprob.phantoms.organs import organ
+from invprob.phantoms.random import as_generator
+
+__all__ = [
+    "Ellipses",
+    "add_gaussian_noise",
+    "as_generator",
+    "organ",
+    "poisson_transmission",
+    "random_ellipses",
+    "shepp_logan",
+]

@@ -1,0 +1,12 @@
+"""The knowledge: what images are like, as functionals with a value, a gradient or a prox."""
+
+from invprob.priors.base import Prior as Prior
+from invprob.priors.combinators import Analysis as Analysis
+from invprob.priors.combinators import Sum as Sum
+from invprob.priors.denoiser import Denoiser as Denoiser
+from invprob.priors.simple import L1 as L1
+from invprob.priors.simple import Box as Box
+from invprob.priors.simple import GroupL1 as GroupL1
+from invprob.priors.simple import NonNegative as NonNegative
+from invprob.priors.tikhonov import Tikhonov as Tikhonov
+from invprob.priors.total_variation import TotalVariation as TotalVariation

@@ -1,0 +1,100 @@
+"""Priors made of priors: a sum, and a prior of the analysis coefficients C x."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from invprob.functional import Functional, Scalar, Term
+from invprob.linop import LinearOperator
+
+
+class Sum(Functional):
+    """g(x) = sum_i g_i(x). Splitting solvers take it apart; it has no prox of its own unless it has one part."""
+
+    def __init__(self, *parts: Functional) -> None:
+        super().__init__()
+        sizes = {part.ndim for part in parts}
+        if len(sizes) != 1:
+            raise ValueError(f"Sum: the parts must agree in ndim, got {sorted(sizes) or 'no parts'}")
+        self.parts = nn.ModuleList(parts)
+        self.ndim = sizes.pop()
+        self.convex = all(part.convex for part in parts)
+
+    def _list(self) -> list[Functional]:
+        return [part for part in self.parts if isinstance(part, Functional)]
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What all parts have, the prox excepted."""
+        common = frozenset.intersection(*(part.supports for part in self._list()))
+        return common if len(self._list()) == 1 else common - {"prox"}
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return sum g_i(x) per item."""
+        first, *rest = (part.value(x) for part in self._list())
+        return sum(rest, start=first)
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return sum grad g_i(x)."""
+        first, *rest = (part.grad(x) for part in self._list())
+        return sum(rest, start=first)
+
+    def prox(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return the prox of the only part."""
+        if len(self._list()) > 1:
+            raise self._lacks("prox")
+        return self._list()[0].prox(v, tau)
+
+    def lipschitz(self) -> Scalar | None:
+        """Return the sum of the parts' constants."""
+        total: Scalar = 0.0
+        for part in self._list():
+            constant = part.lipschitz()
+            if constant is None:
+                return None
+            total = total + constant
+        return total
+
+    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
+        """Return the terms of all parts."""
+        return tuple(chain.from_iterable(part.terms(shape, dtype, device) for part in self._list()))
+
+
+class Analysis(Functional):
+    """g(C x) for a prior g of the coefficients; splitting solvers see g and C apart."""
+
+    def __init__(self, prior: Functional, C: LinearOperator) -> None:
+        super().__init__()
+        if prior.ndim != len(C.range_shape):
+            raise ValueError(f"Analysis: {type(prior).__name__} has ndim={prior.ndim}, C gives items {C.range_shape}")
+        self.prior = prior
+        self.C = C
+        self.ndim = len(C.domain_shape)
+        self.convex = prior.convex
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Value and gradient as far as g has them."""
+        return self.prior.supports - {"prox"}
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return g(C x) per item."""
+        return self.prior.value(self.C(x))
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return C^H grad g(C x)."""
+        return self.C.adjoint(self.prior.grad(self.C(x)))
+
+    def lipschitz(self) -> Scalar | None:
+        """Return Lip(grad g) |C|^2."""
+        constant = self.prior.lipschitz()
+        return None if constant is None else constant * self.C.norm_bound() ** 2
+
+    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
+        """Return g and C."""
+        del shape, dtype, device
+        return (Term(self.prior, self.C),)

@@ -1,0 +1,82 @@
+"""Priors with a prox in one line: L1, its groups, the constraints x >= 0 and lower <= x <= upper."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from invprob.linalg import item_axes, per_item
+from invprob.priors.base import Prior
+
+
+class L1(Prior):
+    """lam |x|_1 = lam sum |x_i|, moduli for complex x; prox: soft threshold."""
+
+    def _value(self, x: Tensor) -> Tensor:
+        return x.abs().sum(item_axes(self.ndim))
+
+    def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+        return _shrink(v, v.abs(), per_item(t, v.real, self.ndim))
+
+
+class GroupL1(Prior):
+    """lam sum_i |x_{., i}|_2: Euclidean over the first item axis, summed over the others; prox: vectorial shrink."""
+
+    def _value(self, x: Tensor) -> Tensor:
+        return _length(x, self.ndim).sum(item_axes(self.ndim))
+
+    def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+        return _shrink(v, _length(v, self.ndim), per_item(t, v.real, self.ndim))
+
+
+class Box(Prior):
+    """The constraint lower <= x <= upper for real x: value 0 inside and +inf outside; prox: clamp."""
+
+    def __init__(self, lower: float = -math.inf, upper: float = math.inf, ndim: int = 2) -> None:
+        super().__init__(1.0, ndim)
+        if not lower <= upper:
+            raise ValueError(f"{type(self).__name__}: lower {lower} must not exceed upper {upper}")
+        self.lower, self.upper = float(lower), float(upper)
+
+    def _value(self, x: Tensor) -> Tensor:
+        _must_be_real(self, x)
+        outside = ((x < self.lower) | (x > self.upper)).any(dim=-1)
+        for _ in range(self.ndim - 1):
+            outside = outside.any(dim=-1)
+        return torch.where(outside, math.inf, 0.0).to(x.dtype)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return 0 per item inside the box and +inf outside."""
+        return self._value(x)
+
+    def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+        del t
+        _must_be_real(self, v)
+        return v.clamp(self.lower, self.upper)
+
+    def extra_repr(self) -> str:
+        """Show the bounds."""
+        return f"{self.lower} <= x <= {self.upper}"
+
+
+class NonNegative(Box):
+    """The constraint x >= 0; prox: max(x, 0)."""
+
+    def __init__(self, ndim: int = 2) -> None:
+        super().__init__(0.0, math.inf, ndim)
+
+
+def _length(x: Tensor, ndim: int) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=-ndim, keepdim=True)
+
+
+def _shrink(v: Tensor, length: Tensor, t: Tensor) -> Tensor:
+    """Return v (1 - t / length)_+ without dividing by zero."""
+    return v * ((length - t).clamp(min=0) / torch.where(length > 0, length, 1))
+
+
+def _must_be_real(owner: Prior, x: Tensor) -> None:
+    if x.is_complex():
+        raise TypeError(f"{type(owner).__name__} orders real numbers and got {x.dtype}; wrap it in Magnitude for |x|")

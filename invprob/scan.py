@@ -1,0 +1,89 @@
+"""A measurement with what is needed to make sense of it: geometry, units, noise and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from invprob.linop import Operator
+
+__all__ = ["Scan", "Units"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of lengths, of image values and of data values, as text; "1" means none."""
+
+    length: str = "pixel"
+    image: str = "1"
+    data: str = "1"
+
+    @classmethod
+    def attenuation(cls, length: str) -> Units:
+        """Return the units of CT: line integrals without unit, an image in 1/length."""
+        return cls(length=length, image=f"1/{length}", data="1")
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Data y = A(x) + noise with its operator A.
+
+    `data` is `(*batch, *operator.range_shape)`; `noise` is the standard deviation of Gaussian noise in the
+    units of the data, a number or `(*batch,)`, or None when it is not known; `truth`, where there is one, is
+    `(*batch, *operator.domain_shape)`. `provenance` says where the data come from and what was done to them.
+    Raises ValueError if a shape does not fit, the data hold NaN or infinity, or the noise is negative.
+    """
+
+    operator: Operator
+    data: Tensor
+    noise: float | Tensor | None = None
+    truth: Tensor | None = None
+    units: Units = field(default=Units(), kw_only=True)
+    provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        shape, item = tuple(self.data.shape), self.operator.range_shape
+        if shape[len(shape) - len(item) :] != item:
+            raise ValueError(
+                f"the data have shape {shape}, but {type(self.operator).__name__} measures items of {item}: "
+                f"expected (*batch, {', '.join(map(str, item))})"
+            )
+        _check_finite(self.data)
+        _check_noise(self.noise, self.batch_shape)
+        due = (*self.batch_shape, *self.operator.domain_shape)
+        if self.truth is not None and tuple(self.truth.shape) != due:
+            raise ValueError(
+                f"the truth has shape {tuple(self.truth.shape)}, but data and operator need {due}"
+            )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the data: () for a single item."""
+        return tuple(self.data.shape[: self.data.ndim - len(self.operator.range_shape)])
+
+
+def _check_finite(data: Tensor) -> None:
+    finite = torch.isfinite(data)
+    if not finite.all():
+        first = tuple(torch.nonzero(~finite)[0].tolist())
+        raise ValueError(
+            f"the data hold {int((~finite).sum())} NaN or infinite values, the first at index {first}: "
+            "repair or leave out these measurements first"
+        )
+
+
+def _check_noise(noise: float | Tensor | None, batch: tuple[int, ...]) -> None:
+    if noise is None:
+        return
+    sigma = torch.as_tensor(noise)
+    if tuple(sigma.shape) not in ((), batch):
+        raise ValueError(
+            f"noise must be a number or have the batch shape {batch}, got shape {tuple(sigma.shape)}"
+        )
+    if not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
+        raise ValueError(f"noise is a standard deviation: finite and not negative, got {noise}")

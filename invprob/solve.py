@@ -1,0 +1,218 @@
+"""The one loop: iterate a solver, notice convergence and divergence, keep the best, report."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.certificate import Certificate, certify
+from invprob.fidelities import QuadraticFidelity
+from invprob.functional import Functional, Scalar, Zero
+from invprob.linalg import per_item
+from invprob.solvers.base import Solver, State
+
+STATUS = {
+    "converged": "The fixed-point residual fell below the tolerance.",
+    "stopped": "The run was stopped before it converged; this is the best image so far.",
+    "max_iter": "The largest number of iterations was reached before the tolerance; raise max_iter or tol.",
+    "diverged": "The iteration grew or became non-finite; the best image before that is kept.",
+}
+RUNNING, CONVERGED, STOPPED, MAX_ITER, DIVERGED = "running", *STATUS
+CODES = (RUNNING, *STATUS)
+CHECK_EVERY = 10  # iterations between two evaluations of the objective
+GROWTH = 1e3  # how far above its start and its best an objective must be to count as diverging ...
+PATIENCE = 3  # ... and at how many checks in a row
+
+
+@dataclass(frozen=True)
+class Result:
+    """The image with the story of how it came about.
+
+    `status` is the worst of `item_status`: converged, stopped, max_iter or diverged (`STATUS` has the sentences);
+    `history` holds columns: iteration and seconds (rows,), residual and objective (rows, *batch).
+    """
+
+    x: Tensor
+    status: str
+    item_status: tuple[str, ...]
+    n_iter: Tensor
+    seconds: float
+    history: dict[str, Tensor]
+    certificate: Certificate
+    state: State | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence."""
+        return STATUS[self.status]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of the loop as seen from outside: the state, who is done, and the best image so far."""
+
+    state: State
+    best: Tensor
+    codes: Tensor  # (*batch,) index into CODES
+    n_iter: Tensor  # (*batch,)
+    objective: Tensor | None  # of the last check
+    seconds: float
+    history: dict[str, list[Tensor]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item is."""
+        return bool((self.codes != CODES.index(RUNNING)).all())
+
+
+@torch.no_grad()
+def solve(
+    solver: Solver[Any],
+    f: Functional,
+    g: Functional | None = None,
+    *,
+    x0: Tensor | None = None,
+    state: State | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    noise: Scalar | None = None,
+) -> Result:
+    """Minimise f(x) + g(x) and return the image with status, history and certificate.
+
+    x0 defaults to zero for a quadratic fidelity; `state` resumes where an earlier result stopped; `max_iter` and
+    `tol` override the solver's; `noise`, the standard deviation of the data's noise, goes into the certificate.
+    """
+    solver = _overridden(solver, max_iter, tol)
+    g = Zero(f.ndim) if g is None else g
+    *_, last = iterate(solver, f, g, x0=x0, state=state)
+    return conclude(last, solver, f, g, noise=noise)
+
+
+@torch.no_grad()
+def conclude(
+    step: Step, solver: Solver[Any], f: Functional, g: Functional | None = None, *, noise: Scalar | None = None
+) -> Result:
+    """Return the result as of a step of `iterate`; items still running count as stopped."""
+    g = Zero(f.ndim) if g is None else g
+    codes = torch.where(step.codes == CODES.index(RUNNING), CODES.index(STOPPED), step.codes)
+    arrived = per_item((codes == CODES.index(CONVERGED)).to(step.best.real.dtype), step.best, f.ndim).bool()
+    x = torch.where(arrived, step.state.x, step.best)
+    return Result(
+        x=x,
+        status=CODES[int(codes.max())],
+        item_status=tuple(CODES[c] for c in codes.flatten().tolist()),
+        n_iter=step.n_iter,
+        seconds=step.seconds,
+        history={name: torch.stack(rows) for name, rows in step.history.items()},
+        certificate=certify(solver, f, g, replace(step.state, x=x), noise),
+        state=step.state,
+    )
+
+
+def iterate(
+    solver: Solver[Any],
+    f: Functional,
+    g: Functional | None = None,
+    *,
+    x0: Tensor | None = None,
+    state: State | None = None,
+) -> Iterator[Step]:
+    """Yield a `Step` after every iteration until all items are finished; the caller may leave at any time.
+
+    An item that has converged or diverged stays as it is while its neighbours go on.
+    """
+    g = Zero(f.ndim) if g is None else g
+    state = solver.init(f, g, _start(f, x0)) if state is None else state
+    watch = _Watch(f, g, state)
+    first = state.iteration
+    running = torch.ones(state.residual.shape, dtype=torch.bool, device=state.x.device)
+    codes = torch.zeros(state.residual.shape, dtype=torch.int64, device=state.x.device)
+    n_iter = torch.full_like(codes, first)
+    while bool(running.any()):
+        state = solver.step(f, g, state).keep(state, ~running)
+        n_iter = n_iter + running
+        last = state.iteration - first >= solver.max_iter
+        converged = running & (state.residual <= solver.tol)
+        diverged = running & watch.look(state, running, always=last or bool((converged == running).all()))
+        codes = torch.where(converged, CODES.index(CONVERGED), codes)
+        codes = torch.where(diverged, CODES.index(DIVERGED), codes)
+        if last:
+            codes = torch.where(codes == CODES.index(RUNNING), CODES.index(MAX_ITER), codes)
+        running = codes == CODES.index(RUNNING)
+        yield Step(state, watch.best, codes, n_iter, watch.objective, watch.seconds(), watch.history)
+
+
+class _Watch:
+    """Follows a run: objective every few iterations, the best image per item, the history."""
+
+    def __init__(self, f: Functional, g: Functional, state: State) -> None:
+        self.f, self.g = f, g
+        self.has_value = "value" in f.supports & g.supports
+        self.started = time.perf_counter()
+        self.best = state.x
+        self.best_merit = torch.full_like(state.residual, float("inf"))
+        self.initial = self._evaluate(state.x) if self.has_value else None
+        self.objective = self.initial
+        self.growing = torch.zeros_like(state.residual, dtype=torch.int64)
+        self.history: dict[str, list[Tensor]] = defaultdict(list)
+
+    def look(self, state: State, running: Tensor, *, always: bool) -> Tensor:
+        """Take note of a state; return which items have diverged."""
+        broken = ~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan()
+        if not self.has_value:
+            self._prefer(state, state.residual, running & ~broken)
+        if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
+            if self.has_value:
+                self.objective = self._evaluate(state.x)
+                broken = broken | self._grown(self.objective)
+                self._prefer(state, self.objective, running & ~broken)
+            self._record(state)
+        return broken
+
+    def seconds(self) -> float:
+        """Return the time since the start."""
+        return time.perf_counter() - self.started
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return (self.f.value(x) + self.g.value(x)).double()
+
+    def _grown(self, objective: Tensor) -> Tensor:
+        """Say where the objective is not a number, or has long been far above both its start and its best."""
+        start = objective if self.initial is None else self.initial
+        high = objective > GROWTH * torch.where(start.isfinite(), torch.minimum(start, self.best_merit), torch.inf)
+        self.growing = torch.where(high, self.growing + 1, 0)
+        return objective.isnan() | (self.growing >= PATIENCE)
+
+    def _prefer(self, state: State, merit: Tensor, allowed: Tensor) -> None:
+        better = allowed & (merit < self.best_merit)
+        self.best = torch.where(per_item(better.to(state.x.real.dtype), state.x, self.f.ndim).bool(), state.x, self.best)
+        self.best_merit = torch.where(better, merit.detach(), self.best_merit)
+
+    def _record(self, state: State) -> None:
+        self.history["iteration"].append(torch.tensor(state.iteration))
+        self.history["seconds"].append(torch.tensor(self.seconds(), dtype=torch.float64))
+        self.history["residual"].append(state.residual.detach().clone())
+        if self.objective is not None:
+            self.history["objective"].append(self.objective)
+
+
+def _start(f: Functional, x0: Tensor | None) -> Tensor:
+    if x0 is not None:
+        return x0
+    if isinstance(f, QuadraticFidelity):
+        return f.start()
+    raise ValueError(f"{type(f).__name__} does not say what a start image is: give x0")
+
+
+def _overridden(solver: Solver[Any], max_iter: int | None, tol: float | None) -> Solver[Any]:
+    changes = {k: v for k, v in (("max_iter", max_iter), ("tol", tol)) if v is not None}
+    return replace(solver, **changes) if changes else solver

@@ -1,0 +1,202 @@
+"""The alternating direction method of multipliers for f(x) + sum_i g_i(C_i x)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Fidelity, QuadraticFidelity
+from invprob.functional import Functional, Scalar, Term, require
+from invprob.linalg import per_item
+from invprob.solvers.base import (
+    Assumption,
+    Solver,
+    State,
+    apply,
+    convexity,
+    item_ndim,
+    never,
+    pull,
+    refuse_unmatched,
+    terms_of,
+    true_adjoint,
+)
+
+PENALTY = 0.01  # default rho_i |C_i|^2 relative to |Hessian of f|, from the study in docs/solvers.md
+
+
+@dataclass(frozen=True)
+class ADMMState(State):
+    """`primal` solves the linear system, `z` and `u` are the split and the scaled dual variables per term.
+
+    x is what the identity term made of it where there is one (so that constraints hold), else `primal`.
+    """
+
+    primal: Tensor
+    z: tuple[Tensor, ...]
+    u: tuple[Tensor, ...]
+    rho: tuple[Tensor, ...]  # (*batch,) each
+    data: Tensor  # A^H W y
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADMM(Solver[ADMMState]):
+    """x <- argmin f(x) + sum rho_i/2 |C_i x - z_i + u_i|^2, z_i <- prox_{g_i / rho_i}(C_i x + u_i), u_i += C_i x - z_i.
+
+    Boyd et al. 2011, sections 3 and 7. The x-update is a closed form where every part is diagonal in one basis and
+    conjugate gradients else, which cut the residual they start from to `x_accuracy` of it. A fidelity that is not quadratic joins the terms
+    through its phi. `rho` is the penalty (default: from the norms of the operators); `relaxation` in [1, 2) is that
+    of Eckstein & Bertsekas 1992; `balance` adapts rho to equal residuals (Boyd section 3.4.1) for 50 steps.
+    """
+
+    rho: Scalar | Sequence[float] | None = None
+    relaxation: float = 1.6
+    balance: bool = False
+    x_accuracy: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [] if self.rho is None else torch.as_tensor(self.rho).flatten().tolist()
+        if not all(0 < r < float("inf") for r in given):
+            raise ValueError(f"ADMM: rho must be positive, got {self.rho}")
+        if not 1 <= self.relaxation < 2:
+            raise ValueError(f"ADMM: relaxation must lie in [1, 2), got {self.relaxation}")
+
+    def init(self, f: Functional, g: Functional, x0: Tensor) -> ADMMState:
+        """Return the state at x0, with z_i = C_i x0 and zero duals."""
+        ndim = item_ndim(f, g, x0)
+        refuse_unmatched(f, self)
+        split = _split_terms(f, g, x0, ndim)
+        for term in split:
+            require(term.functional, "prox", self)
+        z = tuple(apply(term, x0) for term in split)
+        data = f.back_projected() if isinstance(f, QuadraticFidelity) else torch.zeros_like(x0)
+        return ADMMState(
+            x=x0,
+            iteration=0,
+            residual=never(x0, ndim),
+            primal=x0,
+            z=z,
+            u=tuple(torch.zeros_like(t) for t in z),
+            rho=self._penalties(f, split, never(x0, ndim)),
+            data=data,
+        )
+
+    def step(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
+        """Return the next state."""
+        ndim = f.ndim
+        split = _split_terms(f, g, state.x, ndim)
+        primal = self._solve_x(f, g, split, state)
+        z_new, u_new, gaps, sizes = [], [], [], []
+        change, force = torch.zeros_like(primal), torch.zeros_like(primal)
+        for term, z, u, rho in zip(split, state.z, state.u, state.rho, strict=True):
+            k = term.functional.ndim
+            Cx = apply(term, primal)
+            mixed = self.relaxation * Cx + (1 - self.relaxation) * z
+            z_next = term.functional.prox(mixed + u, 1 / rho)
+            u_next = u + mixed - z_next
+            r = per_item(rho, primal, ndim)
+            change = change + r * pull(term, z_next - z)
+            force = force + r * pull(term, u_next)
+            gaps.append(linalg.norm(Cx - z_next, k))
+            sizes.append(torch.maximum(linalg.norm(Cx, k), linalg.norm(z_next, k)))
+            z_new.append(z_next)
+            u_new.append(u_next)
+        primal_residual = torch.stack([linalg.ratio(a, b) for a, b in zip(gaps, sizes, strict=True)]).amax(0)
+        scale = torch.maximum(linalg.norm(force, ndim), linalg.norm(state.data, ndim))
+        dual_residual = linalg.ratio(linalg.norm(change, ndim), scale)
+        rho_new, u_scaled = tuple(state.rho), tuple(u_new)
+        if self.balance and state.iteration < 50:
+            rho_new, u_scaled = _balanced(split, state.rho, u_scaled, primal_residual, dual_residual)
+        return ADMMState(
+            x=_presented(split, primal, z_new),
+            iteration=state.iteration + 1,
+            residual=torch.maximum(primal_residual, dual_residual),
+            primal=primal,
+            z=tuple(z_new),
+            u=u_scaled,
+            rho=rho_new,
+            data=state.data,
+        )
+
+    def _solve_x(self, f: Functional, g: Functional, split: tuple[Term, ...], state: ADMMState) -> Tensor:
+        ndim = f.ndim
+        b = state.data
+        normal = [t for t in (f.normal_term(), *_quadratic_terms(g, state.x, ndim)) if t is not None]
+        for term, z, u, rho in zip(split, state.z, state.u, state.rho, strict=True):
+            b = b + per_item(rho, b, ndim) * pull(term, z - u)
+            normal.append((term.operator, None, rho))
+        floor = 10 * torch.finfo(b.dtype).eps
+        return linalg.solve_normal(
+            normal, b, x0=state.primal, tol=floor, reduction=self.x_accuracy, max_iter=100, ndim=ndim
+        )
+
+    def _penalties(self, f: Functional, split: tuple[Term, ...], like: Tensor) -> tuple[Tensor, ...]:
+        if self.rho is not None:
+            given = self.rho if isinstance(self.rho, Sequence) else [self.rho] * len(split)
+            if len(given) != len(split):
+                raise ValueError(f"ADMM: {len(given)} values of rho for {len(split)} terms")
+            return tuple(torch.as_tensor(r, dtype=like.dtype, device=like.device).expand(like.shape) for r in given)
+        curvature = f.lipschitz()
+        curvature = 1.0 if curvature is None else curvature
+        penalties = []
+        for functional, C in split:
+            if isinstance(f, Fidelity) and functional is f.phi:
+                penalties.append(functional.lipschitz() or 1.0)
+            else:
+                penalties.append(PENALTY * curvature / (1.0 if C is None else C.norm_bound() ** 2))
+        return tuple(torch.as_tensor(r, dtype=like.dtype, device=like.device).expand(like.shape) for r in penalties)
+
+    def multipliers(self, f: Functional, g: Functional, state: ADMMState) -> tuple[tuple[Term, Tensor], ...] | None:
+        """Return rho_i u_i, a subgradient of g_i at z_i, per term of g."""
+        split = _split_terms(f, g, state.x, f.ndim)
+        if f.normal_term() is None or _quadratic_terms(g, state.x, f.ndim):
+            return None
+        return tuple(
+            (term, per_item(rho, u, term.functional.ndim) * u)
+            for term, u, rho in zip(split, state.u, state.rho, strict=True)
+        )
+
+    def assumptions(self, f: Functional, g: Functional, state: ADMMState) -> tuple[Assumption, ...]:
+        """Return the conditions of Eckstein & Bertsekas 1992, theorem 8."""
+        fixed = not self.balance
+        return (
+            *convexity(f, g),
+            true_adjoint(f),
+            Assumption("the penalty is constant", fixed or state.iteration > 50 or None, "rho is balanced for 50 steps at most"),
+            Assumption("the errors of the x-updates are summable", None, "each cuts its residual by a fixed factor"),
+        )
+
+
+def _quadratic_terms(g: Functional, x: Tensor, ndim: int) -> list[linalg.Term]:
+    return [t for t in (term.functional.normal_term() for term in terms_of(g, x, ndim)) if t is not None]
+
+
+def _split_terms(f: Functional, g: Functional, x: Tensor, ndim: int) -> tuple[Term, ...]:
+    """Return what is split off: the terms of g that are not quadratic, and phi of a fidelity that is not."""
+    split = tuple(t for t in terms_of(g, x, ndim) if t.functional.normal_term() is None)
+    if f.normal_term() is None:
+        if not isinstance(f, Fidelity):
+            raise TypeError(f"ADMM needs a fidelity phi(A x), got {type(f).__name__}")
+        split = (*split, Term(f.phi, f.A))
+    return split
+
+
+def _presented(split: tuple[Term, ...], primal: Tensor, z: Sequence[Tensor]) -> Tensor:
+    for term, value in zip(split, z, strict=True):
+        if term.operator is None:
+            return value
+    return primal
+
+
+def _balanced(
+    split: tuple[Term, ...], rho: tuple[Tensor, ...], u: tuple[Tensor, ...], primal: Tensor, dual: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Double rho where the primal residual is ten times the dual one, halve it where it is a tenth; u rho stays."""
+    factor = torch.where(primal > 10 * dual, 2.0, torch.where(dual > 10 * primal, 0.5, 1.0)).detach()
+    scaled = (t / per_item(factor, t, term.functional.ndim) for term, t in zip(split, u, strict=True))
+    return tuple(r * factor for r in rho), tuple(scaled)

@@ -1,0 +1,132 @@
+"""The primal-dual hybrid gradient method for phi(A x) + sum_i g_i(C_i x)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Fidelity
+from invprob.functional import Functional, Term, require
+from invprob.linalg import per_item
+from invprob.solvers.base import (
+    Assumption,
+    Solver,
+    State,
+    apply,
+    convexity,
+    item_ndim,
+    never,
+    pull,
+    refuse_unmatched,
+    terms_of,
+    true_adjoint,
+)
+
+BALANCE = 0.1  # default dual step of the fidelity relative to Lip(grad phi), see docs/solvers.md
+
+
+@dataclass(frozen=True)
+class PrimalDualState(State):
+    """Per dual term: `p` the dual variable, `Kx` = K_i x, `Kp` = K_i^H p_i, `sigma` its step; `tau` the primal step."""
+
+    p: tuple[Tensor, ...]
+    Kx: tuple[Tensor, ...]
+    Kp: tuple[Tensor, ...]
+    sigma: tuple[Tensor, ...]
+    tau: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimalDual(Solver[PrimalDualState]):
+    """x <- prox_{tau h}(x - tau K^H p), p_i <- prox_{sigma_i g_i*}(p_i + sigma_i K_i (2 x - x_old)).
+
+    Chambolle & Pock 2011, algorithm 1; h is the first term of g without an operator, every other one and phi o A
+    are dual. Steps obey tau sum_i sigma_i |K_i|^2 <= 1, each term with an equal share, whatever the norms; `balance`
+    is the dual step of the fidelity relative to Lip(grad phi). Each step costs one A and one A^H.
+    """
+
+    balance: float = BALANCE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.balance < float("inf"):
+            raise ValueError(f"PrimalDual: balance must be positive, got {self.balance}")
+
+    def init(self, f: Functional, g: Functional, x0: Tensor) -> PrimalDualState:
+        """Return the state at x0 with zero duals."""
+        ndim = item_ndim(f, g, x0)
+        refuse_unmatched(f, self)
+        primal, duals = _arrange(f, g, x0, ndim)
+        for term in (*duals, *([primal] if primal else [])):
+            require(term.functional, "prox", self)
+        Kx = tuple(apply(term, x0) for term in duals)
+        p = tuple(torch.zeros_like(t) for t in Kx)
+        norms = [
+            torch.as_tensor(1.0 if term.operator is None else term.operator.norm_bound(), dtype=torch.float64)
+            for term in duals
+        ]
+        curvature = torch.as_tensor(duals[0].functional.lipschitz() or 1.0, dtype=torch.float64)
+        first = self.balance * curvature
+        tau = 1 / (len(duals) * first * norms[0] ** 2)
+        sigma = tuple(1 / (len(duals) * tau * n**2) for n in norms)
+        return PrimalDualState(
+            x0, 0, never(x0, ndim), p, Kx, tuple(torch.zeros_like(x0) for _ in duals), sigma, tau
+        )
+
+    def step(self, f: Functional, g: Functional, state: PrimalDualState) -> PrimalDualState:
+        """Return the next state."""
+        ndim = f.ndim
+        primal, duals = _arrange(f, g, state.x, ndim)
+        tau = state.tau.to(state.x.real.dtype)
+        total = torch.stack(state.Kp).sum(0)
+        x = state.x - tau * total
+        if primal is not None:
+            x = primal.functional.prox(x, state.tau)
+        p_new, Kx_new, Kp_new, dual_residuals = [], [], [], []
+        for term, p, Kx_old, sigma in zip(duals, state.p, state.Kx, state.sigma, strict=True):
+            k = term.functional.ndim
+            s = sigma.to(p.real.dtype)
+            Kx = apply(term, x)
+            p_next = term.functional.conjugate_prox(p + s * (2 * Kx - Kx_old), sigma)
+            drift = (p - p_next) / s - (Kx_old - Kx)
+            dual_residuals.append(linalg.ratio(linalg.norm(drift, k), linalg.norm(Kx, k)))
+            p_new.append(p_next)
+            Kx_new.append(Kx)
+            Kp_new.append(pull(term, p_next))
+        drift = (state.x - x) / tau - (total - torch.stack(Kp_new).sum(0))
+        scale = torch.stack([linalg.norm(t, ndim) for t in Kp_new]).amax(0)
+        residual = torch.stack([linalg.ratio(linalg.norm(drift, ndim), scale), *dual_residuals]).amax(0)
+        return PrimalDualState(
+            x, state.iteration + 1, residual, tuple(p_new), tuple(Kx_new), tuple(Kp_new), state.sigma, state.tau
+        )
+
+    def multipliers(
+        self, f: Functional, g: Functional, state: PrimalDualState
+    ) -> tuple[tuple[Term, Tensor], ...] | None:
+        """Return the dual variables of the terms of g; the primal one's follows from stationarity."""
+        primal, duals = _arrange(f, g, state.x, f.ndim)
+        pairs = tuple(zip(duals[1:], state.p[1:], strict=True))
+        return pairs if primal is None else (*pairs, (primal, -torch.stack(state.Kp).sum(0)))
+
+    def assumptions(self, f: Functional, g: Functional, state: PrimalDualState) -> tuple[Assumption, ...]:
+        """Return the conditions of Chambolle & Pock 2011, theorem 1."""
+        del state
+        bounded = f.A.norm_bound_kind if isinstance(f, Fidelity) else "closed form"
+        sure = None if "estimate" in bounded else True
+        return (
+            *convexity(f, g),
+            true_adjoint(f),
+            Assumption("tau sum_i sigma_i |K_i|^2 <= 1", sure, f"by construction; |A|: {bounded}"),
+        )
+
+
+def _arrange(f: Functional, g: Functional, x: Tensor, ndim: int) -> tuple[Term | None, tuple[Term, ...]]:
+    """Return the term whose prox is taken in image space, if any, and the dual ones, the fidelity first."""
+    if not isinstance(f, Fidelity):
+        raise TypeError(f"PrimalDual needs a fidelity phi(A x), got {type(f).__name__}")
+    terms = terms_of(g, x, ndim)
+    primal = next((t for t in terms if t.operator is None), None)
+    return primal, (Term(f.phi, f.A), *(t for t in terms if t is not primal))
