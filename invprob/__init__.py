@@ -1,0 +1,76 @@
+"""Image reconstruction from indirect measurements, with the numbers that say whether to trust the result.
+
+The names below are loaded on first use, so that `import invprob` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from invprob import metrics as metrics
+    from invprob import phantoms as phantoms
+    from invprob.io import load_scan as load_scan
+    from invprob.io import save_result as save_result
+    from invprob.methods.reconstruct import reconstruct as reconstruct
+    from invprob.scan import Scan as Scan
+    from invprob.solve import Result as Result
+    from invprob.solve import iterate as iterate
+    from invprob.solve import solve as solve
+
+    __version__: str
+
+__all__ = [
+    "Result",
+    "Scan",
+    "__version__",
+    "iterate",
+    "load_scan",
+    "metrics",
+    "phantoms",
+    "reconstruct",
+    "save_result",
+    "solve",
+]
+
+_HOME = {
+    "Result": "invprob.solve",
+    "Scan": "invprob.scan",
+    "iterate": "invprob.solve",
+    "load_scan": "invprob.io",
+    "reconstruct": "invprob.methods",
+    "save_result": "invprob.io",
+    "solve": "invprob.solve",
+}
+
+
+class _Package(ModuleType):
+    """This package, whose `solve` is the function although a submodule bears that name, too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # importing a submodule binds it to its name in the package
+        if name == "solve" and isinstance(value, ModuleType):
+            value = value.solve
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("invprob")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"invprob.{name}")
+    raise AttributeError(f"module 'invprob' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,8 @@ from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
 from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor
 
-from invprob.linop import COMPLEX_OF, LinearOperator, Shape
+from invprob.linop import LinearOperator, Shape
+from invprob.module import COMPLEX_OF
 
 Function = Callable[[Tensor], Tensor]
 
@@ -31,11 +32,8 @@ class FromFunctions(LinearOperator):
         super().__init__(domain_shape, range_shape, **kinds)
         self.forward_function = forward
         self.adjoint_function = adjoint
-
-    @property
-    def traceable(self) -> bool:  # type: ignore[override]
-        """Two functions are each other's derivative and may hide anything; one alone must be differentiable."""
-        return self.adjoint_function is None
+        # two functions are each other's derivative and may hide anything; one alone must be differentiable
+        self.traceable = adjoint is None
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.forward_function(x)
@@ -60,8 +58,7 @@ class FromScipy(LinearOperator):
             domain_shape,
             range_shape,
             dtype=torch.float32 if single else torch.float64,
-            complex_domain=is_complex,
-            complex_range=is_complex,
+            is_complex=is_complex,
         )
         self.matrix = L
 
@@ -73,7 +70,7 @@ class FromScipy(LinearOperator):
 
     def _product(self, multiply: Callable[[Any], Any], t: Tensor, shape: Shape, shape_out: Shape) -> Tensor:
         batch = t.shape[: t.ndim - len(shape)]
-        columns = multiply(t.detach().reshape(-1, math.prod(shape)).T.cpu().numpy())
+        columns = multiply(t.detach().reshape(batch.numel(), math.prod(shape)).T.cpu().numpy())
         out = torch.from_numpy(np.ascontiguousarray(columns.T)).reshape(*batch, *shape_out)
         return out.to(t.device, COMPLEX_OF[self.dtype] if out.is_complex() else self.dtype)
 
@@ -83,7 +80,7 @@ def as_scipy(A: LinearOperator) -> ScipyLinearOperator:
 
     def product(function: Function, shape: Shape) -> Callable[[Any], Any]:
         def columns(vectors: Any) -> Any:
-            items = torch.from_numpy(np.ascontiguousarray(vectors.T)).reshape(-1, *shape)
+            items = torch.from_numpy(np.ascontiguousarray(vectors.T)).reshape(vectors.shape[1], *shape)
             items = items.to(A.device, COMPLEX_OF[A.dtype] if items.is_complex() else A.dtype)
             with torch.no_grad():
                 return function(items).reshape(len(items), -1).T.cpu().numpy()

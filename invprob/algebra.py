@@ -4,52 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.linop import LinearOperator, Shape
+from invprob.linalg import Diagonal
+from invprob.linop import Bound, LinearOperator, Shape
+
+IMAGINARY = (complex, np.complexfloating)  # numbers that make an operator complex
 
 
 class _Combined(LinearOperator):
-    """What operators made of operators share: the parts, their precision and their device."""
+    """What operators made of operators share: the parts, whose precision and device are its own."""
 
-    def __init__(self, parts: Sequence[LinearOperator], domain_shape: Shape, range_shape: Shape) -> None:
-        first, last = parts[0], parts[-1]
+    def __init__(
+        self,
+        parts: Sequence[LinearOperator],
+        domain_shape: Shape,
+        range_shape: Shape,
+        *,
+        complex_factor: bool = False,
+    ) -> None:
+        first = parts[0]
         for part in parts[1:]:
             if (part.dtype, part.device) != (first.dtype, first.device):
                 raise TypeError(
                     f"{type(self).__name__}: {type(first).__name__} is {first.dtype} on {first.device}, "
                     f"{type(part).__name__} is {part.dtype} on {part.device}: bring them together with .to(...)"
                 )
-        super().__init__(
-            domain_shape,
-            range_shape,
-            dtype=first.dtype,
-            complex_domain=last.complex_domain,
-            complex_range=any(part.complex_range for part in parts),
-        )
-        self.to(first.device)
+        is_complex = complex_factor or any(part.is_complex for part in parts)
+        super().__init__(domain_shape, range_shape, dtype=first.dtype, is_complex=is_complex)
         self.parts = nn.ModuleList(parts)
         self.matched = all(part.matched for part in parts)
+        self.nonnegative = all(part.nonnegative for part in parts)
 
-    def _terms(self) -> list[LinearOperator]:
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parts."""
+        return self._list()[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parts compute."""
+        return self._list()[0].device
+
+    def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
 
 
-class Adjoint(LinearOperator):
+class _Wrapped(_Combined):
+    """What operators made of one operator share."""
+
+    @property
+    def inner(self) -> LinearOperator:
+        """The operator it is made of."""
+        return self._list()[0]
+
+    def _norm(self) -> Tensor:
+        return self.inner.norm()
+
+    def _norm_bound(self) -> Bound:
+        return Bound(self.inner.norm_bound(), self.inner.norm_bound_kind)
+
+
+class Adjoint(_Wrapped):
     """A^H as an operator."""
 
     def __init__(self, inner: LinearOperator) -> None:
-        super().__init__(
-            inner.range_shape,
-            inner.domain_shape,
-            dtype=inner.dtype,
-            complex_domain=inner.complex_range,
-            complex_range=inner.complex_domain,
-        )
-        self.to(inner.device)
-        self.inner = inner
-        self.matched = inner.matched
+        super().__init__((inner,), inner.range_shape, inner.domain_shape)
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.inner.adjoint(x)
@@ -62,18 +84,8 @@ class Adjoint(LinearOperator):
         """The operator this is the adjoint of: the very object."""
         return self.inner
 
-    def norm(self) -> Tensor:
-        """Return |A^H| = |A|."""
-        return self.inner.norm()
-
-    def norm_bound(self) -> Tensor:
-        """Return the bound of |A|, which bounds |A^H|."""
-        return self.inner.norm_bound()
-
-    @property
-    def norm_bound_kind(self) -> str:
-        """How the inner operator bounds its norm."""
-        return self.inner.norm_bound_kind
+    def __repr__(self) -> str:
+        return f"{_tight(self.inner)}.H"
 
 
 class Composition(_Combined):
@@ -88,80 +100,98 @@ class Composition(_Combined):
         super().__init__((outer, inner), inner.domain_shape, outer.range_shape)
 
     def _forward(self, x: Tensor) -> Tensor:
-        outer, inner = self._terms()
+        outer, inner = self._list()
         return outer(inner(x))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        outer, inner = self._terms()
+        outer, inner = self._list()
         return inner.adjoint(outer.adjoint(y))
 
-    def gram(self, x: Tensor) -> Tensor:
-        """Return B^H (A^H A) B x, with the short way of A where it has one."""
-        outer, inner = self._terms()
+    def _gram(self, x: Tensor) -> Tensor:
+        outer, inner = self._list()
         return inner.adjoint(outer.gram(inner(x)))
+
+    def __repr__(self) -> str:
+        outer, inner = self._list()
+        return f"{_factor(outer)} @ {_factor(inner)}"
 
 
 class Sum(_Combined):
     """(A + B) x = A x + B x."""
 
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
-        ends = [(op.domain_shape, op.range_shape, op.complex_domain) for op in (first, second)]
-        if ends[0] != ends[1]:
+        if (first.domain_shape, first.range_shape) != (second.domain_shape, second.range_shape):
             raise ValueError(
-                f"{type(first).__name__} + {type(second).__name__}: {first.extra_repr()} and {second.extra_repr()} differ"
+                f"{type(first).__name__} + {type(second).__name__}: {first.extra_repr()} and "
+                f"{second.extra_repr()} differ"
             )
         super().__init__((first, second), first.domain_shape, first.range_shape)
 
     def _forward(self, x: Tensor) -> Tensor:
-        first, second = self._terms()
+        first, second = self._list()
         return first(x) + second(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        first, second = self._terms()
+        first, second = self._list()
         return first.adjoint(y) + second.adjoint(y)
 
+    def __repr__(self) -> str:
+        first, second = self._list()
+        return f"{first!r} + {second!r}"
 
-class Scaled(_Combined):
-    """(c A) x = c (A x) for a number or a 0-d tensor c."""
+
+class Scaled(_Wrapped):
+    """(c A) x = c (A x) for a number or a 0-d tensor c; a complex c makes the operator complex."""
+
+    factor: Tensor
 
     def __init__(self, inner: LinearOperator, factor: complex | Tensor) -> None:
-        super().__init__((inner,), inner.domain_shape, inner.range_shape)
-        self.factor = torch.as_tensor(factor)
-        if self.factor.ndim:
-            raise ValueError(f"a scalar times {type(inner).__name__}: the factor has shape {tuple(self.factor.shape)}")
-        self.complex_range = inner.complex_range or self.factor.is_complex()
+        if not isinstance(factor, Tensor):
+            # a plain attribute, which no change of precision rounds
+            c = torch.tensor(factor, dtype=torch.complex128 if isinstance(factor, IMAGINARY) else torch.float64)
+        elif not factor.ndim:
+            c = factor
+        else:
+            raise ValueError(f"a scalar times {type(inner).__name__}: the factor has shape {tuple(factor.shape)}")
+        super().__init__((inner,), inner.domain_shape, inner.range_shape, complex_factor=c.is_complex())
+        if isinstance(factor, Tensor) and not isinstance(factor, nn.Parameter):
+            self.register_buffer("factor", c, persistent=False)
+        else:
+            self.factor = c
+        self.nonnegative = inner.nonnegative and not c.is_complex() and bool(c >= 0)
 
     def _forward(self, x: Tensor) -> Tensor:
-        (inner,) = self._terms()
-        return self.factor * inner(x)
+        return self.factor * self.inner(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        (inner,) = self._terms()
-        return self.factor.conj() * inner.adjoint(y)
+        return self.factor.conj() * self.inner.adjoint(y)
 
-    def gram(self, x: Tensor) -> Tensor:
-        """Return |c|^2 A^H A x."""
-        (inner,) = self._terms()
-        return self.factor.abs().square() * inner.gram(x)
+    def _gram(self, x: Tensor) -> Tensor:
+        return self.factor.abs().square() * self.inner.gram(x)
 
-    def norm(self) -> Tensor:
-        """Return |c| |A|."""
-        return self.factor.abs() * self._terms()[0].norm()
+    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
+        """Return |c|^2 times the diagonal of A, where it has one."""
+        found = self.inner.gram_diagonal(weights)
+        return None if found is None else Diagonal(self.factor.abs().square() * found.values, found.basis)
 
-    def norm_bound(self) -> Tensor:
-        """Return |c| times the bound of |A|."""
-        return self.factor.abs() * self._terms()[0].norm_bound()
+    def _norm(self) -> Tensor:
+        return (self.factor.abs() * self.inner.norm()).to(self.dtype)
 
-    @property
-    def norm_bound_kind(self) -> str:
-        """How the inner operator bounds its norm."""
-        return self._terms()[0].norm_bound_kind
+    def _norm_bound(self) -> Bound:
+        value, kind = super()._norm_bound()
+        return Bound((self.factor.abs() * value).to(self.dtype), kind)
+
+    def __repr__(self) -> str:
+        number = f"({self.factor.item():g})" if self.factor.is_complex() else f"{self.factor.item():g}"
+        return f"{number} * {_factor(self.inner)}"
 
 
 class VStack(_Combined):
     """[A; B; ...] x: the data of several operators, joined along the first item axis."""
 
     def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        if not operators:
+            raise ValueError("vstack needs at least one operator")
         first = operators[0]
         for op in operators[1:]:
             if op.domain_shape != first.domain_shape or op.range_shape[1:] != first.range_shape[1:]:
@@ -174,53 +204,55 @@ class VStack(_Combined):
         self.sizes = sizes
 
     def _forward(self, x: Tensor) -> Tensor:
-        return torch.cat([op(x) for op in self._terms()], dim=-len(self.range_shape))
+        return torch.cat([op(x) for op in self._list()], dim=-len(self.range_shape))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        pieces = y.split(self.sizes, dim=-len(self.range_shape))
-        first, *rest = (op.adjoint(piece) for op, piece in zip(self._terms(), pieces, strict=True))
+        pieces = torch.split(y, self.sizes, dim=-len(self.range_shape))
+        first, *rest = (op.adjoint(piece) for op, piece in zip(self._list(), pieces, strict=True))
         return sum(rest, start=first)
 
-    def gram(self, x: Tensor) -> Tensor:
-        """Return sum_i A_i^H A_i x."""
-        first, *rest = (op.gram(x) for op in self._terms())
+    def _gram(self, x: Tensor) -> Tensor:
+        first, *rest = (op.gram(x) for op in self._list())
         return sum(rest, start=first)
 
+    def __repr__(self) -> str:
+        return f"vstack([{', '.join(map(repr, self._list()))}])"
 
-class Lifted(_Combined):
+
+class Lifted(_Wrapped):
     """A applied along extra item axes: what a volume prior needs of a slice operator."""
 
     def __init__(self, inner: LinearOperator, shape: Shape) -> None:
         super().__init__((inner,), (*shape, *inner.domain_shape), (*shape, *inner.range_shape))
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self._terms()[0](x)
+        return self.inner(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._terms()[0].adjoint(y)
+        return self.inner.adjoint(y)
 
-    def gram(self, x: Tensor) -> Tensor:
-        """Return A^H A x by the inner operator's way."""
-        return self._terms()[0].gram(x)
-
-    def norm(self) -> Tensor:
-        """Return |A|: a copy of A per index changes nothing."""
-        return self._terms()[0].norm()
-
-    def norm_bound(self) -> Tensor:
-        """Return the inner operator's bound."""
-        return self._terms()[0].norm_bound()
-
-    @property
-    def norm_bound_kind(self) -> str:
-        """How the inner operator bounds its norm."""
-        return self._terms()[0].norm_bound_kind
+    def _gram(self, x: Tensor) -> Tensor:
+        return self.inner.gram(x)
 
     def direct(self, y: Tensor) -> Tensor:
         """Return the inner operator's direct reconstruction per index."""
-        return self._terms()[0].direct(y)
+        return self.inner.direct(self.as_data(y))
+
+    def __repr__(self) -> str:
+        extra = self.domain_shape[: len(self.domain_shape) - len(self.inner.domain_shape)]
+        return f"{_tight(self.inner)}.lift({extra})"
 
 
 def vstack(operators: Sequence[LinearOperator]) -> LinearOperator:
     """Return [A; B; ...], whose data are joined along the first item axis."""
     return operators[0] if len(operators) == 1 else VStack(operators)
+
+
+def _factor(op: LinearOperator) -> str:
+    """Return repr(op) as it must stand in a product."""
+    return f"({op!r})" if isinstance(op, Sum) else repr(op)
+
+
+def _tight(op: LinearOperator) -> str:
+    """Return repr(op) as it must stand before a dot."""
+    return f"({op!r})" if isinstance(op, (Sum, Scaled, Composition)) else repr(op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -14,49 +15,37 @@ Basis = Literal["any", "pixel", "fourier", "cosine"]
 def to_basis(x: Tensor, basis: Basis, ndim: int) -> Tensor:
     """Return the coefficients of x along its `ndim` trailing axes (orthonormal FFT or DCT-II)."""
     if basis == "fourier":
-        return torch.fft.fftn(x, dim=tuple(range(-ndim, 0)), norm="ortho")
+        x = torch.fft.fftn(x, dim=tuple(range(-ndim, 0)), norm="ortho")
     if basis == "cosine":
         for axis in range(-ndim, 0):
-            x = dct(x.movedim(axis, -1)).movedim(-1, axis)
+            x = torch.movedim(dct(torch.movedim(x, axis, -1)), -1, axis)
     return x
 
 
 def from_basis(c: Tensor, basis: Basis, ndim: int) -> Tensor:
     """Return the image with the coefficients c: the inverse and adjoint of `to_basis`."""
     if basis == "fourier":
-        return torch.fft.ifftn(c, dim=tuple(range(-ndim, 0)), norm="ortho")
+        c = torch.fft.ifftn(c, dim=tuple(range(-ndim, 0)), norm="ortho")
     if basis == "cosine":
         for axis in range(-ndim, 0):
-            c = idct(c.movedim(axis, -1)).movedim(-1, axis)
+            c = torch.movedim(idct(torch.movedim(c, axis, -1)), -1, axis)
     return c
 
 
 def dct(x: Tensor) -> Tensor:
-    """Return the orthonormal DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
-    if x.is_complex():
-        return torch.complex(dct(x.real), dct(x.imag))
-    n = x.shape[-1]
-    v = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    c = (torch.fft.fft(v) * _half_shift(n, x)).real * math.sqrt(2 / n)
-    return torch.cat([c[..., :1] * math.sqrt(0.5), c[..., 1:]], dim=-1)
+    """Return the orthonormal DCT-II along the last axis; a matrix product, faster than FFTs at the sizes of images."""
+    return x @ _cosines(x.shape[-1], x.dtype, x.device).mT
 
 
 def idct(c: Tensor) -> Tensor:
     """Return the inverse of `dct`, the orthonormal DCT-III."""
-    if c.is_complex():
-        return torch.complex(idct(c.real), idct(c.imag))
-    n = c.shape[-1]
-    c = torch.cat([c[..., :1] * math.sqrt(2), c[..., 1:]], dim=-1) * math.sqrt(n / 2)
-    mirrored = torch.cat([torch.zeros_like(c[..., :1]), c[..., 1:].flip(-1)], dim=-1)
-    v = torch.fft.ifft(torch.complex(c, -mirrored) * _half_shift(n, c).conj()).real
-    x = torch.empty_like(c)
-    half = (n + 1) // 2
-    x[..., ::2] = v[..., :half]
-    x[..., 1::2] = v[..., half:].flip(-1)
-    return x
+    return c @ _cosines(c.shape[-1], c.dtype, c.device)
 
 
-def _half_shift(n: int, like: Tensor) -> Tensor:
-    """Return exp(-i pi k / 2n): the half-sample shift between a DFT and a DCT."""
-    angle = torch.arange(n, dtype=torch.float64, device=like.device) * (-math.pi / (2 * n))
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex128 if like.dtype == torch.float64 else torch.complex64)
+@lru_cache(maxsize=16)
+def _cosines(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the matrix C_kj = sqrt(2/n) cos(pi k (2 j + 1) / 2n), its first row divided by sqrt(2)."""
+    k = torch.arange(n, dtype=torch.float64)
+    matrix = math.sqrt(2 / n) * torch.cos(math.pi / (2 * n) * torch.outer(k, 2 * k + 1))
+    matrix[0] *= math.sqrt(0.5)
+    return matrix.to(device, dtype)

@@ -29,7 +29,5 @@ def printable(text: object, limit: int = 256) -> str:
 
     Names out of files go through here before they reach a terminal: `\\x1b[2J` would clear it.
     """
-    escaped = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:limit]
-    )
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:limit])
     return escaped + "..." if len(str(text)) > limit else escaped

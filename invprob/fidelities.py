@@ -9,7 +9,8 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.functional import Functional, Scalar
-from invprob.linop import COMPLEX_OF, LinearOperator
+from invprob.linop import LinearOperator
+from invprob.module import COMPLEX_OF
 
 
 class Fidelity(Functional):
@@ -37,10 +38,14 @@ class Fidelity(Functional):
     def lipschitz(self) -> Scalar | None:
         """Return Lip(grad phi) |A|^2, with the operator's bound for the norm."""
         of_phi = self.phi.lipschitz()
-        return None if of_phi is None else of_phi * self.A.norm_bound() ** 2
+        return None if of_phi is None else of_phi * self.A.norm_bound().double() ** 2
+
 
 class HalfSquaredDistance(Functional):
     """phi(d) = 1/2 sum_k w_k |d_k - y_k|^2 on data space; w None means 1."""
+
+    y: Tensor
+    weights: Tensor | None
 
     def __init__(self, y: Tensor, weights: Tensor | None, ndim: int) -> None:
         super().__init__()
@@ -71,8 +76,10 @@ class HalfSquaredDistance(Functional):
         return (v - s * self.y) * (self.weights / (self.weights + s))
 
     def lipschitz(self) -> Scalar:
-        """Return max w."""
-        return 1.0 if self.weights is None else self.weights.max()
+        """Return max w per item."""
+        if self.weights is None:
+            return 1.0
+        return self.weights.flatten(-min(self.ndim, self.weights.ndim)).amax(-1).double()
 
     def weigh(self, r: Tensor) -> Tensor:
         """Return w r."""
@@ -92,7 +99,7 @@ class QuadraticFidelity(Fidelity):
         """Return W r."""
 
     @abstractmethod
-    def normal_term(self) -> linalg.Term:
+    def normal_term(self) -> linalg.NormalTerm:
         """Return (A, W, 1), the Hessian A^H W A, for `linalg.solve_normal`."""
 
     @property
@@ -114,8 +121,7 @@ class QuadraticFidelity(Fidelity):
         """Return the zero image of the batch and kind that the data ask for."""
         A, y = self.A, self.y
         batch = y.shape[: y.ndim - len(A.range_shape)]
-        complex_image = A.complex_domain or (y.is_complex() and not A.complex_range)
-        dtype = COMPLEX_OF[A.dtype] if complex_image else A.dtype
+        dtype = COMPLEX_OF[A.dtype] if y.is_complex() else A.dtype
         return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)
 
 
@@ -126,16 +132,19 @@ class L2(QuadraticFidelity):
     what was not measured. ValueError for shapes that do not fit, weights that are negative or not finite.
     """
 
+    phi: HalfSquaredDistance
+
     def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
-        y = A._admit_data(y)
+        y = A.as_data(y)
         if weights is not None:
-            weights = weights.to(device=y.device, dtype=A.dtype)
-            if not bool((weights >= 0).all() and weights.isfinite().all()):
-                raise ValueError("L2: weights must be finite and not negative")
-            if torch.broadcast_shapes(weights.shape, y.shape) != y.shape:
+            if weights.is_complex() or not bool((weights >= 0).all() and weights.isfinite().all()):
+                raise ValueError("L2: weights must be real, finite and not negative")
+            if weights.ndim > y.ndim or any(
+                n not in (1, m) for n, m in zip(weights.shape[::-1], y.shape[::-1], strict=False)
+            ):
                 raise ValueError(f"L2: weights of shape {tuple(weights.shape)} do not fit data {tuple(y.shape)}")
+            weights = weights.to(device=y.device, dtype=A.dtype)
         super().__init__(A, HalfSquaredDistance(y, weights, len(A.range_shape)))
-        self.phi: HalfSquaredDistance
 
     @property
     def y(self) -> Tensor:
@@ -151,6 +160,6 @@ class L2(QuadraticFidelity):
         """Return w r."""
         return self.phi.weigh(r)
 
-    def normal_term(self) -> linalg.Term:
+    def normal_term(self) -> linalg.NormalTerm:
         """Return (A, W, 1)."""
         return (self.A, self.weights, 1.0)

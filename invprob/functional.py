@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator
+from invprob.module import Module
 
 Scalar = float | Tensor
 ABILITIES = ("value", "grad", "prox")
@@ -21,8 +22,29 @@ class Term(NamedTuple):
     functional: Functional
     operator: LinearOperator | None
 
+    def apply(self, x: Tensor) -> Tensor:
+        """Return C x."""
+        return x if self.operator is None else self.operator(x)
 
-class Functional(nn.Module):
+    def pull(self, p: Tensor) -> Tensor:
+        """Return C^H p."""
+        return p if self.operator is None else self.operator.adjoint(p)
+
+    def norm_bound(self) -> Tensor:
+        """Return a bound of |C|, in float64."""
+        one = torch.ones((), dtype=torch.float64)
+        return one if self.operator is None else self.operator.norm_bound().double()
+
+    def normal_term(self) -> linalg.NormalTerm | None:
+        """Return the Hessian of g_i(C_i x) as `Functional.normal_term` does."""
+        inner = self.functional.normal_term()
+        if inner is None or self.operator is None:
+            return inner
+        of_g, weights, rho = inner
+        return (self.operator if of_g is None else of_g @ self.operator, weights, rho)
+
+
+class Functional(Module, ABC):
     """g(x) for x of shape `(*batch, *item)`, `ndim` item axes; numbers come per item, of shape `(*batch,)`.
 
     A subclass writes those of `value`, `grad` and `prox` that the mathematics gives; `supports` says which.
@@ -51,33 +73,36 @@ class Functional(nn.Module):
     def conjugate_prox(self, v: Tensor, sigma: Scalar) -> Tensor:
         """Return the prox of sigma g*, by Moreau: v - sigma prox_{g / sigma}(v / sigma)."""
         s = linalg.per_item(sigma, v, self.ndim)
-        return v - s * self.prox(v / s, 1 / torch.as_tensor(sigma))
+        return v - s * self.prox(v / s, 1 / sigma)
 
     def lipschitz(self) -> Scalar | None:
-        """Return a Lipschitz constant of the gradient, None where there is none."""
+        """Return a Lipschitz constant of the gradient, a number or `(*batch,)`; None where there is none."""
         return None
 
-    def normal_term(self) -> linalg.Term | None:
+    def normal_term(self) -> linalg.NormalTerm | None:
         """Return (C, W, rho) if the functional is quadratic with Hessian rho C^H W C, None if it is not."""
         return None
 
-    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
-        """Return the functional as a sum of g_i(C_i x) with easy g_i, for items of `shape`: what splitting needs."""
-        del shape, dtype, device
+    def terms(self, x: Tensor) -> tuple[Term, ...]:
+        """Return the functional as a sum of g_i(C_i x) with easy g_i, for images like x: what splitting needs."""
+        del x
         return (Term(self, None),)
 
     def _lacks(self, ability: str) -> TypeError:
-        has = ", ".join(name for name in ABILITIES if name in self.supports) or "nothing"
-        return TypeError(f"{type(self).__name__} has no {ability}; it has {has}")
+        return TypeError(f"{type(self).__name__} has no {ability}; it has {_listed(self)}")
 
 
 def require(functional: Functional, ability: str, solver: object) -> None:
     """Raise TypeError, naming what is missing, unless the functional has the ability a solver needs."""
     if ability not in functional.supports:
-        has = ", ".join(name for name in ABILITIES if name in functional.supports) or "nothing"
         raise TypeError(
-            f"{type(solver).__name__} needs the {ability} of {type(functional).__name__}, which has {has}"
+            f"{type(solver).__name__} needs the {ability} of {type(functional).__name__}, "
+            f"which has {_listed(functional)}"
         )
+
+
+def _listed(functional: Functional) -> str:
+    return ", ".join(name for name in ABILITIES if name in functional.supports) or "nothing"
 
 
 class Zero(Functional):
@@ -104,7 +129,7 @@ class Zero(Functional):
         """Return 0."""
         return 0.0
 
-    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
+    def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return no term."""
-        del shape, dtype, device
+        del x
         return ()

@@ -29,9 +29,11 @@ def item_axes(ndim: int) -> tuple[int, ...]:
 
 
 def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
-    """Return Re <a, b> per item, summed in float64, of shape `(*batch,)`."""
-    product = a * b if not a.is_complex() else torch.real(a.conj() * b)
-    return product.sum(item_axes(ndim), dtype=torch.float64) if ndim else product.double()
+    """Return Re <a, b> per item, in float64 so that no square over- or underflows, of shape `(*batch,)`."""
+    product = a.real.double() * b.real.double()
+    if a.is_complex() and b.is_complex():
+        product = product + a.imag.double() * b.imag.double()
+    return product.sum(item_axes(ndim)) if ndim else product
 
 
 def norm(a: Tensor, ndim: int) -> Tensor:
@@ -73,8 +75,8 @@ def conjugate_gradient(
 ) -> CGResult:
     """Solve M x = b for a self-adjoint M >= 0 until |b - M x| <= tol |b| or reduction |b - M x0|, per item.
 
-    Hestenes & Stiefel 1952; an item that has arrived, or whose search direction has become degenerate
-    (p^H M p <= 0 in rounding), stays where it is while its neighbours go on.
+    Hestenes & Stiefel 1952; an item that has arrived, or whose search direction p is in the null space of M as far
+    as rounding lets it be told, stays where it is while its neighbours go on.
     """
     x = torch.zeros_like(b) if x0 is None else x0.expand_as(b).to(b.dtype)
     r = b.clone() if x0 is None else b - apply(x)
@@ -84,13 +86,16 @@ def conjugate_gradient(
     residual = norm(r, ndim)
     target = torch.maximum(tol * norm(b, ndim), reduction * residual)
     n_iter = torch.zeros(residual.shape, dtype=torch.int64, device=b.device)
+    steepest, rounding = torch.zeros_like(residual), torch.finfo(b.dtype).eps
     active = residual > target
     for _ in range(max_iter):
         if not bool(active.any()):
             break
         Mp = apply(p)
         curvature = inner(p, Mp, ndim)
-        active = active & (curvature > 0) & (rz > 0)
+        steepness = ratio(curvature, inner(p, p, ndim))
+        steepest = torch.maximum(steepest, steepness)
+        active = active & (steepness > rounding * steepest) & (rz > 0)
         alpha = per_item(torch.where(active, ratio(rz, curvature), 0.0), b, ndim)
         x = x + alpha * p
         r = r - alpha * Mp
@@ -104,25 +109,25 @@ def conjugate_gradient(
 
 
 def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: int = 500) -> Tensor:
-    """Return the largest eigenvalue of a self-adjoint M >= 0 from below: the Rayleigh quotients of v <- M v / |M v|.
+    """Return the largest eigenvalue of a self-adjoint M >= 0 from below, as a Rayleigh quotient of M^k v.
 
     Stops when the quotient grows by less than `tol` relative to itself over a step. The start vector comes from
     a generator of its own, so that the answer is the same every time. `blank` is one item (any values).
     """
-    v = torch.randn(blank.shape, dtype=blank.dtype, generator=torch.Generator().manual_seed(0)).to(blank.device)
-    ndim = blank.ndim
+    ndim, generator = blank.ndim, torch.Generator().manual_seed(0)
+    v = torch.randn(blank.shape, dtype=blank.dtype, generator=generator).to(blank.device)
     v = v / norm(v, ndim).to(v.real.dtype)
     value = torch.zeros((), dtype=torch.float64, device=blank.device)
     for _ in range(max_iter):
         w = apply(v)
         quotient, length = inner(v, w, ndim), norm(w, ndim)
         if not bool(length > 0):
-            return length.to(blank.real.dtype)
+            return length
         v = w / length.to(v.real.dtype)
         previous, value = value, quotient
         if bool(value - previous <= tol * value):
             break
-    return value.to(blank.real.dtype)
+    return value
 
 
 def collatz_wielandt(apply: Map, blank: Tensor, *, max_iter: int = 20, tol: float = 1e-2) -> Tensor:
@@ -139,13 +144,12 @@ def collatz_wielandt(apply: Map, blank: Tensor, *, max_iter: int = 20, tol: floa
         w = apply(v)
         reached = (v > 0) & (w > 0)
         if not bool(reached.any()):
-            return torch.zeros((), dtype=blank.dtype, device=blank.device)
+            return torch.zeros_like(bound)
         bound = torch.minimum(bound, (w[reached] / v[reached]).max().double())
         if bool(bound * inner(v, v, ndim) <= (1 + tol) * inner(v, w, ndim)):
             break
         v = w / w.max()
-    rounding = 1 + 16 * torch.finfo(blank.dtype).eps
-    return (bound * rounding).to(blank.dtype)
+    return bound * (1 + 16 * torch.finfo(blank.dtype).eps)
 
 
 @dataclass(frozen=True)
@@ -156,11 +160,12 @@ class Diagonal:
     basis: Basis
 
 
-Term = tuple["LinearOperator | None", "Tensor | None", "float | Tensor"]
+FLOOR = 1e-6  # smallest estimated eigenvalue a preconditioner divides by, relative to the largest
+NormalTerm = tuple["LinearOperator | None", "Tensor | None", "float | Tensor"]
 
 
 def solve_normal(
-    terms: Sequence[Term],
+    terms: Sequence[NormalTerm],
     b: Tensor,
     *,
     x0: Tensor | None = None,
@@ -173,45 +178,63 @@ def solve_normal(
 
     A_i None stands for the identity and W_i None for no weights (else a tensor that multiplies data of A_i);
     rho_i is a number or a `(*batch,)` tensor. Closed form when all parts are diagonal in one basis, conjugate
-    gradients to the relative residual `tol`, or `reduction` of the one at x0, else. Differentiable in b, rho and W by a second solve.
+    gradients to the relative residual `tol`, or `reduction` of the one at x0, else. Differentiable in b, rho, W and
+    the operators' parameters by a second solve.
     """
     if ndim is None:
         ndim = next((len(A.domain_shape) for A, _, _ in terms if A is not None), b.ndim)
     closed = _solve_diagonal(terms, b, ndim)
     if closed is not None:
         return closed
-    with torch.no_grad():
-        x = conjugate_gradient(
-            partial(_apply_normal, terms, ndim=ndim),
-            b,
-            ndim=ndim,
-            x0=x0,
-            tol=tol,
-            reduction=reduction,
-            max_iter=max_iter,
-        ).x
-    parameters = [b, *(t for term in terms for t in term[1:] if isinstance(t, Tensor))]
-    if not torch.is_grad_enabled() or not any(t.requires_grad for t in parameters):
+    settings: dict[str, Any] = {
+        "x0": x0,
+        "tol": tol,
+        "reduction": reduction,
+        "max_iter": max_iter,
+        "preconditioner": _preconditioner(terms, b, ndim),
+    }
+    parameters = [t for t in _parameters(terms) if t.requires_grad]
+    if torch.is_grad_enabled() and (b.requires_grad or parameters):
+        x: Tensor = _ImplicitSolution.apply(b, terms, ndim, settings, *parameters)  # type: ignore[no-untyped-call]
         return x
-    # Implicit function theorem: dx = M^-1 (db - dM x), and the bracket is the differential of b - M x at fixed x.
-    solve = partial(solve_normal, terms, tol=tol, max_iter=max_iter, ndim=ndim)
-    return _ImplicitSolution.apply(b - _apply_normal(terms, x, ndim), x, solve)
+    return conjugate_gradient(partial(_apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
+
+
+def _parameters(terms: Sequence[NormalTerm]) -> list[Tensor]:
+    """Return the tensors M depends on: the weights and those the operators hold."""
+    found = [t for term in terms for t in term[1:] if isinstance(t, Tensor)]
+    for A, _, _ in terms:
+        found.extend(() if A is None else (*A.parameters(), *A.buffers()))
+    return found
 
 
 class _ImplicitSolution(torch.autograd.Function):
-    """x as a function of its own residual r = b - M x: value x, derivative M^-1 dr."""
+    """x = M^-1 b, dx = M^-1 (db - dM x): backwards u = M^-1 g belongs to b, and what -M x gives u to M."""
 
     @staticmethod
-    def forward(ctx: Any, r: Tensor, x: Tensor, solve: Map) -> Tensor:
-        ctx.solve = solve
-        return x.clone()
+    def forward(
+        ctx: Any, b: Tensor, terms: Sequence[NormalTerm], ndim: int, settings: dict[str, Any], *parameters: Tensor
+    ) -> Tensor:
+        x = conjugate_gradient(partial(_apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
+        ctx.save_for_backward(x)
+        ctx.terms, ctx.ndim, ctx.parameters = terms, ndim, parameters
+        ctx.settings = {"tol": settings["tol"], "max_iter": settings["max_iter"]}
+        return x
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.solve(grads[0]), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        u = solve_normal(ctx.terms, grads[0], ndim=ctx.ndim, **ctx.settings)
+        if not ctx.parameters:
+            return u, None, None, None
+        twice = torch.is_grad_enabled()
+        with torch.enable_grad():
+            Mx = _apply_normal(ctx.terms, x, ctx.ndim)
+        others = torch.autograd.grad(Mx, ctx.parameters, -u, create_graph=twice, allow_unused=True)
+        return u, None, None, None, *others
 
 
-def _apply_normal(terms: Sequence[Term], x: Tensor, ndim: int) -> Tensor:
+def _apply_normal(terms: Sequence[NormalTerm], x: Tensor, ndim: int) -> Tensor:
     total = None
     for A, W, rho in terms:
         part = x if A is None else A.gram(x) if W is None else A.adjoint(W * A(x))
@@ -222,14 +245,53 @@ def _apply_normal(terms: Sequence[Term], x: Tensor, ndim: int) -> Tensor:
     return total
 
 
-def _solve_diagonal(terms: Sequence[Term], b: Tensor, ndim: int) -> Tensor | None:
-    """Return the closed form where every part is diagonal in one basis, else None."""
+def _solve_diagonal(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor | None:
+    """Return the closed form where every part is diagonal in one basis, else None; least norm where M is singular."""
+    parts = [None if A is None else A.gram_diagonal(W) for A, W, _ in terms]
+    if any(part is None and A is not None for part, (A, _, _) in zip(parts, terms, strict=True)):
+        return None
+    total = _total(terms, parts, b, ndim)
+    if total is None:
+        return None
+    inverse = torch.where(total.values == 0, 0.0, 1 / torch.where(total.values == 0, 1.0, total.values))
+    return _multiplied(b, Diagonal(inverse, total.basis), ndim)
+
+
+def _preconditioner(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Map | None:
+    """Return v -> M^-1 v with every part's estimated diagonal in place of it, None where one has no estimate."""
+    parts = [None if A is None else A.gram_diagonal_estimate() for A, _, _ in terms]
+    if any(part is None and A is not None for part, (A, _, _) in zip(parts, terms, strict=True)):
+        return None
+    means = [(A, None, rho if W is None else rho * _mean(A, W)) for A, W, rho in terms]
+    with torch.no_grad():
+        total = _total(means, parts, b, ndim)
+    if total is None or total.basis == "any":
+        return None
+    floor = FLOOR * total.values.flatten(-ndim).amax(-1)
+    inverse = 1 / torch.maximum(total.values, floor.reshape(floor.shape + (1,) * ndim))
+    return lambda v: _multiplied(v, Diagonal(torch.where(inverse.isfinite(), inverse, 1.0), total.basis), ndim)
+
+
+def _mean(A: LinearOperator | None, W: Tensor) -> Tensor:
+    """Return the mean weight per item."""
+    item = len(A.range_shape) if A is not None else W.ndim
+    return W.double().mean(item_axes(min(item, W.ndim)))
+
+
+def _total(terms: Sequence[NormalTerm], parts: Sequence[Diagonal | None], b: Tensor, ndim: int) -> Diagonal | None:
+    """Return sum_i rho_i parts_i (None is the identity) if they share a basis."""
     total: Tensor = torch.zeros((), dtype=b.real.dtype, device=b.device)
     basis: Basis = "any"
-    for A, W, rho in terms:
-        part = Diagonal(torch.ones_like(total), "any") if A is None else A.gram_diagonal(W)
-        if part is None or (basis != "any" and part.basis not in ("any", basis)):
+    for (_, _, rho), part in zip(terms, parts, strict=True):
+        diagonal = Diagonal(torch.ones_like(total), "any") if part is None else part
+        if "any" not in (basis, diagonal.basis) and diagonal.basis != basis:
             return None
-        basis = basis if part.basis == "any" else part.basis
-        total = total + per_item(rho, b, ndim) * part.values
-    return from_basis(to_basis(b, basis, ndim) / total, basis, ndim).to(b.dtype)
+        basis = basis if diagonal.basis == "any" else diagonal.basis
+        total = total + per_item(rho, b, ndim) * diagonal.values
+    return Diagonal(total, basis)
+
+
+def _multiplied(x: Tensor, diagonal: Diagonal, ndim: int) -> Tensor:
+    """Return B^H diag B x."""
+    y = from_basis(to_basis(x, diagonal.basis, ndim) * diagonal.values, diagonal.basis, ndim)
+    return y if x.is_complex() else y.real

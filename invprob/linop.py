@@ -6,29 +6,46 @@ reverse-mode differentiation); everything else follows.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from numbers import Complex
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invprob import linalg
-from invprob.kernel import LinearKernel
+from invprob.kernel import run_kernel
+from invprob.module import COMPLEX_OF, Module, precision_of
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
 
 Shape = tuple[int, ...]
-COMPLEX_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
-REAL_OF: dict[torch.dtype | None, torch.dtype] = {c: r for r, c in COMPLEX_OF.items()}
+T = TypeVar("T")
 
 
-class Operator(nn.Module, ABC):
+class Coarser(NamedTuple):
+    """A coarser stand-in: its operator, how data become data for it, how many readings are averaged into one."""
+
+    operator: LinearOperator
+    restrict: Callable[[Tensor], Tensor]
+    averaged: int
+
+
+class Bound(NamedTuple):
+    """An upper bound of an operator's norm, and how it was found."""
+
+    value: Tensor
+    kind: str
+
+
+class Operator(Module, ABC):
     """y = A(x) for x of shape `(*batch, *domain_shape)` and y of shape `(*batch, *range_shape)`.
 
     `dtype` sets the precision (float32 or float64); whether an end is complex belongs to the physics and is
-    fixed by the class. A real operator applied to complex input acts on both parts.
+    fixed by the class.
     """
 
     def __init__(
@@ -46,11 +63,9 @@ class Operator(nn.Module, ABC):
         self.complex_domain = complex_domain
         self.complex_range = complex_range
         # An empty buffer is how nn.Module.to(...) tells us our precision and device.
-        precision = REAL_OF.get(dtype, dtype)
-        if precision not in COMPLEX_OF:
-            raise TypeError(f"{type(self).__name__}: dtype must be float32 or float64 (or its complex), got {dtype}")
-        self.register_buffer("_anchor", torch.empty(0, dtype=precision), persistent=False)
-        self._cache: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+        self._anchor: Tensor
+        self.register_buffer("_anchor", torch.empty(0, dtype=precision_of(dtype, self)), persistent=False)
+        self._cache: dict[tuple[str, torch.dtype, torch.device], Any] = {}
 
     @abstractmethod
     def _forward(self, x: Tensor) -> Tensor:
@@ -76,52 +91,44 @@ class Operator(nn.Module, ABC):
         """The dtype of y as a rule."""
         return COMPLEX_OF[self.dtype] if self.complex_range else self.dtype
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move to a precision and a device, as nn.Module.to: `A.to(torch.float64)`, `A.to("cuda")`.
-
-        Real stays real and complex stays complex; `A.to(torch.complex128)` means `A.to(torch.float64)`.
-        """
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
-        precision = REAL_OF.get(dtype, dtype)
-        if precision is not None and precision not in COMPLEX_OF:
-            raise TypeError(f"{type(self).__name__} computes in float32 or float64, not in {dtype}")
-
-        def convert(t: Tensor) -> Tensor:
-            target = precision
-            if precision is None or not (t.is_floating_point() or t.is_complex()):
-                target = None
-            elif t.is_complex():
-                target = COMPLEX_OF[precision]
-            return t.to(device=device, dtype=target, non_blocking=non_blocking)
-
-        return self._apply(convert)
-
     def forward(self, x: Tensor) -> Tensor:
         """Return A(x); ValueError or TypeError if x does not fit the domain."""
-        return self._checked(self._forward(self._admit(x)), self.range_shape)
+        x = self.as_image(x)
+        return self._checked(self._forward(x), x, self.domain_shape, self.range_shape)
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor) -> Tensor: ...
+        def __call__(self, x: Tensor) -> Tensor:
+            """Return A(x)."""
 
     def vjp(self, x: Tensor, v: Tensor) -> Tensor:
         """Return J(x)^H v, the adjoint of the derivative at x applied to v in data space."""
-        _, pull = torch.func.vjp(self, self._admit(x))
-        (g,) = pull(self._admit_data(v))
+        pull = torch.func.vjp(self, self.as_image(x))[1]
+        g: Tensor = pull(self.as_data(v))[0]
         return g
 
     def jvp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return J(x) u, the derivative at x along u in image space."""
-        _, tangent = torch.func.jvp(self, (self._admit(x),), (self._admit(u),))
+        tangent: Tensor = torch.func.jvp(self, (self.as_image(x),), (self.as_image(u),))[1]
         return tangent
 
-    def _admit(self, x: Tensor) -> Tensor:
-        """Check x at the door of the domain and bring it to our precision."""
+    def as_image(self, x: Tensor) -> Tensor:
+        """Return x, which must fit the domain, in the operator's precision and kind; ValueError or TypeError else.
+
+        Lower precision and integers are converted, higher precision is refused.
+        """
         return self._fit(x, self.domain_shape, self.complex_domain, "an image")
 
-    def _admit_data(self, y: Tensor) -> Tensor:
-        """Check y at the door of the range and bring it to our precision."""
+    def as_data(self, y: Tensor) -> Tensor:
+        """Return y, which must fit the range, in the operator's precision and kind; ValueError or TypeError else."""
         return self._fit(y, self.range_shape, self.complex_range, "data")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments but dtype, from which `type(A)(**config)` is the same operator.
+
+        TypeError for an operator that cannot be written to a file; every registered one can.
+        """
+        raise TypeError(f"{type(self).__name__} has no config(): it cannot be written to a file")
 
     def _fit(self, t: Tensor, shape: Shape, is_complex: bool, what: str) -> Tensor:
         name = type(self).__name__
@@ -136,23 +143,32 @@ class Operator(nn.Module, ABC):
             )
         return t.to(COMPLEX_OF[self.dtype] if is_complex or t.is_complex() else self.dtype)
 
-    def _checked(self, t: Tensor, shape: Shape) -> Tensor:
-        if t.ndim < len(shape) or tuple(t.shape[t.ndim - len(shape) :]) != shape:
+    def _checked(self, out: Tensor, t: Tensor, shape_in: Shape, shape_out: Shape) -> Tensor:
+        batch = t.shape[: t.ndim - len(shape_in)]
+        due = (*batch, *shape_out)
+        # an operator with a batch of parameters may add to the batch
+        free = out.ndim >= len(due) and tuple(out.shape[out.ndim - len(shape_out) :]) == shape_out
+        given = out.shape[out.ndim - len(due) : out.ndim - len(shape_out)]
+        if not free or any(n not in (1, m) for n, m in zip(batch, given, strict=True)):
             raise ValueError(
-                f"{type(self).__name__} computed a result of shape {tuple(t.shape)} "
-                f"where (*batch, {_inside(shape)}) is due: its _forward or _adjoint is wrong"
+                f"{type(self).__name__} computed a result of shape {tuple(out.shape)} where {due} is due: "
+                "its _forward or _adjoint is wrong"
             )
-        return t
+        return out
 
-    def _cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def _cached(self, name: str, compute: Callable[[], T]) -> T:
         """Return `compute()`, remembered per precision and device unless the operator is being trained."""
-        if any(p.requires_grad for p in self.parameters()):
+        if any(t.requires_grad for t in (*self.parameters(), *self.buffers())):
             return compute()
         key = (name, self.dtype, self.device)
         if key not in self._cache:
             with torch.no_grad():
                 self._cache[key] = compute()
-        return self._cache[key]
+        found: T = self._cache[key]
+        return found
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self) -> str:
         """Return what stands between the brackets of repr(A)."""
@@ -162,35 +178,50 @@ class Operator(nn.Module, ABC):
 class LinearOperator(Operator):
     """y = A x with the adjoint A^H, so that <A x, y> = <x, A^H y> to rounding.
 
-    Hooks for a subclass: `_forward`, and `_adjoint` (else derived). Class attributes: `nonnegative` says that
-    no entry of A is below zero; `traceable = False` says that the hooks are kernels autograd cannot look into,
-    in which case the adjoint serves as the derivative; `matched = False` says that `_adjoint` only approximates A^H.
+    A real operator applied to complex input acts on both parts; `is_complex` says that A has complex entries, and
+    real input is promoted. Hooks for a subclass: `_forward`, and as far as they are worth it `_adjoint` (else
+    derived), `_gram`, `_norm`, `_norm_bound`, `gram_diagonal`, `direct`. Attributes: `nonnegative` says that no entry
+    of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in which case the
+    adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched = False` that
+    `_adjoint` only approximates A^H.
     """
 
-    nonnegative: ClassVar[bool] = False
-    traceable: ClassVar[bool] = True
+    nonnegative: bool = False
+    traceable: bool = True
     matched: bool = True
+
+    def __init__(
+        self,
+        domain_shape: Sequence[int],
+        range_shape: Sequence[int],
+        *,
+        dtype: torch.dtype = torch.float32,
+        is_complex: bool = False,
+    ) -> None:
+        super().__init__(domain_shape, range_shape, dtype=dtype, complex_domain=is_complex, complex_range=is_complex)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether A has complex entries."""
+        return self.complex_domain
 
     def forward(self, x: Tensor) -> Tensor:
         """Return A x."""
-        x = self._admit(x)
-        y = self._forward(x) if self.traceable else LinearKernel.apply(x, self, False)
-        return self._checked(y, self.range_shape)
+        x = self.as_image(x)
+        y = self._forward(x) if self.traceable else run_kernel(self, x, adjoint=False)
+        return self._checked(y, x, self.domain_shape, self.range_shape)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return A^H y; y of shape `(*batch, *range_shape)`."""
-        y = self._admit_data(y)
-        x = self._adjoint(y) if self.traceable else LinearKernel.apply(y, self, True)
-        return self._checked(x, self.domain_shape)
+        y = self.as_data(y)
+        x = self._adjoint(y) if self.traceable else run_kernel(self, y, adjoint=True)
+        return self._checked(x, y, self.range_shape, self.domain_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         """Compute A^H y by reverse-mode differentiation of `_forward`."""
         batch = y.shape[: y.ndim - len(self.range_shape)]
-        complex_input = self.complex_domain or (y.is_complex() and not self.complex_range)
-        dtype = COMPLEX_OF[self.dtype] if complex_input else self.dtype
-        zero = torch.zeros(*batch, *self.domain_shape, dtype=dtype, device=y.device)
-        image, pull = torch.func.vjp(self._forward, zero)
-        (x,) = pull(y.to(image.dtype))
+        zero = y.new_zeros(*batch, *self.domain_shape)
+        x: Tensor = torch.func.vjp(self._forward, zero)[1](y)[0]
         return x
 
     @property
@@ -212,6 +243,10 @@ class LinearOperator(Operator):
 
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x, by a shorter way where the physics has one."""
+        x = self.as_image(x)
+        return self._checked(self._gram(x), x, self.domain_shape, self.domain_shape)
+
+    def _gram(self, x: Tensor) -> Tensor:
         return self.adjoint(self(x))
 
     def gram_diagonal(self, weights: Tensor | None = None) -> linalg.Diagonal | None:
@@ -219,32 +254,44 @@ class LinearOperator(Operator):
         del weights
         return None
 
+    def gram_diagonal_estimate(self) -> linalg.Diagonal | None:
+        """Return a basis in which A^H A is nearly diagonal, with a diagonal >= 0: a preconditioner for `solve`."""
+        return self.gram_diagonal()
+
     def norm(self) -> Tensor:
-        """Return an estimate of |A| (the largest singular value) from below, by power iteration."""
-        return self._cached("norm", lambda: linalg.power_iteration(self.gram, self._blank()).sqrt())
+        """Return |A| (the largest singular value): in closed form, or estimated from below by power iteration."""
+        return self._cached("norm", self._norm)
+
+    def _norm(self) -> Tensor:
+        return linalg.power_iteration(self.gram, self._blank()).sqrt().to(self.dtype)
 
     def norm_bound(self) -> Tensor:
         """Return an upper bound of |A|; `norm_bound_kind` says how sure it is."""
-        return self._cached("norm_bound", self._norm_bound)
-
-    def _norm_bound(self) -> Tensor:
-        if self.nonnegative:
-            return linalg.collatz_wielandt(self.gram, self._blank()).sqrt()
-        return 1.05 * self.norm()
+        return self._cached("norm_bound", self._norm_bound).value
 
     @property
     def norm_bound_kind(self) -> str:
         """How `norm_bound` was found."""
-        return "Collatz-Wielandt bound" if self.nonnegative else "1.05 x power iteration, an estimate"
+        return self._cached("norm_bound", self._norm_bound).kind
+
+    def _norm_bound(self) -> Bound:
+        if self.nonnegative:
+            square = linalg.collatz_wielandt(self.gram, self._blank())
+            return Bound(square.sqrt().to(self.dtype), "Collatz-Wielandt bound")
+        return Bound(1.05 * self.norm(), "1.05 x power iteration, an estimate")
 
     def solve(self, b: Tensor, shift: float | Tensor, *, x0: Tensor | None = None, tol: float = 1e-6) -> Tensor:
         """Return (A^H A + shift I)^-1 b for b in the domain, to the relative residual `tol`, per item."""
-        return linalg.solve_normal([(self, None, 1.0), (None, None, shift)], self._admit(b), x0=x0, tol=tol)
+        return linalg.solve_normal([(self, None, 1.0), (None, None, shift)], self.as_image(b), x0=x0, tol=tol)
 
     def direct(self, y: Tensor) -> Tensor:
         """Return the field's direct reconstruction; by default ten conjugate-gradient steps on |A x - y|^2."""
         b = self.adjoint(y)
-        return linalg.conjugate_gradient(self.gram, b, ndim=len(self.domain_shape), tol=0.0, max_iter=10).x
+        return linalg.conjugate_gradient(self.gram, b, ndim=len(self.domain_shape), max_iter=10).x
+
+    def coarser(self) -> Coarser | None:
+        """Return the operator on a grid of half as many pixels per axis, None where the physics knows none."""
+        return None
 
     def lift(self, shape: Sequence[int]) -> LinearOperator:
         """Return the operator applied along extra item axes: domain `(*shape, *A.domain_shape)`."""
@@ -265,7 +312,7 @@ class LinearOperator(Operator):
     def __mul__(self, factor: complex | Tensor) -> LinearOperator:
         from invprob.algebra import Scaled
 
-        return Scaled(self, factor)
+        return Scaled(self, factor) if isinstance(factor, (Complex, Tensor)) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -285,8 +332,8 @@ class LinearOperator(Operator):
     ) -> LinearOperator:
         """Return the operator of two functions on `(*batch, *shape)`; `adjoint=None` derives it from `forward`.
 
-        `kinds`: dtype, complex_domain, complex_range as for every operator. With both functions given, neither
-        needs to be differentiable: each is the other's derivative.
+        `kinds`: dtype and is_complex as for every operator. With both functions given, neither needs to be
+        differentiable: each is the other's derivative.
         """
         from invprob.adapters import FromFunctions
 
@@ -311,9 +358,12 @@ class LinearOperator(Operator):
 
 
 def _valid_shape(shape: Sequence[int], owner: object, what: str) -> Shape:
-    sizes = tuple(int(n) for n in shape)
+    try:
+        sizes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        sizes = ()
     if not sizes or min(sizes) < 1:
-        raise ValueError(f"{type(owner).__name__}: {what} must hold positive sizes, got {sizes}")
+        raise ValueError(f"{type(owner).__name__}: {what} must hold positive whole sizes, got {shape}")
     return sizes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 OPERATORS: Mapping[str, str] = {
@@ -14,14 +14,25 @@ OPERATORS: Mapping[str, str] = {
     "fan-beam": "invprob.operators.fan_beam:FanBeam",
 }
 
+METHODS: Mapping[str, str] = {
+    "fbp": "invprob.methods:fbp",
+    "least-squares": "invprob.methods:least_squares",
+    "tikhonov": "invprob.methods:tikhonov",
+    "tv": "invprob.methods:tv",
+}
+
 
 def load(table: Mapping[str, str], name: str) -> Any:
     """Return what `name` stands for in `table`; ValueError with the nearest names if it is not there."""
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(table)}"
-        raise ValueError(f"unknown name {name!r}; {hint}")
+        raise ValueError(f"unknown name {name!r}; {nearest(name, table)}")
     return resolve(table[name])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the hint an error message gives about a name that is not known."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
 
 def resolve(target: str) -> Any:

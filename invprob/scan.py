@@ -57,9 +57,7 @@ class Scan:
         _check_noise(self.noise, self.batch_shape)
         due = (*self.batch_shape, *self.operator.domain_shape)
         if self.truth is not None and tuple(self.truth.shape) != due:
-            raise ValueError(
-                f"the truth has shape {tuple(self.truth.shape)}, but data and operator need {due}"
-            )
+            raise ValueError(f"the truth has shape {tuple(self.truth.shape)}, but data and operator need {due}")
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -82,8 +80,6 @@ def _check_noise(noise: float | Tensor | None, batch: tuple[int, ...]) -> None:
         return
     sigma = torch.as_tensor(noise)
     if tuple(sigma.shape) not in ((), batch):
-        raise ValueError(
-            f"noise must be a number or have the batch shape {batch}, got shape {tuple(sigma.shape)}"
-        )
+        raise ValueError(f"noise must be a number or have the batch shape {batch}, got shape {tuple(sigma.shape)}")
     if not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
         raise ValueError(f"noise is a standard deviation: finite and not negative, got {noise}")

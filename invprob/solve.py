@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +15,6 @@ from invprob import linalg
 from invprob.certificate import Certificate, certify
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
-from invprob.linalg import per_item
 from invprob.solvers.base import Solver, State
 
 STATUS = {
@@ -27,11 +26,11 @@ STATUS = {
 RUNNING, CONVERGED, STOPPED, MAX_ITER, DIVERGED = "running", *STATUS
 CODES = (RUNNING, *STATUS)
 CHECK_EVERY = 10  # iterations between two evaluations of the objective
-GROWTH = 1e3  # how far above its start and its best an objective must be to count as diverging ...
+GROWTH = 1e3  # how far above those of the start and of zero an objective must be to count as diverging ...
 PATIENCE = 3  # ... and at how many checks in a row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The image with the story of how it came about.
 
@@ -55,7 +54,7 @@ class Result:
         return STATUS[self.status]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One iteration of the loop as seen from outside: the state, who is done, and the best image so far."""
 
@@ -92,7 +91,7 @@ def solve(
     """
     solver = _overridden(solver, max_iter, tol)
     g = Zero(f.ndim) if g is None else g
-    *_, last = iterate(solver, f, g, x0=x0, state=state)
+    (last,) = deque(iterate(solver, f, g, x0=x0, state=state), maxlen=1)
     return conclude(last, solver, f, g, noise=noise)
 
 
@@ -102,9 +101,13 @@ def conclude(
 ) -> Result:
     """Return the result as of a step of `iterate`; items still running count as stopped."""
     g = Zero(f.ndim) if g is None else g
-    codes = torch.where(step.codes == CODES.index(RUNNING), CODES.index(STOPPED), step.codes)
-    arrived = per_item((codes == CODES.index(CONVERGED)).to(step.best.real.dtype), step.best, f.ndim).bool()
-    x = torch.where(arrived, step.state.x, step.best)
+    running = step.codes == CODES.index(RUNNING)
+    codes = torch.where(running, CODES.index(STOPPED), step.codes)
+    latest = codes == CODES.index(CONVERGED)
+    if "value" in f.supports & g.supports:  # the best was last sought at a check
+        now, then = (f.value(x) + g.value(x) for x in (step.state.x, step.best))
+        latest = latest | (running & ((now <= then) | now.isposinf()))
+    x = _choose(latest, step.state.x, step.best, f.ndim)
     return Result(
         x=x,
         status=CODES[int(codes.max())],
@@ -117,6 +120,7 @@ def conclude(
     )
 
 
+@torch.no_grad()
 def iterate(
     solver: Solver[Any],
     f: Functional,
@@ -133,9 +137,12 @@ def iterate(
     state = solver.init(f, g, _start(f, x0)) if state is None else state
     watch = _Watch(f, g, state)
     first = state.iteration
-    running = torch.ones(state.residual.shape, dtype=torch.bool, device=state.x.device)
-    codes = torch.zeros(state.residual.shape, dtype=torch.int64, device=state.x.device)
+    # an item that had arrived when an earlier run ended stays where it is
+    codes = torch.where(state.residual <= solver.tol, CODES.index(CONVERGED), CODES.index(RUNNING))
     n_iter = torch.full_like(codes, first)
+    running = codes == CODES.index(RUNNING)
+    if not bool(running.any()):
+        yield Step(state, watch.best, codes, n_iter, watch.objective, watch.seconds(), watch.history)
     while bool(running.any()):
         state = solver.step(f, g, state).keep(state, ~running)
         n_iter = n_iter + running
@@ -158,11 +165,20 @@ class _Watch:
         self.has_value = "value" in f.supports & g.supports
         self.started = time.perf_counter()
         self.best = state.x
-        self.best_merit = torch.full_like(state.residual, float("inf"))
-        self.initial = self._evaluate(state.x) if self.has_value else None
-        self.objective = self.initial
+        self.untouched = torch.ones_like(state.residual, dtype=torch.bool)  # whether best is still the start
+        self.size = self._size(state.x)
+        # beyond this a run diverges: the start may lie at the very minimum, so zero has a say, too
+        sizes = torch.stack([self.size, self._size(torch.zeros_like(state.x))])
+        reference = torch.where(sizes.isfinite(), sizes, 0.0).amax(0)
+        self.limit = torch.where(reference > 0, GROWTH * reference, torch.inf)
+        self.merit = self.size if self.has_value else torch.full_like(state.residual, torch.inf)
         self.growing = torch.zeros_like(state.residual, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = defaultdict(list)
+
+    @property
+    def objective(self) -> Tensor | None:
+        """The objective at the last check, where there is one."""
+        return self.size if self.has_value else None
 
     def look(self, state: State, running: Tensor, *, always: bool) -> Tensor:
         """Take note of a state; return which items have diverged."""
@@ -170,10 +186,11 @@ class _Watch:
         if not self.has_value:
             self._prefer(state, state.residual, running & ~broken)
         if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
+            self.size = self._size(state.x)
+            self.growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)
+            broken = broken | self.size.isnan() | (self.growing >= PATIENCE)
             if self.has_value:
-                self.objective = self._evaluate(state.x)
-                broken = broken | self._grown(self.objective)
-                self._prefer(state, self.objective, running & ~broken)
+                self._prefer(state, self.size, running & ~broken & (self.growing == 0))
             self._record(state)
         return broken
 
@@ -181,28 +198,30 @@ class _Watch:
         """Return the time since the start."""
         return time.perf_counter() - self.started
 
-    def _evaluate(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return (self.f.value(x) + self.g.value(x)).double()
-
-    def _grown(self, objective: Tensor) -> Tensor:
-        """Say where the objective is not a number, or has long been far above both its start and its best."""
-        start = objective if self.initial is None else self.initial
-        high = objective > GROWTH * torch.where(start.isfinite(), torch.minimum(start, self.best_merit), torch.inf)
-        self.growing = torch.where(high, self.growing + 1, 0)
-        return objective.isnan() | (self.growing >= PATIENCE)
+    def _size(self, x: Tensor) -> Tensor:
+        """Return the objective, as far as f and g have values; an infinite one is a constraint not yet met."""
+        parts = [part.value(x).double() for part in (self.f, self.g) if "value" in part.supports]
+        return sum(parts, start=torch.zeros(x.shape[: x.ndim - self.f.ndim], dtype=torch.float64, device=x.device))
 
     def _prefer(self, state: State, merit: Tensor, allowed: Tensor) -> None:
-        better = allowed & (merit < self.best_merit)
-        self.best = torch.where(per_item(better.to(state.x.real.dtype), state.x, self.f.ndim).bool(), state.x, self.best)
-        self.best_merit = torch.where(better, merit.detach(), self.best_merit)
+        """Keep the items of lower merit, and the latest as long as all but the start have been infinite."""
+        unknown = merit.isposinf() & (self.untouched | self.merit.isinf())
+        better = allowed & ((merit < self.merit) | unknown)
+        self.best = _choose(better, state.x, self.best, self.f.ndim)
+        self.merit = torch.where(better, merit, self.merit)
+        self.untouched = self.untouched & ~better
 
     def _record(self, state: State) -> None:
         self.history["iteration"].append(torch.tensor(state.iteration))
         self.history["seconds"].append(torch.tensor(self.seconds(), dtype=torch.float64))
-        self.history["residual"].append(state.residual.detach().clone())
-        if self.objective is not None:
-            self.history["objective"].append(self.objective)
+        self.history["residual"].append(state.residual)
+        if self.has_value:
+            self.history["objective"].append(self.size)
+
+
+def _choose(first: Tensor, a: Tensor, b: Tensor, ndim: int) -> Tensor:
+    """Return the items of a where `first` (*batch,) says so, else those of b."""
+    return torch.where(first.reshape(first.shape + (1,) * ndim), a, b)
 
 
 def _start(f: Functional, x0: Tensor | None) -> Tensor:
@@ -214,5 +233,5 @@ def _start(f: Functional, x0: Tensor | None) -> Tensor:
 
 
 def _overridden(solver: Solver[Any], max_iter: int | None, tol: float | None) -> Solver[Any]:
-    changes = {k: v for k, v in (("max_iter", max_iter), ("tol", tol)) if v is not None}
+    changes: dict[str, Any] = {k: v for k, v in (("max_iter", max_iter), ("tol", tol)) if v is not None}
     return replace(solver, **changes) if changes else solver

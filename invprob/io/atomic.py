@@ -67,7 +67,9 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         write(partial)
         commit(path)
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as RuntimeError
-        raise ResourceError(f"{printable(path)} could not be written ({error}): is the disk full?") from error
+        raise ResourceError(
+            f"{printable(path)} could not be written ({printable(error)}): is the disk full?"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -91,7 +93,10 @@ def _exists(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:  # too long, a NUL, a file where a directory should be
-        raise OutputError(f"{printable(path)} cannot be a file ({error}): choose another --output") from error
+        reason = printable(error)
+        raise OutputError(
+            f"{printable(path)} cannot be a file ({reason}): choose another --output"
+        ) from error
     return True
 
 

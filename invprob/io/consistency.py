@@ -1,6 +1,8 @@
-"""Does a parallel-beam sinogram look like one? Two conditions every complete sinogram meets (Helgason 1965,
-Ludwig 1966, orders zero and one): the mass of all projections is the same, and their centre of mass moves as
-a cos(theta) + b sin(theta) + c. Truncated projections break both, and noise blurs them: hints, not errors.
+"""Does a parallel-beam sinogram look like one?
+
+Two conditions that every complete sinogram meets (Helgason 1965, Ludwig 1966, orders zero and one): all its
+projections have the same mass, and their centre of mass moves as a cos(theta) + b sin(theta) + c. Truncated
+projections break both, and noise blurs them, so these are hints and not errors.
 """
 
 from __future__ import annotations

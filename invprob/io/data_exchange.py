@@ -182,7 +182,10 @@ def _find_axis(file: h5py.File, wanted: _Views) -> RotationAxis:
     counts = _counts(file, everything)
     sound = np.isfinite(wanted.angles) & np.isfinite(counts).all(axis=(1, 2))
     sinograms, _ = _corrected(file, everything, counts[sound])
-    return find_rotation_axis(sinograms, wanted.angles[sound])
+    try:
+        return find_rotation_axis(sinograms, wanted.angles[sound])
+    except InputError as error:
+        raise InputError(f"{printable(file.filename)}: {error}") from error
 
 
 def _words(indices: range) -> str:

@@ -44,6 +44,8 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
             f"a scan with a {type(A).__name__} cannot be saved, for this operator is not registered: "
             f"files know {', '.join(registry.OPERATORS)}; keep the scan in Python"
         )
+    if not scan.data.numel():
+        raise OutputError(f"{printable(path)}: a scan with data of shape {tuple(scan.data.shape)} is empty")
     tensors = [t for t in (scan.data, scan.truth) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)

@@ -34,10 +34,17 @@ def selected(selection: slice | None, count: int, option: str) -> range:
     """Return the indices below `count` that `selection` picks; InputError naming `option` if none."""
     chosen = range(count) if selection is None else range(*selection.indices(count))
     if chosen.step < 0 or not chosen:
-        raise InputError(f"{option}: {selection} picks none of the {count} there are, counted upwards from 0")
+        raise InputError(
+            f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up"
+        )
     return chosen
 
 
 def as_slice(indices: range) -> slice:
     """Return the slice that picks `indices`, which must run upwards."""
     return slice(indices.start, indices.stop, indices.step)
+
+
+def _colons(selection: slice | None) -> str:
+    ends = (selection.start, selection.stop, selection.step) if selection else ()
+    return ":".join("" if end is None else str(end) for end in ends)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invprob.errors import OutputError, ResourceError, printable
+from invprob.errors import InputError, OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, commit, partial_path
 from invprob.io.attributes import (
     check_format,
@@ -31,7 +32,7 @@ from invprob.io.attributes import (
     write_attributes,
     write_json,
 )
-from invprob.io.safe_hdf5 import exists, find, open_hdf5, read_array, read_text
+from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "ResultWriter", "StoredResult", "load_result", "run_attributes", "save_result"]
 
 FORMAT, VERSION = "invprob-result", 1
+# From version 1.10 on a file open when its program was killed is refused until `h5clear` is run on it.
+_LIBVER = ("v108", "v108")
 _JSON = ("settings", "versions", "provenance", "certificate", "item_status")
 
 
@@ -85,28 +88,46 @@ class ResultWriter:
         sources: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         self.shape = tuple(shape)
+        if 0 in self.shape or not self.shape:
+            raise OutputError(f"{printable(path)}: an image of shape {self.shape} is nothing to write")
         self._dtype = torch.empty(0, dtype=dtype).numpy().dtype
         n_bytes = int(np.prod(self.shape)) * self._dtype.itemsize
         self.path = check_output(path, n_bytes, overwrite=overwrite, sources=sources)
         self._attributes = dict(attributes or {})
         self._written = np.zeros(self.shape[0], dtype=bool)
+        self._not_finite = 0
         _clear_partial(partial_path(self.path), overwrite)
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(partial_path(self.path), "x", libver=("v110", "v110"))
-        write_attributes(self._file, {"format": FORMAT, "version": VERSION, "status": "incomplete"})
-        slices = len(self.shape) > 2
-        self._image = self._file.create_dataset(
+        self._file = h5py.File(partial_path(self.path), "x", libver=_LIBVER)
+        try:
+            write_attributes(self._file, {"format": FORMAT, "version": VERSION, "status": "incomplete"})
+            self.annotate(self._attributes)
+            self._image = self._allocate()
+            self._file.flush()
+        except (OSError, RuntimeError) as error:
+            self._file.close()
+            partial_path(self.path).unlink()
+            reason = printable(error)
+            raise ResourceError(
+                f"{printable(self.path)} could not be allocated ({reason}): make room"
+            ) from error
+        return self
+
+    def _allocate(self) -> h5py.Dataset:
+        """Create the image, full of NaN, with all its space and metadata."""
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        slices = len(self.shape) > 2  # one chunk belongs to one slice, so that a block touches no other's
+        return self._file.create_dataset(
             "image",
             self.shape,
             self._dtype,
             chunks=(1,) * slices + chunk_shape(self.shape[slices:], self._dtype.itemsize),
             fletcher32=True,
             fillvalue=self._dtype.type(np.nan),
+            dcpl=properties,
         )
-        self.annotate(self._attributes)
-        self._file.flush()
-        return self
 
     def write(self, start: int, images: Tensor) -> None:
         """Write `images` from index `start` of the first axis on; when this returns they are safe."""
@@ -119,11 +140,9 @@ class ResultWriter:
             self._image[start:stop] = images.numpy(force=True)
             self._file.flush()
         except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
-            raise ResourceError(
-                f"{printable(self.path)} could not be written ({error}): is the disk full? "
-                f"What was finished is in {printable(partial_path(self.path))}"
-            ) from error
+            raise self._full_disk(error) from error
         self._written[start:stop] = True
+        self._not_finite += int((~torch.isfinite(images)).sum())
 
     def annotate(self, attributes: Mapping[str, Any]) -> None:
         """Write attributes of the result: texts, numbers, and JSON for the names the format keeps as JSON."""
@@ -134,22 +153,39 @@ class ResultWriter:
                 write_attributes(self._file, {key: value})
 
     def store(self, name: str, values: Any) -> None:
-        """Write a small array beside the image, for instance `history/residual`."""
-        write_array(self._file, name, values)
+        """Write a small array beside the image, for instance `history/residual`; an empty one is left out."""
+        if torch.as_tensor(values).numel():
+            write_array(self._file, name, values)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
         if kind is None and self._written.all():
-            commit(self.path)
+            self._finish()
             return
+        with suppress(OSError, RuntimeError):  # a full disk has been reported by the write that met it
+            self._file.close()
         if not self._written.any():
             partial_path(self.path).unlink(missing_ok=True)
         if kind is None:
+            missing = int((~self._written).sum())
             raise OutputError(
-                f"{printable(self.path)}: {int((~self._written).sum())} slices were never written"
+                f"{printable(self.path)}: {missing} of {self.shape[0]} slices were never written"
             )
+
+    def _finish(self) -> None:
+        try:
+            write_attributes(self._file, {"not_finite": self._not_finite})
+            self._file.close()
+            commit(self.path)
+        except (OSError, RuntimeError) as error:
+            raise self._full_disk(error) from error
+
+    def _full_disk(self, error: Exception) -> ResourceError:
+        return ResourceError(
+            f"{printable(self.path)} could not be written ({printable(error)}): is the disk full? "
+            f"What was finished is in {printable(partial_path(self.path))}"
+        )
 
 
 def run_attributes(
@@ -200,12 +236,14 @@ def load_result(path: str | os.PathLike[str]) -> StoredResult:
         check_format(file, FORMAT, VERSION)
         columns = find(file, "history") if exists(file, "history") else ()
         unit = {key: read_text(file, f"{key}_unit") for key in ("length", "image", "data")}
+        status = read_text(file, "status") or "incomplete"
+        image = _read_unfinished(file) if status == "incomplete" else _read_finished(file)
         return StoredResult(
-            image=torch.from_numpy(read_array(file, "image")),
+            image=image,
             units=Units(**{key: text for key, text in unit.items() if text}),
             n_iter=torch.from_numpy(read_array(file, "n_iter")) if exists(file, "n_iter") else None,
             history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
-            status=read_text(file, "status") or "incomplete",
+            status=status,
             command=read_text(file, "command") or "",
             pixel_size=_number(file, "pixel_size"),
             seconds=_number(file, "seconds"),
@@ -217,6 +255,24 @@ def load_result(path: str | os.PathLike[str]) -> StoredResult:
         )
 
 
+def _read_finished(file: h5py.File) -> Tensor:
+    """Read the image; InputError if it has more NaN than were written, as where HDF5 1.8 has lost a block."""
+    image = torch.from_numpy(read_array(file, "image"))
+    if int((~torch.isfinite(image)).sum()) != _number(file, "not_finite"):
+        raise InputError(f"{printable(file.filename)} has lost part of its image: compute or copy it again")
+    return image
+
+
+def _read_unfinished(file: h5py.File) -> Tensor:
+    """Read the image slice by slice; the one that was being written when the program died stays NaN."""
+    shape, dtype = dataset(file, "image").shape, dataset(file, "image").dtype
+    image = torch.from_numpy(np.full(shape, np.nan, dtype))
+    for i in range(shape[0]):
+        with suppress(InputError):
+            image[i] = torch.from_numpy(read_array(file, "image", (slice(i, i + 1),)))[0]
+    return image
+
+
 def _number(file: h5py.File, key: str) -> float | None:
     value = file.attrs.get(key)
     return float(value) if isinstance(value, int | float | np.number) else None
@@ -226,20 +282,25 @@ def _clear_partial(partial: Path, overwrite: bool) -> None:
     """Make room for the partial file; OutputError if it is in use, or is there and `overwrite` is False."""
     if not os.path.lexists(partial):
         return
-    try:
-        with h5py.File(partial, "r+"):
-            pass
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{printable(partial)} is being written by another run: choose another --output"
-        ) from error
-    except OSError:
-        pass  # torn by a crash, so nobody is at it
+    name = printable(partial)
+    if _in_use(partial):
+        raise OutputError(f"{name} is being written by another run: choose another --output")
     if not overwrite:
-        raise OutputError(
-            f"{printable(partial)} is left from an interrupted run: move it away, or add --overwrite"
-        )
+        raise OutputError(f"{name} is left from an interrupted run: move it away, or add --overwrite")
     partial.unlink()
+
+
+def _in_use(path: Path) -> bool:
+    """Return whether another process holds HDF5's lock on a file."""
+    if path.is_symlink():
+        return False  # not ours, and opening it might touch a stranger's file
+    try:
+        with h5py.File(path, "r+"):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # torn by a crash, so nobody is at it
 
 
 def _versions() -> dict[str, str]:

@@ -92,7 +92,8 @@ def _half_turn(rows: NDArray[np.float64], theta: NDArray[np.float64], step: floa
 
 def _registered_axis(rows: NDArray[np.float64], theta: NDArray[np.float64], step: float) -> float:
     """Return the axis, to half a bin, about which projections half a turn apart mirror each other best."""
-    partner = np.abs(theta[None] - theta[:, None] - np.pi).argmin(axis=1)
+    after = np.clip(np.searchsorted(theta, theta + np.pi), 1, theta.size - 1)
+    partner = after - (theta + np.pi - theta[after - 1] < theta[after] - theta - np.pi)
     pairs = np.flatnonzero(np.abs(theta[partner] - theta - np.pi) < 1.5 * step)
     pairs = pairs[:: -(-pairs.size // _MAX_PAIRS)]
     direct, opposite = rows[:, pairs], rows[:, partner[pairs]]
@@ -135,8 +136,7 @@ def _outside_wedge(
     transform = np.fft.fft(transform, 2 * count, axis=-2)
     product = (transform * transform[:, -np.arange(2 * count)]).sum(axis=0) * np.where(k % 2, -1, 1)[:, None]
     product[np.abs(k)[:, None] <= _WEDGE * reach * omega + 2] = 0
-    # omega > 0 stands for -omega as well
-    product[:, 1:] *= 2
+    product[:, 1:] *= 2  # omega > 0 stands for -omega as well
     groups = np.stack([product[np.abs(k) % _GROUPS == group].sum(axis=0) for group in range(_GROUPS)])
     return groups, omega
 

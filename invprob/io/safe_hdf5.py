@@ -140,9 +140,9 @@ def read_text(owner: Any, key: str, limit: int = _MAX_TEXT) -> str | None:
 
 
 def dataset_names(file: h5py.File) -> list[str]:
-    """Return the paths of the datasets of the file, breadth first, links not followed; at most 1000 are listed.
+    """Return the paths of the datasets of the file, breadth first, links not followed.
 
-    This is for messages and overviews, so what is damaged is passed over.
+    This is for messages and overviews: it stops at about 1000, and what is damaged is passed over.
     """
     names: list[str] = []
     groups, seen = deque([("", file["/"])]), {file["/"]}

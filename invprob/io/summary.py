@@ -122,14 +122,12 @@ def _sample(path: Path, reader: Reader, options: ScanOptions) -> tuple[Scan | No
 def _stored(path: Path, measurement: str) -> tuple[tuple[DatasetSummary, ...], ValueSummary | None]:
     """Describe the datasets of an HDF5 file, and the values of the measurement if they can be read."""
     with open_hdf5(path) as file:
-        found = [(name, find(file, name)) for name in dataset_names(file)]
-        datasets = tuple(
-            DatasetSummary(printable(name), d.shape or (), printable(d.dtype), printable(_unit(d)))
-            for name, d in found
-        )
+        datasets = tuple(_dataset_summary(file, name) for name in dataset_names(file))
         try:
             source = dataset(file, measurement)
         except InputError:
+            return datasets, None
+        if not source.ndim:
             return datasets, None
         per_view = max(1, source.nbytes // source.shape[0])
         views = range(0, source.shape[0], -(-source.nbytes // _BUDGET))
@@ -165,8 +163,10 @@ def _angle_summary(scan: Scan) -> AngleSummary | None:
     return AngleSummary(degrees.size, float(degrees.min()), float(degrees.max()), repeated)
 
 
-def _unit(data: h5py.Dataset) -> str:
+def _dataset_summary(file: h5py.File, name: str) -> DatasetSummary:
+    data = find(file, name)
     try:
-        return read_text(data, "units") or ""
-    except InputError:
-        return "?"
+        dtype, unit = printable(data.dtype), read_text(data, "units") or ""
+    except (InputError, TypeError):  # a type that numpy does not know, or a unit that is no text
+        dtype, unit = "unknown", "unknown"
+    return DatasetSummary(printable(name), data.shape or (), dtype, printable(unit))

@@ -63,7 +63,7 @@ class FanBeam(PlanarCT):
         return (self.source_distance + self.detector_distance) / self.source_distance
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments but dtype."""
         distances = {"source_distance": self.source_distance, "detector_distance": self.detector_distance}
         return super().config() | distances
 

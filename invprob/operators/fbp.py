@@ -63,7 +63,8 @@ def ramp_filter(sinograms: Array, bin_size: float, window: str = "ramp") -> Arra
     kernel[0] = 0.25
     response = fft.rfft(kernel).real / bin_size * WINDOWS[window](np.linspace(0, 1, size // 2 + 1))
     spectrum = fft.rfft(sinograms, size, axis=-1) * response.astype(sinograms.dtype)
-    return fft.irfft(spectrum, size, axis=-1)[..., :bins]
+    filtered: Array = fft.irfft(spectrum, size, axis=-1)[..., :bins]
+    return filtered
 
 
 def line_weights(angles: Array, fan_angles: Array) -> Array:
@@ -85,7 +86,8 @@ def line_weights(angles: Array, fan_angles: Array) -> Array:
     opposite = angles[:, None] + np.pi - 2 * fan_angles[None, :]
     own = confidence(wrapped)[:, None]
     other = confidence(np.mod(opposite, turn))
-    return width[:, None] * own / (own + other)
+    weights: Array = width[:, None] * own / (own + other)
+    return weights
 
 
 def _arc_confidence(sorted_angles: Array, gaps: Array, usual: float) -> Callable[[Array], Array]:
@@ -122,30 +124,31 @@ def _backproject(filtered: Array, views: ViewMap, threads: int) -> Array:
         bend = np.stack([-sin, -cos], axis=1) * views.pixel_size / views.source_distance
     padded = np.pad(filtered, ((0, 0), (0, 0), (1, 2)))
     images = np.zeros((len(filtered), height, width), filtered.dtype)
-    work = partial(
-        _gather_row, images, padded, numerator.astype(real), bend.astype(real), real(origin)
-    )
-    share(work, range(height), threads)
+    work = partial(_gather_rows, images, padded, numerator.astype(real), bend.astype(real), real(origin))
+    share(work, height, 1, threads)
     return images
 
 
 @jit
-def _gather_row(images: Array, padded: Array, numerator: Array, bend: Array, origin: float, row: int) -> None:
-    """Fill one image row of every item."""
+def _gather_rows(
+    images: Array, padded: Array, numerator: Array, bend: Array, origin: float, first: int, end: int
+) -> None:
+    """Fill the image rows first .. end of every item."""
     real = images.dtype.type
     items, height, width = images.shape
     last = real(padded.shape[2] - 2)
-    y = real(row) - real(height - 1) / real(2)
     x0 = real(width - 1) / real(2)
     for item in range(items):
-        line = images[item, row]
-        for view in range(padded.shape[1]):
-            bins = padded[item, view]
-            ac, ar, bc, br = numerator[view, 0], numerator[view, 1], bend[view, 0], bend[view, 1]
-            for column in range(width):
-                x = real(column) - x0
-                depth = real(1) / (real(1) + bc * x + br * y)
-                p = min(max((ac * x + ar * y) * depth + origin + real(1), real(0)), last)
-                j = np.uint32(p)
-                left = bins[j]
-                line[column] += depth * depth * (left + (p - real(np.int32(p))) * (bins[j + 1] - left))
+        for row in range(first, end):
+            y = real(row) - real(height - 1) / real(2)
+            line = images[item, row]
+            for view in range(padded.shape[1]):
+                bins = padded[item, view]
+                ac, ar, bc, br = numerator[view, 0], numerator[view, 1], bend[view, 0], bend[view, 1]
+                for column in range(width):
+                    x = real(column) - x0
+                    depth = real(1) / (real(1) + bc * x + br * y)
+                    p = min(max((ac * x + ar * y) * depth + origin + real(1), real(0)), last)
+                    j = np.uint32(p)
+                    left = bins[j]
+                    line[column] += depth * depth * (left + (p - real(np.int32(p))) * (bins[j + 1] - left))

@@ -8,9 +8,10 @@ no two threads ever write the same number, so the transpose is exact, race-free 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numba
@@ -25,7 +26,11 @@ PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the GIL, cached on disk where that is possible."""
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+        "error_model": "numpy",
+    }
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable place for the cache
@@ -82,20 +87,13 @@ def project(images: Array, table: RayTable, threads: int) -> Array:
     for family, stack in ((table.over_rows, images), (table.over_columns, images.swapaxes(1, 2))):
         if not len(family.index):
             continue
-        rows = _padded(stack)
-        values = np.empty((len(family.index), len(images)), images.dtype)
+        rows: Array = _padded(stack)
+        values: Array = np.empty((len(family.index), len(images)), images.dtype)
         walk = _walk_many
         if len(images) == 1:
             walk, rows, values = _walk_one, rows.reshape(rows.shape[:2]), values.reshape(-1)
-        chunks = range(0, len(family.index), CHUNK)
-        share(
-            lambda lo, family=family, rows=rows, values=values, walk=walk: walk(
-                rows, family.start, family.slope, family.length, values, lo, min(lo + CHUNK, len(family.index))
-            ),
-            chunks,
-            threads,
-        )
-        sinogram[:, family.index] = values.reshape(-1, len(images)).T
+        share(partial(walk, rows, family.start, family.slope, family.length, values), len(values), CHUNK, threads)
+        sinogram[:, family.index] = values.reshape(len(family.index), len(images)).T
     return sinogram
 
 
@@ -109,19 +107,14 @@ def backproject(sinogram: Array, table: RayTable, threads: int) -> Array:
     ):
         if not len(family.index):
             continue
-        values = np.ascontiguousarray(sinogram[:, family.index].T) * family.length[:, None]
-        rows = np.zeros((steps, across + PAD_LEFT + PAD_RIGHT, len(sinogram)), sinogram.dtype)
+        values: Array = np.ascontiguousarray(sinogram[:, family.index].T) * family.length[:, None]
+        rows: Array = np.zeros((steps, across + PAD_LEFT + PAD_RIGHT, len(sinogram)), sinogram.dtype)
         spread = _spread_many
         if len(sinogram) == 1:
             spread, rows, values = _spread_one, rows.reshape(rows.shape[:2]), values.reshape(-1)
-        share(
-            lambda lo, family=family, rows=rows, values=values, spread=spread: spread(
-                rows, family.start, family.slope, values, lo, min(lo + ROWS, len(rows))
-            ),
-            range(0, steps, ROWS),
-            threads,
-        )
-        target += rows.reshape(steps, -1, len(sinogram))[:, PAD_LEFT:-PAD_RIGHT].transpose(2, 0, 1)
+        share(partial(spread, rows, family.start, family.slope, values), steps, ROWS, threads)
+        stack = rows.reshape(steps, across + PAD_LEFT + PAD_RIGHT, len(sinogram))
+        target += stack[:, PAD_LEFT:-PAD_RIGHT].transpose(2, 0, 1)
     return images
 
 
@@ -133,15 +126,16 @@ def _padded(stack: Array) -> Array:
     return rows
 
 
-def share(work: Callable[[int], None], starts: Sequence[int], threads: int) -> None:
-    """Run `work(start)` for every start, on the given number of threads."""
+def share(work: Callable[[int, int], None], count: int, size: int, threads: int) -> None:
+    """Run `work(first, last)` on pieces of `size` that make up 0 .. count, on the given number of threads."""
+    starts = range(0, count, size)
+    ends = [min(start + size, count) for start in starts]
     if threads == 1 or len(starts) == 1:
-        for start in starts:
-            work(start)
+        for start, end in zip(starts, ends, strict=True):
+            work(start, end)
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, starts))
-
+        list(pool.map(work, starts, ends))
 
 
 @jit

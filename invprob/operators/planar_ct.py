@@ -12,7 +12,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.linop import LinearOperator
+from invprob.kernel import on_both_parts
+from invprob.linalg import Diagonal
+from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
 from invprob.operators.fbp import ViewMap, filtered_backprojection
 
@@ -42,25 +44,27 @@ class PlanarCT(LinearOperator):
         dtype: torch.dtype,
     ) -> None:
         name = type(self).__name__
-        self_angles = np.array(angles, dtype=np.float64)
-        if self_angles.ndim != 1 or not self_angles.size or not np.isfinite(self_angles).all():
+        given = angles.detach().cpu().numpy() if isinstance(angles, Tensor) else angles
+        views = np.array(given, dtype=np.float64)
+        if views.ndim != 1 or not views.size or not np.isfinite(views).all():
             raise ValueError(
-                f"{name}: angles must be a list of finite numbers in radians, got shape {self_angles.shape} "
-                f"with {np.count_nonzero(~np.isfinite(self_angles))} not finite"
+                f"{name}: angles must be a list of finite numbers in radians, got shape {views.shape} "
+                f"with {np.count_nonzero(~np.isfinite(views))} not finite"
             )
         if len(tuple(image_shape)) != 2:
             raise ValueError(f"{name}: image_shape must be (rows, columns), got {tuple(image_shape)}")
-        if not 1 <= detectors or detectors * self_angles.size > MAX_RAYS:
+        if not 1 <= detectors <= MAX_RAYS // views.size or int(detectors) != detectors:
             raise ValueError(
-                f"{name}: {detectors} detectors x {self_angles.size} angles; at least 1 and at most {MAX_RAYS} rays"
+                f"{name}: {detectors} detectors x {views.size} angles; it takes whole detectors, at least 1 and at "
+                f"most {MAX_RAYS} rays"
             )
         for what, value in (("pixel_size", pixel_size), ("detector_size", detector_size)):
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name}: {what} must be a positive length, got {value}")
         if not math.isfinite(axis_offset):
             raise ValueError(f"{name}: axis_offset must be finite (in bins), got {axis_offset}")
-        super().__init__(image_shape, (self_angles.size, detectors), dtype=dtype)
-        self.angles: NDArray[np.float64] = self_angles
+        super().__init__(image_shape, (views.size, int(detectors)), dtype=dtype)
+        self.angles: NDArray[np.float64] = views
         self.detectors = int(detectors)
         self.pixel_size = float(pixel_size)
         self.detector_size = float(detector_size)
@@ -76,7 +80,7 @@ class PlanarCT(LinearOperator):
         """Return what filtered back-projection needs to know of the geometry."""
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, from which `type(A)(**config)` is the same operator."""
+        """Return the constructor's arguments but dtype."""
         return {
             "image_shape": self.domain_shape,
             "angles": self.angles,
@@ -89,7 +93,8 @@ class PlanarCT(LinearOperator):
     @property
     def bins(self) -> NDArray[np.float64]:
         """Signed distance of each bin's centre from the axis' projection, in length units on the detector."""
-        return (np.arange(self.detectors) - (self.detectors - 1) / 2 - self.axis_offset) * self.detector_size
+        column = np.arange(self.detectors, dtype=np.float64)
+        return (column - (self.detectors - 1) / 2 - self.axis_offset) * self.detector_size
 
     def direct(self, y: Tensor, *, window: str = "ramp") -> Tensor:
         """Return filtered back-projection (Kak & Slaney 1988, ch. 3) of y; `window` tapers the ramp filter.
@@ -99,11 +104,56 @@ class PlanarCT(LinearOperator):
         """
         if torch.is_grad_enabled() and y.requires_grad:
             raise ValueError(f"{type(self).__name__}.direct has no derivative: call it under torch.no_grad()")
-        return self._on_arrays(
-            self._admit_data(y),
-            self.domain_shape,
-            lambda items: filtered_backprojection(items, self.view_map(), window, torch.get_num_threads()),
-        )
+        y, views, threads = self.as_data(y), self.view_map(), torch.get_num_threads()
+
+        def reconstruct(t: Tensor) -> Tensor:
+            return self._on_arrays(
+                t, self.domain_shape, lambda items: filtered_backprojection(items, views, window, threads)
+            )
+
+        return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
+
+    def gram_diagonal_estimate(self) -> Diagonal:
+        """Return the cosine symbol of A^H A as if it blurred every pixel as it does the central one.
+
+        The blur is tapered by the overlap of the image with itself, as in T. Chan's circulant (SIAM J. Sci. Stat.
+        Comput. 9, 1988), and its spectrum made even in each axis, which the cosine basis asks for.
+        """
+        return Diagonal(self._cached("symbol", self._symbol), "cosine")
+
+    def _symbol(self) -> Tensor:
+        height, width = self.domain_shape
+        spike = self._blank()
+        spike[height // 2, width // 2] = 1
+        offset = [(torch.arange(n, device=self.device) - n // 2).to(self.dtype) for n in self.domain_shape]
+        taper = (1 - offset[0].abs() / height)[:, None] * (1 - offset[1].abs() / width)
+        blur = torch.nn.functional.pad(self.gram(spike) * taper, (0, width, 0, height))
+        blur = blur.roll((-(height // 2), -(width // 2)), (0, 1))
+        spectrum = torch.fft.fft2(blur).real
+        mirrored = spectrum.flip(0).roll(1, 0)
+        symbol: Tensor = (0.5 * (spectrum + mirrored))[:height, :width].clamp(min=0)
+        return symbol
+
+    def coarser(self) -> Coarser | None:
+        """Return the same rays in pairs on pixels twice the size; None for a detector of less than two bins."""
+        bins = self.detectors // 2
+        if not bins:
+            return None
+        axis = (self.detectors - 1) / 2 + self.axis_offset
+        height, width = self.domain_shape
+        config = self.config() | {
+            "image_shape": (-(-height // 2), -(-width // 2)),
+            "detectors": bins,
+            "pixel_size": 2 * self.pixel_size,
+            "detector_size": 2 * self.detector_size,
+            "axis_offset": (axis - 0.5) / 2 - (bins - 1) / 2,
+        }
+        coarse = type(self)(**config, dtype=self.dtype).to(self.device)
+
+        def restrict(y: Tensor) -> Tensor:
+            return y[..., : 2 * bins].reshape(*y.shape[:-1], bins, 2).mean(-1)
+
+        return Coarser(coarse, restrict, 2)
 
     def _forward(self, x: Tensor) -> Tensor:
         table, threads = self._table(), torch.get_num_threads()
@@ -112,18 +162,15 @@ class PlanarCT(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         table, threads = self._table(), torch.get_num_threads()
         return self._on_arrays(
-            y, self.domain_shape, lambda items: joseph.backproject(items.reshape(len(items), -1), table, threads)
+            y, self.domain_shape, lambda items: joseph.backproject(items.reshape(len(items), table.count), table, threads)
         )
 
     def _on_arrays(
         self, t: Tensor, shape_out: tuple[int, ...], function: Callable[[NDArray[Any]], NDArray[Any]]
     ) -> Tensor:
-        """Run an array function on (items, *item); a complex item is two real ones."""
-        if t.is_complex():
-            both = self._on_arrays(torch.view_as_real(t).movedim(-1, 0), shape_out, function)
-            return torch.complex(both[0], both[1])
+        """Run an array function on (items, *item)."""
         batch = t.shape[:-2]
-        items = function(t.detach().cpu().reshape(-1, *t.shape[-2:]).numpy())
+        items = function(t.detach().cpu().reshape(batch.numel(), *t.shape[-2:]).numpy())
         return torch.from_numpy(items).to(t.device).reshape(*batch, *shape_out)
 
     def _table(self) -> joseph.RayTable:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from invprob.functional import Functional, Scalar
+from invprob.functional import ABILITIES, Functional, Scalar
 from invprob.linalg import per_item
 
 
@@ -15,13 +15,13 @@ class Prior(Functional):
     A subclass writes `_value(x)`, `_grad(x)` and `_prox(v, t)` of the unweighted g as far as they exist.
     """
 
+    lam: Tensor
+
     def __init__(self, lam: Scalar = 1.0, ndim: int = 2) -> None:
         super().__init__()
-        weight = torch.as_tensor(lam, dtype=torch.float64) if not isinstance(lam, Tensor) else lam
-        if not bool((weight >= 0).all() and weight.isfinite().all()):
-            raise ValueError(f"{type(self).__name__}: lam must be finite and not negative, got {lam}")
-        if isinstance(lam, torch.nn.Parameter):
-            self.lam: Tensor = lam
+        weight = nonnegative(lam, "lam", self)
+        if isinstance(weight, nn.Parameter):
+            self.lam = weight
         else:
             self.register_buffer("lam", weight, persistent=False)
         self.ndim = ndim
@@ -37,9 +37,13 @@ class Prior(Functional):
 
     @property
     def supports(self) -> frozenset[str]:
-        """Which of value, grad and prox have been written."""
-        hooks = {"value": "_value", "grad": "_grad", "prox": "_prox"}
-        return frozenset(k for k, hook in hooks.items() if getattr(type(self), hook) is not getattr(Prior, hook))
+        """Which of value, grad and prox have been written, as a hook or in full."""
+        own = type(self)
+        return frozenset(
+            name
+            for name in ABILITIES
+            if any(getattr(own, hook) is not getattr(Prior, hook) for hook in (name, f"_{name}"))
+        )
 
     def value(self, x: Tensor) -> Tensor:
         """Return lam g(x) per item."""
@@ -52,12 +56,16 @@ class Prior(Functional):
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return argmin_x tau lam g(x) + 1/2 |x - v|^2."""
-        step = torch.as_tensor(tau, dtype=torch.float64, device=v.device) if not isinstance(tau, Tensor) else tau
-        t = self.lam.to(v.device) * step
-        if not bool((t >= 0).all()):
-            raise ValueError(f"{type(self).__name__}.prox: the step must not be negative, got {tau}")
-        return self._prox(v, t)
+        return self._prox(v, self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device))
 
     def extra_repr(self) -> str:
         """Show the weight."""
         return f"lam={self.lam.tolist()}"
+
+
+def nonnegative(number: Scalar, what: str, owner: object) -> Tensor:
+    """Return a number as float64, a tensor as it is; ValueError unless it is finite and >= 0."""
+    t = number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
+    if not bool(((t >= 0) & t.isfinite()).all()):
+        raise ValueError(f"{type(owner).__name__}: {what} must be finite and not negative, got {number}")
+    return t

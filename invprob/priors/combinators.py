@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 
-import torch
 from torch import Tensor, nn
 
 from invprob.functional import Functional, Scalar, Term
@@ -59,9 +57,9 @@ class Sum(Functional):
             total = total + constant
         return total
 
-    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
+    def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return the terms of all parts."""
-        return tuple(chain.from_iterable(part.terms(shape, dtype, device) for part in self._list()))
+        return tuple(chain.from_iterable(part.terms(x) for part in self._list()))
 
 
 class Analysis(Functional):
@@ -94,7 +92,7 @@ class Analysis(Functional):
         constant = self.prior.lipschitz()
         return None if constant is None else constant * self.C.norm_bound() ** 2
 
-    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
-        """Return g and C."""
-        del shape, dtype, device
-        return (Term(self.prior, self.C),)
+    def terms(self, x: Tensor) -> tuple[Term, ...]:
+        """Return g and C, or what g is made of."""
+        inner = self.prior.terms(self.C(x))
+        return tuple(Term(t.functional, self.C if t.operator is None else t.operator @ self.C) for t in inner)

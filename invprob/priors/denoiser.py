@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invprob.functional import Functional, Scalar
+from invprob.priors.base import nonnegative
 
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,18 +28,18 @@ class Denoiser(Functional):
         super().__init__()
         if (lam is None) == (sigma is None):
             raise ValueError("Denoiser: give exactly one of lam (sigma = sqrt(lam tau)) and sigma (fixed)")
-        if isinstance(D, nn.Module):
-            self.network = D
         self.D = D
-        self.lam, self.sigma, self.ndim = lam, sigma, ndim
+        self.lam = None if lam is None else nonnegative(lam, "lam", self)
+        self.sigma = None if sigma is None else nonnegative(sigma, "sigma", self)
+        self.ndim = ndim
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return D(v, sigma)."""
-        scale = self.sigma if self.lam is None else (torch.as_tensor(self.lam) * torch.as_tensor(tau)).sqrt()
-        x = self.D(v, torch.as_tensor(scale, dtype=v.real.dtype, device=v.device))
+        sigma = self.sigma
+        if self.lam is not None:
+            sigma = (self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device)).sqrt()
+        x = self.D(v, torch.as_tensor(sigma, dtype=v.real.dtype, device=v.device))
         if not isinstance(x, Tensor) or x.shape != v.shape or x.dtype != v.dtype:
             got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"the denoiser was given {tuple(v.shape)} {v.dtype} and returned {got}")
-        if not bool(x.isfinite().all()):
-            raise ValueError(f"the denoiser returned {int((~x.isfinite()).sum())} values that are not finite")
         return x

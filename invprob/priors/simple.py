@@ -69,7 +69,8 @@ class NonNegative(Box):
 
 
 def _length(x: Tensor, ndim: int) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=-ndim, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-ndim, keepdim=True)
+    return length
 
 
 def _shrink(v: Tensor, length: Tensor, t: Tensor) -> Tensor:

@@ -29,10 +29,10 @@ class Tikhonov(Prior):
         return linalg.solve_normal([(self.C, None, t), (None, None, 1.0)], v, ndim=self.ndim)
 
     def lipschitz(self) -> Scalar:
-        """Return lam |C|^2, for the largest lam of the batch."""
-        norm = 1.0 if self.C is None else self.C.norm_bound()
-        return self.lam.max() * norm**2
+        """Return lam |C|^2 per item."""
+        norm = 1.0 if self.C is None else self.C.norm_bound().double()
+        return self.lam * norm**2
 
-    def normal_term(self) -> linalg.Term:
+    def normal_term(self) -> linalg.NormalTerm:
         """Return (C, None, lam), the Hessian, for `linalg.solve_normal`."""
         return (self.C, None, self.lam)

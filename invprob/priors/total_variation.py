@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -39,10 +37,10 @@ class TotalVariation(Prior):
         axis = -self.ndim - 1
         return torch.linalg.vector_norm(field, dim=axis) if self.isotropic else field.abs().sum(axis)
 
-    def terms(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> tuple[Term, ...]:
+    def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return the norm and D: min over x of h(D x)."""
         norm = GroupL1 if self.isotropic else L1
-        return (Term(norm(self.lam, self.ndim + 1), Gradient(shape, dtype=dtype).to(device)),)
+        return (Term(norm(self.lam, self.ndim + 1), self._differences(x)),)
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         """Solve the dual, max over |p| <= t of 1/2 |v|^2 - 1/2 |v - D^T p|^2 (fast projected gradient).
@@ -51,7 +49,7 @@ class TotalVariation(Prior):
         """
         D = self._differences(v)
         batch = v.shape[: v.ndim - self.ndim]
-        radius = per_item(t.expand(batch), v.real, self.ndim).unsqueeze(-self.ndim - 1)
+        radius = per_item(t.expand(batch), v.real, self.ndim + 1)
         step = 1 / float(D.norm_bound() ** 2)
         p = q = torch.zeros_like(D(v))
         momentum = torch.ones(batch, dtype=torch.float64, device=v.device)

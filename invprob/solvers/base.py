@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from invprob.fidelities import Fidelity
+from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Term
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Where a solver stands: the image, the iteration number, the relative fixed-point residual per item.
 
@@ -27,16 +27,19 @@ class State:
 
     def keep(self, old: Self, finished: Tensor) -> Self:
         """Return this state with the items marked in `finished` (*batch,) as they were in `old`."""
+        if not bool(finished.any()):
+            return self
 
-        def choose(new: object, before: object) -> object:
-            if isinstance(new, tuple) and isinstance(before, tuple):
+        def choose(new: Any, before: Any) -> Any:
+            if isinstance(new, tuple):
                 return tuple(choose(n, b) for n, b in zip(new, before, strict=True))
-            if isinstance(new, Tensor) and isinstance(before, Tensor) and new is not before:
+            if isinstance(new, Tensor) and new is not before:
                 return torch.where(finished.reshape(finished.shape + (1,) * (new.ndim - finished.ndim)), before, new)
             return new
 
-        fields = [field.name for field in dataclasses.fields(self)]
-        return dataclasses.replace(self, **{name: choose(getattr(self, name), getattr(old, name)) for name in fields})
+        names = [field.name for field in dataclasses.fields(self)]
+        changes: dict[str, Any] = {name: choose(getattr(self, name), getattr(old, name)) for name in names}
+        return dataclasses.replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -66,33 +69,47 @@ class Solver(ABC, Generic[S]):
 
     @abstractmethod
     def init(self, f: Functional, g: Functional, x0: Tensor) -> S:
-        """Return the state at x0; TypeError naming what f or g lacks."""
+        """Return the state at x0; TypeError naming what f or g lacks, ValueError for what does not fit."""
 
     @abstractmethod
     def step(self, f: Functional, g: Functional, state: S) -> S:
         """Return the next state; pure and differentiable, all items at once."""
 
     def multipliers(self, f: Functional, g: Functional, state: S) -> tuple[tuple[Term, Tensor], ...] | None:
-        """Return the terms of g with their dual variables p_i, near the subgradient of g_i at C_i x; None if unknown."""
-        del f, g, state
-        return None
+        """Return the terms of g with dual variables p_i, near the subgradient of g_i at C_i x; None if unknown.
+
+        By default what stationarity asks of a prior that is a single term: p = -grad f(x).
+        """
+        terms = g.terms(state.x)
+        if len(terms) > 1 or any(term.operator is not None for term in terms):
+            return None
+        return tuple((term, -f.grad(state.x)) for term in terms)
 
     def assumptions(self, f: Functional, g: Functional, state: S) -> tuple[Assumption, ...]:
         """Return the conditions under which this method is known to converge, checked."""
         del state
-        return convexity(f, g)
+        matched = not isinstance(f, Fidelity) or f.A.matched
+        reason = "exact" if matched else "the back end's pair is unmatched"
+        return (
+            *(_convexity(name, part) for name, part in (("f", f), ("g", g))),
+            Assumption("A^H is the adjoint of A", matched, reason),
+        )
 
 
-def item_ndim(f: Functional, g: Functional, x: Tensor) -> int:
-    """Return the number of item axes f and g agree on; ValueError if they do not."""
+def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -> Tensor:
+    """Return x0 in the precision, kind and batch of the problem; ValueError if f, g, x0 or A's adjoint will not do."""
     if f.ndim != g.ndim:
         raise ValueError(
             f"{type(f).__name__} works on items of {f.ndim} axes, {type(g).__name__} has ndim={g.ndim}: "
             f"give the prior ndim={f.ndim} or lift the operator"
         )
-    if x.ndim < f.ndim:
-        raise ValueError(f"the start image of shape {tuple(x.shape)} has fewer than {f.ndim} axes")
-    return f.ndim
+    if x0.ndim < f.ndim:
+        raise ValueError(f"the start image of shape {tuple(x0.shape)} has fewer than {f.ndim} axes")
+    if isinstance(f, Fidelity):
+        if not f.A.matched:
+            raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
+        x0 = f.A.as_image(x0)
+    return f.start() + x0 if isinstance(f, QuadraticFidelity) else x0
 
 
 def never(x: Tensor, ndim: int) -> Tensor:
@@ -100,42 +117,6 @@ def never(x: Tensor, ndim: int) -> Tensor:
     return torch.full(x.shape[: x.ndim - ndim], float("inf"), dtype=torch.float64, device=x.device)
 
 
-def terms_of(g: Functional, x: Tensor, ndim: int) -> tuple[Term, ...]:
-    """Return the terms of g for images like x."""
-    return g.terms(x.shape[x.ndim - ndim :], x.real.dtype, x.device)
-
-
-def apply(term: Term, x: Tensor) -> Tensor:
-    """Return C x."""
-    return x if term.operator is None else term.operator(x)
-
-
-def pull(term: Term, p: Tensor) -> Tensor:
-    """Return C^H p."""
-    return p if term.operator is None else term.operator.adjoint(p)
-
-
-def convexity(f: Functional, g: Functional) -> tuple[Assumption, ...]:
-    """Return the assumption every convex theorem makes."""
-    return tuple(
-        Assumption(
-            f"{name} is convex",
-            part.convex or None,
-            f"{type(part).__name__} " + ("is convex" if part.convex else "is not known to be"),
-        )
-        for name, part in (("f", f), ("g", g))
-    )
-
-
-def true_adjoint(f: Functional) -> Assumption:
-    """Return the assumption that the adjoint is one."""
-    matched = not isinstance(f, Fidelity) or f.A.matched
-    return Assumption("A^H is the adjoint of A", matched, "exact" if matched else "the back end's pair is unmatched")
-
-
-def refuse_unmatched(f: Functional, solver: object) -> None:
-    """Raise ValueError for an operator whose adjoint only approximates A^H."""
-    if isinstance(f, Fidelity) and not f.A.matched:
-        raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
-
-
+def _convexity(name: str, part: Functional) -> Assumption:
+    how = "is convex" if part.convex else "is not known to be"
+    return Assumption(f"{name} is convex", part.convex or None, f"{type(part).__name__} {how}")

@@ -11,10 +11,10 @@ from invprob import linalg
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, item_ndim, never, refuse_unmatched, terms_of, true_adjoint
+from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CGState(State):
     """`misfit` is y - A x, `gradient` minus the gradient of the objective, `direction` the search direction."""
 
@@ -22,14 +22,16 @@ class CGState(State):
     gradient: Tensor
     direction: Tensor
     scale: Tensor  # |A^H W y| per item
+    steepest: Tensor  # the largest curvature along a direction so far, per item
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConjugateGradient(Solver[CGState]):
-    """Minimises a quadratic fidelity, 1/2 |A x - y|^2_W, plus quadratic priors (Hestenes & Stiefel 1952, in the CGLS form of Bjorck 1996).
+    """Minimises a quadratic fidelity, 1/2 |A x - y|^2_W, plus quadratic priors (Hestenes & Stiefel 1952).
 
-    Stops at |gradient| <= tol |A^H W y|. `discrepancy`, a number or `(*batch,)`, stops an item as soon as
-    |A x - y|_W is no larger: early stopping is then the regularisation (Morozov 1966).
+    In the CGLS form of Bjorck 1996, which never forms A^H A. Stops at |gradient| <= tol |A^H W y|. `discrepancy`, a
+    number or `(*batch,)`, stops an item as soon as |A x - y|_W is no larger: early stopping is then the
+    regularisation (Morozov 1966).
     """
 
     tol: float = 1e-6
@@ -37,40 +39,46 @@ class ConjugateGradient(Solver[CGState]):
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> CGState:
         """Return the state at x0; TypeError if f or g is not quadratic."""
-        ndim = item_ndim(f, g, x0)
-        refuse_unmatched(f, self)
+        x0 = start_image(self, f, g, x0)
         fidelity = _least_squares(f)
-        _quadratic(g, x0, ndim)
+        for term in g.terms(x0):
+            if term.normal_term() is None:
+                raise TypeError(f"ConjugateGradient needs a quadratic prior, {type(term.functional).__name__} is none")
         misfit = fidelity.y - fidelity.A(x0)
-        gradient = fidelity.A.adjoint(fidelity.weigh(misfit)) - _pull(g, x0, ndim)
-        scale = linalg.norm(fidelity.back_projected(), ndim)
-        return CGState(x0, 0, never(x0, ndim), misfit, gradient, gradient, scale)
+        gradient = fidelity.A.adjoint(fidelity.weigh(misfit)) - g.grad(x0)
+        scale = linalg.norm(fidelity.back_projected(), f.ndim)
+        scale = torch.where(scale > 0, scale, linalg.norm(gradient, f.ndim))
+        never_yet = never(x0, f.ndim)
+        return CGState(x0, 0, never_yet, misfit, gradient, gradient, scale, torch.zeros_like(never_yet))
 
     def step(self, f: Functional, g: Functional, state: CGState) -> CGState:
         """Return the next state."""
         fidelity, ndim, p = _least_squares(f), f.ndim, state.direction
-        Ap, Gp = fidelity.A(p), _pull(g, p, ndim)
-        curvature = linalg.inner(Ap, fidelity.weigh(Ap), len(fidelity.A.range_shape)) + linalg.inner(p, Gp, ndim)
+        k = len(fidelity.A.range_shape)
+        Ap = fidelity.A(p)
+        curvature = linalg.inner(Ap, fidelity.weigh(Ap), k) + linalg.inner(p, g.grad(p), ndim)
         energy = linalg.inner(state.gradient, state.gradient, ndim)
-        alpha = torch.where(curvature > 0, linalg.ratio(energy, curvature), 0.0)
+        steepness = linalg.ratio(curvature, linalg.inner(p, p, ndim))
+        steepest = torch.maximum(state.steepest, steepness)
+        # along a direction that rounding cannot tell from the null space, stay
+        told = steepness > steepest * (100 * torch.finfo(p.dtype).eps) ** 2
+        alpha = torch.where(told, linalg.ratio(energy, curvature), 0.0)
         x = state.x + per_item(alpha, p, ndim) * p
-        misfit = state.misfit - per_item(alpha, Ap, len(fidelity.A.range_shape)) * Ap
-        gradient = fidelity.A.adjoint(fidelity.weigh(misfit)) - _pull(g, x, ndim)
+        misfit = state.misfit - per_item(alpha, Ap, k) * Ap
+        gradient = fidelity.A.adjoint(fidelity.weigh(misfit)) - g.grad(x)
         beta = linalg.ratio(linalg.inner(gradient, gradient, ndim), energy)
         residual = linalg.ratio(linalg.norm(gradient, ndim), state.scale)
         if self.discrepancy is not None:
-            size = linalg.inner(misfit, fidelity.weigh(misfit), len(fidelity.A.range_shape)).sqrt()
+            size = linalg.inner(misfit, fidelity.weigh(misfit), k).sqrt()
             residual = torch.where(size <= torch.as_tensor(self.discrepancy, device=size.device), 0.0, residual)
-        return CGState(
-            x, state.iteration + 1, residual, misfit, gradient, gradient + per_item(beta, p, ndim) * p, state.scale
-        )
+        direction = gradient + per_item(beta, p, ndim) * p
+        return CGState(x, state.iteration + 1, residual, misfit, gradient, direction, state.scale, steepest)
 
     def assumptions(self, f: Functional, g: Functional, state: CGState) -> tuple[Assumption, ...]:
         """Return the conditions of convergence."""
-        del g, state
         return (
-            Assumption("the objective is quadratic and convex", True, "checked on entry"),
-            true_adjoint(f),
+            *super().assumptions(f, g, state),
+            Assumption("the objective is quadratic", True, "checked on entry"),
         )
 
 
@@ -78,14 +86,3 @@ def _least_squares(f: Functional) -> QuadraticFidelity:
     if not isinstance(f, QuadraticFidelity):
         raise TypeError(f"ConjugateGradient minimises quadratic fidelities, got {type(f).__name__}")
     return f
-
-
-def _quadratic(g: Functional, x: Tensor, ndim: int) -> None:
-    for term in terms_of(g, x, ndim):
-        if term.functional.normal_term() is None:
-            raise TypeError(f"ConjugateGradient needs a quadratic prior, {type(term.functional).__name__} is none")
-
-
-def _pull(g: Functional, x: Tensor, ndim: int) -> Tensor:
-    """Return the gradient of the quadratic prior at x."""
-    return g.grad(x) if terms_of(g, x, ndim) else torch.zeros_like(x)

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.functional import Functional, require
-from invprob.solvers.base import Assumption, Solver, State, convexity, item_ndim, never, refuse_unmatched, true_adjoint
+from invprob.functional import Functional, Scalar, require
+from invprob.linalg import per_item
+from invprob.solvers.base import Assumption, Solver, State, never, start_image
 from invprob.solvers.proximal_gradient import legal_step, step_assumption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradientState(State):
-    """`step_size` is a 0-d tensor."""
+    """`step_size` is `(*batch,)`."""
 
     step_size: Tensor
 
@@ -31,25 +32,25 @@ class GradientDescent(Solver[GradientState]):
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> GradientState:
         """Return the state at x0."""
-        ndim = item_ndim(f, g, x0)
-        refuse_unmatched(f, self)
+        x0 = start_image(self, f, g, x0)
         require(f, "grad", self)
         require(g, "grad", self)
-        tau = legal_step(self, self.step_size, _lipschitz(f, g), f, 2.0).to(x0.device)
-        return GradientState(x0, 0, never(x0, ndim), tau)
+        tau = legal_step(self, self.step_size, _lipschitz(f, g), f, 2.0)
+        like = never(x0, f.ndim)
+        return GradientState(x0, 0, like, tau.to(like).expand(like.shape))
 
     def step(self, f: Functional, g: Functional, state: GradientState) -> GradientState:
         """Return the next state."""
-        move = state.step_size.to(state.x.real.dtype) * (f.grad(state.x) + g.grad(state.x))
+        move = per_item(state.step_size, state.x, f.ndim) * (f.grad(state.x) + g.grad(state.x))
         x = state.x - move
         residual = linalg.ratio(linalg.norm(move, f.ndim), linalg.norm(x, f.ndim))
         return GradientState(x, state.iteration + 1, residual, state.step_size)
 
     def assumptions(self, f: Functional, g: Functional, state: GradientState) -> tuple[Assumption, ...]:
         """Return the conditions of convergence (Nesterov 2004, theorem 2.1.14)."""
-        return (*convexity(f, g), true_adjoint(f), step_assumption(state.step_size, _lipschitz(f, g), f, "1 / L"))
+        return (*super().assumptions(f, g, state), step_assumption(state.step_size, _lipschitz(f, g), f))
 
 
-def _lipschitz(f: Functional, g: Functional) -> Tensor | None:
+def _lipschitz(f: Functional, g: Functional) -> Scalar | None:
     of_f, of_g = f.lipschitz(), g.lipschitz()
     return None if of_f is None or of_g is None else torch.as_tensor(of_f, dtype=torch.float64) + of_g

@@ -8,24 +8,15 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity
-from invprob.functional import Functional, require
+from invprob.fidelities import Fidelity, QuadraticFidelity
+from invprob.functional import Functional, Scalar, require
 from invprob.linalg import per_item
-from invprob.solvers.base import (
-    Assumption,
-    Solver,
-    State,
-    convexity,
-    item_ndim,
-    never,
-    refuse_unmatched,
-    true_adjoint,
-)
+from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProximalGradientState(State):
-    """`point` is where the next gradient is taken, `momentum` FISTA's t (*batch,), `step_size` a 0-d tensor."""
+    """`point` is where the next gradient is taken; FISTA's `momentum` t and `step_size` are `(*batch,)`."""
 
     point: Tensor
     momentum: Tensor
@@ -46,19 +37,18 @@ class ProximalGradient(Solver[ProximalGradientState]):
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> ProximalGradientState:
         """Return the state at x0."""
-        ndim = item_ndim(f, g, x0)
-        refuse_unmatched(f, self)
+        x0 = start_image(self, f, g, x0)
         require(f, "grad", self)
         require(g, "prox", self)
-        limit = 1.0 if self.accelerate else 2.0
-        tau = legal_step(self, self.step_size, f.lipschitz(), f, limit).to(x0.device)
-        one = torch.ones_like(never(x0, ndim))
-        return ProximalGradientState(x0, 0, never(x0, ndim), x0, one, tau)
+        # with full momentum a mode of curvature h is stable for tau h < 4/3, without for tau h < 2
+        tau = legal_step(self, self.step_size, f.lipschitz(), f, 4 / 3 if self.accelerate else 2.0)
+        like = never(x0, f.ndim)
+        return ProximalGradientState(x0, 0, like, x0, torch.ones_like(like), tau.to(like).expand(like.shape))
 
     def step(self, f: Functional, g: Functional, state: ProximalGradientState) -> ProximalGradientState:
         """Return the next state."""
         ndim, v, tau = f.ndim, state.point, state.step_size
-        x = g.prox(v - tau.to(v.real.dtype) * f.grad(v), tau)
+        x = g.prox(v - per_item(tau, v, ndim) * f.grad(v), tau)
         residual = linalg.ratio(linalg.norm(x - v, ndim), linalg.norm(x, ndim))
         momentum = torch.ones_like(state.momentum)
         point = x
@@ -72,49 +62,43 @@ class ProximalGradient(Solver[ProximalGradientState]):
             point = x + per_item(inertia, x, ndim) * (x - state.x)
         return ProximalGradientState(x, state.iteration + 1, residual, point, momentum, tau)
 
-    def assumptions(
-        self, f: Functional, g: Functional, state: ProximalGradientState
-    ) -> tuple[Assumption, ...]:
+    def assumptions(self, f: Functional, g: Functional, state: ProximalGradientState) -> tuple[Assumption, ...]:
         """Return the conditions of Beck & Teboulle 2009, theorem 4.4 (3.1 when plain)."""
-        return (*convexity(f, g), true_adjoint(f), step_assumption(state.step_size, f.lipschitz(), f, "1 / L"))
+        return (*super().assumptions(f, g, state), step_assumption(state.step_size, f.lipschitz(), f))
 
 
-def legal_step(
-    solver: object, given: float | None, lipschitz: object, f: Functional, limit: float
-) -> Tensor:
-    """Return the step size, 1 / L unless given; ValueError if there is no L or the step must diverge."""
-    if lipschitz is None:
-        if given is None:
-            raise ValueError(
-                f"{type(solver).__name__}: {type(f).__name__} has no Lipschitz gradient, so no step is safe; "
-                "give step_size, or use a splitting solver"
-            )
+def legal_step(solver: object, given: float | None, lipschitz: Scalar | None, f: Functional, limit: float) -> Tensor:
+    """Return the step size per item, 1 / L unless given; ValueError if there is no L or the step must diverge."""
+    if given is not None:
+        surely = _certain_curvature(f)
+        if not 0 < given < float("inf") or given * surely > limit:
+            legal = f"(0, {limit / surely:g}], as Lip(grad f) is at least {surely:g}" if surely else "(0, inf)"
+            raise ValueError(f"{type(solver).__name__}: step_size={given:g} cannot converge; it must lie in {legal}")
         return torch.tensor(float(given), dtype=torch.float64)
-    L = torch.as_tensor(lipschitz, dtype=torch.float64).max()
-    if given is None:
-        return torch.where(L > 0, 1 / L, 1.0)
-    surely = _certain_curvature(f, L)
-    if not 0 < given or given * surely > limit:
-        raise ValueError(
-            f"{type(solver).__name__}: step_size={given:g} cannot converge; it must lie in (0, {limit / surely:g}], "
-            f"as Lip(grad f) is at least {surely:g}"
-        )
-    return torch.tensor(float(given), dtype=torch.float64)
-
-
-def _certain_curvature(f: Functional, L: Tensor) -> float:
-    """Return a lower bound of Lip(grad f): with |A| estimated from below where f is a fidelity, else L itself."""
-    if not isinstance(f, Fidelity):
-        return float(L)
-    of_phi = f.phi.lipschitz()
-    return float(torch.as_tensor(1.0 if of_phi is None else of_phi).max() * f.A.norm().double() ** 2)
-
-
-def step_assumption(step: Tensor, lipschitz: object, f: Functional, limit: str) -> Assumption:
-    """Return whether the step is within 1 / L."""
-    how = f.A.norm_bound_kind if isinstance(f, Fidelity) else "given by the functional"
     if lipschitz is None:
-        return Assumption(f"step_size <= {limit}", None, "the gradient has no Lipschitz constant")
-    L = float(torch.as_tensor(lipschitz, dtype=torch.float64).max())
-    holds = float(step) * L <= 1 + 1e-6
-    return Assumption(f"step_size <= {limit}", holds, f"step {float(step):.3g}, L <= {L:.3g} ({how})")
+        raise ValueError(
+            f"{type(solver).__name__}: {type(f).__name__} has no Lipschitz gradient, so no step is safe; "
+            "give step_size, or use a splitting solver"
+        )
+    constant = torch.as_tensor(lipschitz, dtype=torch.float64)
+    return torch.where(constant > 0, 1 / constant, 1.0)
+
+
+def _certain_curvature(f: Functional) -> float:
+    """Return what Lip(grad f) surely reaches: min w |A|^2, with |A| estimated from below; 0 where nothing is known."""
+    term = f.normal_term() if isinstance(f, QuadraticFidelity) else None
+    if term is None:
+        return 0.0
+    A, weights, rho = term
+    least = torch.as_tensor(rho).amin() * (1.0 if weights is None else weights.amin())
+    return float((least * (1.0 if A is None else A.norm().double().amin() ** 2)).detach())
+
+
+def step_assumption(step: Tensor, lipschitz: Scalar | None, f: Functional) -> Assumption:
+    """Return whether the step is within 1 / L, for every item."""
+    statement = "step_size <= 1 / L"
+    if lipschitz is None:
+        return Assumption(statement, None, "the gradient has no Lipschitz constant")
+    how = f.A.norm_bound_kind if isinstance(f, Fidelity) else "given by the functional"
+    product = float((step * torch.as_tensor(lipschitz, dtype=torch.float64).to(step.device)).max())
+    return Assumption(statement, product <= 1 + 1e-6, f"step_size L <= {product:.3g}; |A|: {how}")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from invprob.linalg import Diagonal
-from invprob.linop import LinearOperator
+from invprob.linop import Bound, LinearOperator
 
 
 class Gradient(LinearOperator):
-    """(D x)_i = x[n + e_i] - x[n] along each item axis i, zero at the far border (Neumann); range `(d, *shape)`.
+    """(D x)_i = x[n + e_i] - x[n] along each item axis i, zero at the far border (Neumann).
 
-    Differences are per pixel, without a spacing.
+    The range is `(d, *shape)`; differences are per pixel, without a spacing.
     """
 
     def __init__(self, shape: Sequence[int], *, dtype: torch.dtype = torch.float32) -> None:
@@ -26,7 +27,8 @@ class Gradient(LinearOperator):
         field = x.new_zeros((*x.shape[: x.ndim - d], d, *self.domain_shape))
         for i, n in enumerate(self.domain_shape):
             axis = i - d
-            field.select(-d - 1, i).narrow(axis, 0, n - 1).copy_(x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1))
+            step = x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
+            field.select(-d - 1, i).narrow(axis, 0, n - 1).copy_(step)
         return field
 
     def _adjoint(self, y: Tensor) -> Tensor:
@@ -50,16 +52,14 @@ class Gradient(LinearOperator):
             total = total + (4 * torch.sin(math.pi * k / (2 * n)).square()).reshape(n, *(1,) * (d - 1 - i))
         return Diagonal(total.to(self.dtype), "cosine")
 
-    def norm(self) -> Tensor:
-        """Return |D| exactly: the root of its largest cosine eigenvalue."""
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments but dtype."""
+        return {"shape": self.domain_shape}
+
+    def _norm(self) -> Tensor:
         square = sum(4 * math.sin(math.pi * (n - 1) / (2 * n)) ** 2 for n in self.domain_shape)
         return torch.tensor(math.sqrt(square), dtype=self.dtype, device=self.device)
 
-    def norm_bound(self) -> Tensor:
-        """Return sqrt(4 d) >= |D|."""
-        return torch.tensor(math.sqrt(4 * len(self.domain_shape)), dtype=self.dtype, device=self.device)
-
-    @property
-    def norm_bound_kind(self) -> str:
-        """How the norm is known."""
-        return "closed form"
+    def _norm_bound(self) -> Bound:
+        bound = torch.tensor(math.sqrt(4 * len(self.domain_shape)), dtype=self.dtype, device=self.device)
+        return Bound(bound, "closed form")

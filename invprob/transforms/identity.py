@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from invprob.linalg import Diagonal
-from invprob.linop import LinearOperator
+from invprob.linop import Bound, LinearOperator
 
 
 class Identity(LinearOperator):
@@ -20,14 +21,17 @@ class Identity(LinearOperator):
         super().__init__(shape, shape, dtype=dtype)
 
     def _forward(self, x: Tensor) -> Tensor:
-        return x
+        return x.clone()  # so that noise added to y in place does not reach x
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return y
+        return y.clone()
 
-    def gram(self, x: Tensor) -> Tensor:
-        """Return x."""
-        return self._admit(x)
+    def _gram(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments but dtype."""
+        return {"shape": self.domain_shape}
 
     def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
         """Return the identity, or W itself, as a diagonal."""
@@ -35,18 +39,11 @@ class Identity(LinearOperator):
             return Diagonal(torch.ones((), dtype=self.dtype, device=self.device), "any")
         return Diagonal(weights, "pixel")
 
-    def norm(self) -> Tensor:
-        """Return 1."""
+    def _norm(self) -> Tensor:
         return torch.ones((), dtype=self.dtype, device=self.device)
 
-    def norm_bound(self) -> Tensor:
-        """Return 1."""
-        return self.norm()
-
-    @property
-    def norm_bound_kind(self) -> str:
-        """How the norm is known."""
-        return "closed form"
+    def _norm_bound(self) -> Bound:
+        return Bound(self.norm(), "closed form")
 
     def direct(self, y: Tensor) -> Tensor:
         """Return y."""

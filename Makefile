@@ -1,0 +1,56 @@
+# make demo    reconstruct the small scan in data/ into demo/
+# make test    lint, types and tests
+# Both make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+
+# One thread per library, as there are as many test processes as cores.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(VENV)/installed
+	@mkdir -p demo
+	$(BIN)/invprob reconstruct data/shepp_parallel.h5 --method tv \
+	    --output demo/shepp.h5 --png demo/shepp.png --report demo/shepp.html --overwrite
+	@echo
+	@echo "The result is in  $(CURDIR)/demo/shepp.h5"
+	@echo "a picture in      $(CURDIR)/demo/shepp.png"
+	@echo "and a page in     $(CURDIR)/demo/shepp.html"
+
+test: $(VENV)/installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) demo
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.12 python3.13 python3.11 python3; do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null; then \
+	        echo "making $(VENV) with $$("$$python" --version)"; \
+	        exec "$$python" -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "no Python 3.11, 3.12 or 3.13 found: install one, or name it as in make demo PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing invprob and what it needs; the first time this takes some minutes"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed
+	@echo "installing what the tests need"
+	$(PIP) --editable '.[test]'
+	@touch $@

@@ -1,0 +1,101 @@
+"""What `invprob reconstruct` says before and after: what was assumed, where the files are, whether to trust them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invprob.cli.console import fact
+from invprob.cli.methods import defaults
+from invprob.verdict import Grade, statements, verdict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from invprob.cli.merge import Story
+    from invprob.cli.source import Source
+
+__all__ = ["conclude", "files", "introduce", "judge"]
+
+_MARKS: Mapping[Grade, str] = {"good": "  ok", "fair": "  care", "bad": "  BAD", "known": "  -"}
+_FORMATS = {"PSNR": "{:.1f} dB", "SSIM": "{:.3f}", "relative error": "{:.3f}"}
+
+
+def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once: int) -> None:
+    """Say what is going to be reconstructed, and everything that nobody has chosen."""
+    scan, rows = source.sample, source.rows
+    fact("scan", f"{source.path} ({source.layout})")
+    fact("geometry", repr(scan.operator))
+    if rows is not None:
+        step = f" in steps of {rows.step}" if rows.step > 1 else ""
+        fact("rows", f"{len(rows)}, from {rows[0]} to {rows[-1]}{step}, {at_once} at a time")
+    if source.axis is not None:
+        found = f"column {source.axis.column:.2f} +- {source.axis.uncertainty:.2f}"
+        fact("axis", f"{found}, found in the data (--axis COLUMN gives another)")
+    if scan.units.length == "pixel":
+        fact("units", "lengths in pixels, as the file gives no pixel size (--pixel-size MM does)")
+    else:
+        fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
+    fact("noise", _noise(scan.noise))
+    told = ", ".join(f"{key} {'auto' if v is None else v}" for key, v in _complete(method, settings).items())
+    fact("method", f"{method} ({told})")
+
+
+def conclude(story: Story, method: str, settings: Mapping[str, Any]) -> None:
+    """Say how it went, what was chosen for the user, and what speaks for and against the image."""
+    left_open = (key for key, value in _complete(method, settings).items() if value in ("auto", None))
+    chosen = [key for key in left_open if key in story.settings]
+    steps = _median(story.n_iter.double().flatten().tolist(), "{:.0f}")
+    fact("done", f"{steps} iterations in {story.seconds:.1f} s" if story.history else f"{story.seconds:.1f} s")
+    if chosen:
+        fact("chosen", ", ".join(f"{key} {_chosen(story.settings[key])}" for key in chosen))
+    if story.quality:
+        told = (f"{name} {_median(values, _FORMATS[name])}" for name, values in story.quality.items())
+        fact("truth", ", ".join(told))
+    judge(story.certificate, story.item_status)
+
+
+def judge(certificate: Mapping[str, Any], item_status: Sequence[str]) -> None:
+    """Say what speaks for and against an image."""
+    found = statements(certificate, item_status)
+    whole = verdict(found)
+    fact("verdict", whole.text, whole.grade)
+    for statement in found:
+        fact(_MARKS[statement.grade], statement.text, statement.grade)
+
+
+def files(output: Path, others: Iterable[tuple[str, Path]]) -> None:
+    """Say where everything is."""
+    fact("result", f"{output}")
+    for what, path in others:
+        fact("", f"{path} ({what})")
+
+
+def _noise(noise: float | Tensor | None) -> str:
+    if noise is None:
+        return "not known (no estimate in the file)"
+    if isinstance(noise, float | int):
+        return f"standard deviation {noise:.4g}, from the file"
+    return f"standard deviation {_median(noise.flatten().tolist(), '{:.4g}')}, from the file"
+
+
+def _complete(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return defaults(method) | dict(settings)
+
+
+def _chosen(value: Any) -> str:
+    numbers = _flat(value)
+    plain = any(isinstance(number, bool | str) for number in numbers)
+    return str(value) if plain else _median(numbers, "{:.3g}")
+
+
+def _flat(value: Any) -> list[Any]:
+    return [entry for part in value for entry in _flat(part)] if isinstance(value, list) else [value]
+
+
+def _median(values: list[float], form: str) -> str:
+    """Return the one value, or the median and the range of several."""
+    low, middle, high = (form.format(f(values)) for f in (min, statistics.median, max))
+    return middle if low == high else f"{middle} (median of {len(values)} rows, {low} to {high})"

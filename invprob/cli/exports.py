@@ -1,0 +1,75 @@
+"""The files beside the result: a picture, TIFF, NPY, the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from invprob.cli.errors import UsageError
+from invprob.errors import ResourceError, printable
+from invprob.io import StoredResult, save_npy, save_png, save_tiff
+from invprob.io.atomic import check_output
+
+if TYPE_CHECKING:
+    from invprob.scan import Scan
+
+__all__ = ["Exports"]
+
+_PAGE = 2**22  # bytes, about what a page takes
+
+
+@dataclass(frozen=True)
+class Exports:
+    """Where to write what, None for not at all; a picture and a page show one row of a stack."""
+
+    png: Path | None
+    tiff: Path | None
+    npy: Path | None
+    report: Path | None
+
+    @property
+    def whole_stack(self) -> bool:
+        """Whether a file is wanted that holds all rows and is written at once."""
+        return self.tiff is not None or self.npy is not None
+
+    def check(self, main: Path, source: Path, n_bytes: int, memory: int, *, overwrite: bool) -> None:
+        """Raise UsageError, OutputError or ResourceError for what could not be written; call it first."""
+        paths = [path for path in (main, self.png, self.tiff, self.npy, self.report) if path is not None]
+        if len({path.absolute() for path in paths}) < len(paths):
+            raise UsageError("two outputs have the same name: choose another for one of them")
+        for path, size in ((self.png, _PAGE), (self.tiff, n_bytes), (self.npy, n_bytes), (self.report, _PAGE)):
+            if path is not None:
+                check_output(path, size, overwrite=overwrite, sources=[source])
+        if self.whole_stack and n_bytes > memory:
+            raise ResourceError(
+                f"--tiff and --npy need the whole result of {n_bytes / 2**30:.1f} GiB in memory: leave them out, "
+                f"{printable(main)} will hold everything"
+            )
+
+    def write(
+        self, shown: StoredResult, scan: Scan, images: Tensor | None, *, overwrite: bool
+    ) -> Iterator[tuple[str, Path]]:
+        """Write them and yield what each is; `images` are all rows, None if they are not complete."""
+        size, units = shown.pixel_size, shown.units
+        if self.png is not None:
+            low, high = save_png(self.png, shown.image, overwrite=overwrite)
+            yield f"picture, black {low:.4g} to white {high:.4g} {_unit(units.image)}".rstrip(), self.png
+        if images is not None and self.tiff is not None:
+            save_tiff(self.tiff, images, pixel_size=size or 1.0, units=units, overwrite=overwrite)
+            yield "TIFF", self.tiff
+        if images is not None and self.npy is not None:
+            save_npy(self.npy, images, overwrite=overwrite)
+            yield "NumPy array", self.npy
+        if self.report is not None:
+            from invprob.report import save_report
+
+            save_report(self.report, shown, scan=scan, overwrite=overwrite)
+            yield "page with everything", self.report
+
+
+def _unit(text: str) -> str:
+    return "" if text == "1" else text

@@ -1,0 +1,74 @@
+"""`invprob`: the commands, and how each of them ends.
+
+Nothing heavy is imported here, so that `invprob --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from invprob.cli import console
+from invprob.cli.errors import ExitCode, exit_code, one_line
+from invprob.cli.inspect import inspect
+from invprob.cli.listing import list_names
+from invprob.cli.reconstruct import reconstruct
+from invprob.cli.simulate import simulate
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="invprob",
+    help="Reconstruct images from indirect measurements, with the numbers that say whether to trust them.",
+    epilog="Exit codes: 0 ok, 2 usage, 3 bad input, 4 too little memory or disk, 5 numerical failure, "
+    "6 part of the rows is missing, 130 interrupted.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (reconstruct, inspect, simulate):
+    app.command()(command)
+app.command(name="list")(list_names)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.say(f"invprob {version('invprob')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; an error is one line on stderr, a traceback only with --debug."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments:
+        main(["--help"])
+        return ExitCode.USAGE
+    try:
+        with console.warnings_as_lines():
+            command = shlex.join(["invprob", *arguments])
+            code = app(arguments, prog_name="invprob", standalone_mode=False, obj=command)
+        return int(code or ExitCode.OK)
+    except KeyboardInterrupt:
+        console.fail("interrupted")
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        console.fail(one_line(error))
+        return exit_code(error)

@@ -1,0 +1,78 @@
+"""How much memory a computation may take, and how many rows of a stack that is at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invprob.errors import ResourceError
+
+if TYPE_CHECKING:
+    from invprob.scan import Scan
+
+__all__ = ["budget", "rows_at_once"]
+
+# What the hungriest method, tv, was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1
+# to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
+_IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
+_MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
+_OWN = 2**29  # bytes of the libraries, where nobody says
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+_SHARE = 0.6  # of the free memory, unless --max-memory says otherwise
+
+
+def budget(limit_gb: float | None) -> int:
+    """Return the bytes that a computation may take on top of what this process has taken already."""
+    if limit_gb is None:
+        return int(_SHARE * _available_bytes())
+    return max(0, int(limit_gb * 2**30) - _own_bytes())
+
+
+def rows_at_once(row: Scan, count: int, limit: int) -> int:
+    """Return how many of `count` rows fit into `limit` bytes at a time, given one of them.
+
+    Raises ResourceError if not even one does.
+    """
+    A = row.operator
+    rays = math.prod(A.range_shape)
+    rest = math.prod(row.batch_shape[1:])
+    per_row = rest * row.data.element_size() * (_IMAGES * math.prod(A.domain_shape) + _SINOGRAMS * rays)
+    fixed = _FIXED + _PER_RAY * rays
+    fitting = (limit - fixed) // per_row
+    if fitting < 1:
+        raise ResourceError(
+            f"one row takes about {(fixed + per_row) / 2**30:.2g} GiB, and {limit / 2**30:.2g} are free for it: "
+            "choose a smaller --image-shape or fewer --views, or raise --max-memory"
+        )
+    return min(fitting, count, _MAX_ROWS)
+
+
+def _own_bytes() -> int:
+    with suppress(OSError, ValueError, AttributeError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return _OWN
+
+
+def _available_bytes() -> int:
+    """Return the memory that is free to use, that of a container included."""
+    free = [_system_bytes()]
+    for limit, used in _CGROUPS:
+        with suppress(OSError, ValueError):
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(0, min(free))
+
+
+def _system_bytes() -> int:
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    with suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 * 2**30

@@ -1,0 +1,37 @@
+"""What the registered methods are called and which settings they take."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from invprob import registry
+from invprob.cli.errors import UsageError
+from invprob.methods import find_recipe, settings_of
+
+__all__ = ["check_method", "defaults", "summary"]
+
+
+def check_method(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise UsageError, with the nearest names, for a method or a setting that is not registered.
+
+    Only registered names count: a command line names no code.
+    """
+    if name not in registry.METHODS:
+        raise UsageError(f"no method is called {name!r}; {registry.nearest(name, registry.METHODS)}")
+    known = defaults(name)
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"the method {name} has no setting {key!r}; {registry.nearest(key, known)}")
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return the settings of a method with their defaults."""
+    return settings_of(find_recipe(name))
+
+
+def summary(thing: Any) -> str:
+    """Return the first sentence of a docstring, as one line."""
+    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return text.split(". ")[0].rstrip(".")

@@ -1,0 +1,117 @@
+"""`invprob reconstruct`: from a scan to an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invprob.cli import parse
+from invprob.cli.errors import UsageError
+
+__all__ = ["reconstruct"]
+
+_READING, _WRITING = "Reading the scan", "Writing the result"
+
+
+def reconstruct(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
+    method: Annotated[str, typer.Option(help="One of `invprob list`.")] = "tv",
+    strength: Annotated[
+        str | None,
+        typer.Option(metavar="auto|NUMBER", help="How strong the prior is, >= 0; no unit, same for scaled data."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
+    ] = None,
+    views: Annotated[
+        slice | None,
+        typer.Option(
+            parser=parse.slices, metavar="START:STOP:STEP", help="Views to use, from 0.", rich_help_panel=_READING
+        ),
+    ] = None,
+    rows: Annotated[
+        slice | None,
+        typer.Option(parser=parse.slices, metavar="START:STOP", help="Detector rows to do.", rich_help_panel=_READING),
+    ] = None,
+    angles: Annotated[
+        parse.AngleRange | None,
+        typer.Option(
+            parser=parse.angles,
+            metavar="FIRST:LAST:COUNT",
+            help="Projection angles instead of the file's, the last included.",
+            rich_help_panel=_READING,
+        ),
+    ] = None,
+    angles_unit: Annotated[
+        str | None,
+        typer.Option(metavar="deg|rad", help="Unit of the angles, whatever the file says.", rich_help_panel=_READING),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(parser=parse.positive, metavar="MM", help="Detector pixel in mm.", rich_help_panel=_READING),
+    ] = None,
+    axis: Annotated[
+        float | None,
+        typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.", rich_help_panel=_READING),
+    ] = None,
+    image_shape: Annotated[
+        parse.ImageShape | None,
+        typer.Option(parser=parse.image_shape, metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="HDF5 file; default FILE_METHOD.h5 here.", rich_help_panel=_WRITING),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=_WRITING)
+    ] = False,
+    png: Annotated[
+        Path | None, typer.Option(help="A picture; of a stack, the middle row.", rich_help_panel=_WRITING)
+    ] = None,
+    tiff: Annotated[Path | None, typer.Option(help="All rows as 32-bit TIFF.", rich_help_panel=_WRITING)] = None,
+    npy: Annotated[Path | None, typer.Option(help="All rows as a NumPy array.", rich_help_panel=_WRITING)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="One HTML page with everything.", rich_help_panel=_WRITING)
+    ] = None,
+    max_memory: Annotated[
+        float | None,
+        typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
+    """Reconstruct the image from a scan and say whether it can be trusted.
+
+    A stack of detector rows is done in parts that fit into memory; each is safe on disk when it is done. Ctrl-C keeps
+    the best image so far.
+    """
+    del debug
+    settings = parse.settings(set_ or [])
+    if strength is not None:
+        if "strength" in settings:
+            raise UsageError("the strength is given twice: by --strength and by --set")
+        settings["strength"] = parse.strength(strength)
+    if angles is not None and angles_unit is None:
+        raise UsageError("--angles needs a unit: add --angles-unit deg or --angles-unit rad")
+
+    from invprob.cli.exports import Exports
+    from invprob.cli.methods import check_method
+    from invprob.cli.run import Job, run
+    from invprob.cli.source import read_options
+
+    check_method(method, settings)
+    return run(
+        Job(
+            path=file,
+            options=read_options(rows, views, angles, angles_unit, pixel_size, axis, image_shape),
+            method=method,
+            settings=settings,
+            output=output or Path(f"{file.stem}_{method}.h5"),
+            exports=Exports(png, tiff, npy, report),
+            overwrite=overwrite,
+            max_memory=max_memory,
+            command=context.obj,
+        )
+    )

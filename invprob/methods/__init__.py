@@ -1,0 +1,12 @@
+"""Named recipes from a scan to a result, with sensible defaults and honest status."""
+
+from invprob.methods.progress import Progress as Progress
+from invprob.methods.progress import Recipe as Recipe
+from invprob.methods.recipes import fbp as fbp
+from invprob.methods.recipes import least_squares as least_squares
+from invprob.methods.recipes import tikhonov as tikhonov
+from invprob.methods.recipes import tv as tv
+from invprob.methods.reconstruct import find_recipe as find_recipe
+from invprob.methods.reconstruct import progress as progress
+from invprob.methods.reconstruct import reconstruct as reconstruct
+from invprob.methods.reconstruct import settings_of as settings_of

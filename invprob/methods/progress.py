@@ -1,0 +1,85 @@
+"""What a recipe reports while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob.certificate import certify_image
+from invprob.fidelities import L2
+from invprob.functional import Functional
+from invprob.multilevel import Level
+from invprob.solve import Result, Step, conclude, iterate
+from invprob.solvers import Solver, State
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual."""
+
+    phase: str
+    step: int
+    total: int
+    residual: float
+    conclude: Callable[[], Result]
+
+    def result(self) -> Result:
+        """Return the best image so far, in the units of the scan."""
+        return self.conclude()
+
+
+Recipe = Callable[..., Iterator[Progress]]
+
+
+def run(
+    phase: str,
+    level: Level,
+    solver: Solver[Any],
+    f: L2,
+    g: Functional | None = None,
+    *,
+    state: State | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Generator[Progress, None, State]:
+    """Run the loop, report every iteration and return the last state."""
+    for step in iterate(solver, f, g, state=state):
+        yield report(phase, level, solver, f, g, step, settings)
+    return step.state
+
+
+def report(
+    phase: str,
+    level: Level,
+    solver: Solver[Any],
+    f: L2,
+    g: Functional | None,
+    step: Step,
+    settings: dict[str, Any] | None = None,
+) -> Progress:
+    """Return the report of one step of the loop."""
+
+    def result() -> Result:
+        done = conclude(step, solver, f, g, noise=level.noise)
+        return replace(done, settings={**(settings or {}), "solver": repr(solver)})
+
+    return Progress(phase, step.state.iteration, solver.max_iter, float(step.state.residual.max()), result)
+
+
+def direct_result(problem: Level, x: Tensor, settings: dict[str, Any]) -> Result:
+    """Return the result of a method without iterations."""
+    items = torch.zeros(problem.batch, dtype=torch.int64)
+    return Result(
+        x=x,
+        status="converged",
+        item_status=("converged",) * items.numel(),
+        n_iter=items,
+        seconds=0.0,
+        history={},
+        certificate=certify_image(L2(problem.A, problem.y), x, problem.noise),
+        state=None,
+        settings=settings,
+    )

@@ -1,0 +1,133 @@
+"""The recipes: fbp, least-squares, tikhonov, tv. Keyword arguments are the settings people see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import L2
+from invprob.functional import Functional
+from invprob.methods.progress import Progress, direct_result, run
+from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
+from invprob.multilevel import Level, prolong, pyramid
+from invprob.operators.planar_ct import PlanarCT
+from invprob.priors import NonNegative, Sum, Tikhonov, TotalVariation
+from invprob.solvers import ADMM, ConjugateGradient, Solver, State
+from invprob.solvers.admm import ADMMState
+from invprob.transforms import Gradient
+
+SEARCH_SIZE = 192  # shorter image side on which the discrepancy is met: on coarser grids the grid itself misfits
+THRESHOLD = 0.1  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
+WEAKEST = 5e-4  # rho is at least this share of |A|^2
+
+
+def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
+    """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann."""
+    A = problem.A
+    if not isinstance(A, PlanarCT):
+        raise ValueError(f"fbp is for parallel and fan beams, not for {type(A).__name__}: use least-squares or tv")
+    x = A.direct(problem.y, window=window)
+    settings = {"window": window}
+    yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
+
+
+def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
+    """Conjugate gradients stopped early: at the noise level where it is known, else where held-out data say.
+
+    A number as `strength` stops at a data residual of that share of the data instead.
+    """
+    given = fixed(strength)
+    size = linalg.norm(problem.y, len(problem.A.range_shape))
+    if given is not None:
+        target = given * size
+    elif problem.noise is not None:
+        target = problem.noise * problem.readings**0.5
+    else:
+        target = yield from held_out_misfit(problem, max_iter)
+    solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
+    settings = {"strength": linalg.ratio(target, size).tolist(), "max_iter": max_iter}
+    yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y), settings=settings)
+
+
+def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
+    """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
+    A, given = problem.A, fixed(strength)
+    D = Gradient(A.domain_shape, dtype=A.dtype).to(A.device)
+    solver = ConjugateGradient(max_iter=max_iter, tol=1e-5)
+
+    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
+        return solver, L2(level.A, level.y, weights), Tikhonov(chosen * A.norm().double() ** 2, D)
+
+    chosen = _constant(problem, given) if given is not None else (yield from choose(problem, parts, start=1.0))
+    _, f, g = parts(problem, chosen, None)
+    settings = {"strength": chosen.tolist(), "max_iter": max_iter}
+    yield from run("conjugate gradients", problem, solver, f, g, settings=settings)
+
+
+def tv(
+    problem: Level,
+    *,
+    strength: Strength = "auto",
+    nonnegative: bool | None = None,
+    tol: float = 1e-3,
+    max_iter: int = 300,
+) -> Iterator[Progress]:
+    """1/2 |A x - y|^2 + lam TV(x) with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM from coarse to fine.
+
+    Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. `nonnegative=False` allows negative images under such operators.
+    """
+    A, given = problem.A, fixed(strength)
+    constrained = (A.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
+    peak = A.adjoint(problem.y).abs().flatten(-problem.ndim).amax(-1).double()
+    levels = pyramid(problem)
+    contrast = _contrast(levels[0])
+
+    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
+        lam = chosen * peak
+        rho = torch.maximum(linalg.ratio(lam, THRESHOLD * contrast), WEAKEST * level.A.norm().double() ** 2)
+        total_variation = TotalVariation(lam, ndim=level.ndim)
+        g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
+        return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
+
+    chosen = _constant(problem, given) if given is not None else (yield from _search(levels, parts))
+    settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
+    state: State | None = None
+    for level in levels:
+        solver, f, g = parts(level, chosen, None)
+        start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else None
+        phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
+        state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
+
+
+def _constant(problem: Level, value: float) -> Tensor:
+    return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
+
+
+def _search(levels: list[Level], parts: Any) -> Any:
+    """Return the generator that chooses the strength on the level that is coarse enough and fine enough."""
+    finest = levels[-1]
+    if finest.noise is None:
+        return choose(levels[0], parts, start=3e-2)
+    large = (level for level in levels if min(level.A.domain_shape) >= SEARCH_SIZE)
+    return choose(next(large, finest), parts, start=1e-3)
+
+
+def _finer(coarse: ADMMState, solver: Solver[Any], f: L2, g: Functional) -> ADMMState:
+    """Return the start on a finer grid: the coarse image, interpolated, with the coarse multipliers."""
+    fine: ADMMState = solver.init(f, g, prolong(coarse.x, f.A.domain_shape, smooth=True))
+    u = tuple(
+        prolong(c, tuple(t.shape), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
+        for c, t, rc, rf in zip(coarse.u, fine.u, coarse.rho, fine.rho, strict=True)
+    )
+    return replace(fine, u=u)
+
+
+def _contrast(level: Level) -> Tensor:
+    """Return how large the values of each item's image are, from a direct reconstruction."""
+    values = level.A.direct(level.y).abs().flatten(-level.ndim)
+    return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()

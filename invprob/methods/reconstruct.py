@@ -1,0 +1,98 @@
+"""The door: a scan and the name of a method in, a result out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg, registry
+from invprob.linop import LinearOperator
+from invprob.methods.progress import Progress, Recipe
+from invprob.multilevel import Level
+from invprob.scan import Scan
+from invprob.solve import Result
+
+
+def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Result:
+    """Return the result of a method on a scan; `settings` are the method's keyword arguments.
+
+    `method` is a registered name, a `"module:function"` or a function. ValueError for unknown names, with the nearest.
+    """
+    *_, last = progress(scan, method, **settings)
+    return last.result()
+
+
+def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
+    """Yield after every iteration of a method; the last one holds the final result.
+
+    The recipe sees each item's data divided by a power of two, so that multiplying the data by c multiplies the
+    image by c; results come in the units of the scan.
+    """
+    recipe = find_recipe(method)
+    _check_settings(recipe, settings)
+    level, scale = _normalised(scan)
+    named = {"method": method if isinstance(method, str) else recipe.__name__}
+
+    def in_units(conclude: Callable[[], Result]) -> Callable[[], Result]:
+        return lambda: _rescaled(conclude(), scale, named)
+
+    with torch.no_grad():
+        for event in recipe(level, **settings):
+            yield replace(event, conclude=in_units(event.conclude))
+
+
+def find_recipe(method: str | Recipe) -> Recipe:
+    """Return the function behind a method; ValueError with the nearest names for an unknown one."""
+    if not isinstance(method, str):
+        return method
+    found: Recipe = registry.resolve(method) if ":" in method else registry.load(registry.METHODS, method)
+    return found
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the names of a recipe's settings with their defaults."""
+    parameters = inspect.signature(recipe).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
+    known = settings_of(recipe)
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
+
+
+def _normalised(scan: Scan) -> tuple[Level, Tensor]:
+    """Return the scan with each item's data divided by the power of two that brings their maximum into [1, 2)."""
+    A = scan.operator
+    if not isinstance(A, LinearOperator):
+        raise ValueError(f"the methods need a linear operator, {type(A).__name__} is none")
+    y = scan.data.to(A.device)
+    largest = y.abs().flatten(y.ndim - len(A.range_shape)).amax(-1).double()
+    scale = torch.where(largest > 0, torch.exp2(torch.floor(torch.log2(largest))), 1.0)
+    noise = None
+    if scan.noise is not None:
+        noise = torch.as_tensor(scan.noise, dtype=torch.float64, device=A.device).expand(scale.shape) / scale
+    return Level(A, y / linalg.per_item(scale, y, len(A.range_shape)), noise), scale
+
+
+def _rescaled(result: Result, scale: Tensor, named: dict[str, Any]) -> Result:
+    """Return the result in the units of the scan; objectives go with the square of the data."""
+    facts, history = result.certificate, dict(result.history)
+    if facts.objective is not None:
+        facts = replace(facts, objective=facts.objective * scale**2)
+    if "objective" in history:
+        history["objective"] = history["objective"] * scale**2
+    return replace(
+        result,
+        x=result.x * linalg.per_item(scale, result.x, result.x.ndim - scale.ndim),
+        history=history,
+        certificate=facts,
+        state=None,
+        settings=named | result.settings,
+    )

@@ -1,0 +1,216 @@
+"""A result's certificate in plain words: what speaks for the image, what against it, what nobody knows."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from invprob import metrics
+from invprob.solve import STATUS
+
+__all__ = ["MISSING", "Grade", "Statement", "against_truth", "brief", "statements", "verdict"]
+
+MISSING = "missing"  # the status of a row without an image
+
+Grade = Literal["good", "fair", "bad", "known"]
+_ORDER: tuple[Grade, ...] = ("known", "good", "fair", "bad")
+_STATUS_GRADES: Mapping[str, Grade] = {
+    "converged": "good",
+    "max_iter": "fair",
+    "stopped": "fair",
+    "diverged": "bad",
+    MISSING: "bad",
+}
+_SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be read."}
+
+# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt
+_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
+_NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
+_SSIM_WINDOW = 11
+_ADJOINT_GOOD = 1e-5  # what float32 leaves of a true adjoint
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One thing the certificate says; `known` are facts that speak neither for nor against the image."""
+
+    grade: Grade
+    text: str
+
+
+def statements(certificate: Mapping[str, Any], item_status: Sequence[str]) -> list[Statement]:
+    """Return what a certificate (`Certificate.as_dict`) and the statuses say, the most telling first.
+
+    Of a stack the worst row counts.
+    """
+    direct = not _numbers(certificate, "fixed_point_residual")
+    return [
+        *_status(item_status, direct=direct),
+        *_data(certificate, direct=direct),
+        *_optimality(certificate),
+        *_assumptions(certificate),
+        *_operator(certificate),
+        *(Statement("known", str(note).rstrip(".") + ".") for note in certificate.get("notes") or ()),
+    ]
+
+
+def verdict(found: Sequence[Statement]) -> Statement:
+    """Return the sentence over all statements, graded as the worst of them."""
+    worst: Grade = max((statement.grade for statement in found), key=_ORDER.index, default="known")
+    count = sum(statement.grade == worst for statement in found)
+    points = "one point below" if count == 1 else f"{count} points below"
+    texts: Mapping[Grade, str] = {
+        "known": "Nothing is known that speaks for or against this image.",
+        "good": "Nothing that was checked speaks against this image.",
+        "fair": f"Use this image with care: see the {points}.",
+        "bad": f"Do not rely on this image: see the {points}.",
+    }
+    return Statement(worst, texts[worst])
+
+
+def against_truth(x: Tensor, truth: Tensor) -> dict[str, list[float]]:
+    """Return PSNR in dB, SSIM and relative error of images `(*batch, H, W)`, by what they are called.
+
+    The data range is that of the truth; what cannot be computed, for a flat truth or a tiny image, is left out.
+    """
+    x, truth = (t.reshape(-1, *t.shape[-2:]) for t in (x, truth))
+    found = {"relative error": metrics.nrmse(x, truth)}
+    span = (truth.abs() if truth.is_complex() else truth).flatten(1).double()
+    peak = span.amax(1) - span.amin(1)
+    if bool((peak > 0).all()):
+        found["PSNR"] = metrics.psnr(x, truth, data_range=peak)
+        if min(x.shape[-2:]) >= _SSIM_WINDOW:
+            found["SSIM"] = metrics.ssim(x, truth, data_range=peak)
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def brief(value: Any) -> str:
+    """Return a value as text: a number to four digits, of a list of numbers the range."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
+        low, high = min(value), max(value)
+        return brief(low) if low == high else f"{brief(low)} to {brief(high)} over {len(value)} rows"
+    return str(value)
+
+
+def _status(item_status: Sequence[str], *, direct: bool) -> Iterator[Statement]:
+    counts = Counter(item_status)
+    for status in sorted(counts, key=list(_SENTENCES).index):
+        of = f"{_share(counts[status], len(item_status))}: " if len(item_status) > 1 else ""
+        text = "The method is direct: it takes one step." if direct and status == "converged" else _SENTENCES[status]
+        yield Statement(_STATUS_GRADES[status], of + text)
+
+
+def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement]:
+    """Say how well the image explains the data."""
+    ratios, shares = (_numbers(certificate, key) for key in ("residual_to_noise", "data_residual"))
+    if ratios:
+        yield _against_noise(ratios, direct=direct)
+    elif shares:
+        worst = max(shares)
+        yield Statement(
+            "known",
+            f"The residual is {_percent(worst)} of the data{_typical(shares, worst)}; the noise level is not known, "
+            "so nobody can say whether that is noise.",
+        )
+
+
+def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
+    low, high = min(ratios), max(ratios)
+    worst = low if low < _NOISE_LOW and high <= _NOISE_HIGH else high
+    typical = f", {statistics.median(ratios):.2f} times in the typical row" if len(ratios) > 1 else ""
+    measured = f"The residual is {worst:.2f} times the noise of the data{typical}"
+    if worst > _NOISE_HIGH and direct:
+        return Statement("known", f"{measured}: a direct method does not seek to meet the data.")
+    if worst > _NOISE_HIGH:
+        cause = "the strength is too high, or geometry or noise level are not what they are said to be"
+        grade: Grade = "bad" if worst > _NOISE_BAD else "fair"
+        return Statement(grade, f"{measured}: {cause}.")
+    if worst < _NOISE_LOW:
+        return Statement("fair", f"{measured}: part of the noise went into the image; raise the strength.")
+    return Statement("good", f"{measured}, as it should be (1 is perfect).")
+
+
+def _optimality(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+    """Say how near the image is to the minimum that the method seeks, by the sharper of two measures."""
+    gaps, kkt = _numbers(certificate, "duality_gap"), _numbers(certificate, "stationarity")
+    parts = []
+    if kkt:
+        parts.append(f"the conditions of a minimum are met to {_percent(max(kkt))}{_typical(kkt, max(kkt))}")
+    if gaps and max(gaps) < 1:
+        parts.append(f"the objective is proven to be within {_percent(max(gaps))} of its minimum")
+    if parts:
+        distance = min(max(values) for values in (gaps, kkt) if values)
+        grade: Grade = "good" if distance <= _NEAR else "fair" if distance <= _FAR else "bad"
+        yield Statement(
+            grade, _capital("; ".join(parts)) + ("." if grade == "good" else ": raise max_iter or lower tol.")
+        )
+
+
+def _assumptions(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+    found = certificate.get("assumptions") or ()
+    for a in found:
+        if a["holds"] is False:
+            yield Statement("fair", f"Convergence is not promised: that {a['statement']} fails ({a['reason']}).")
+        elif a["holds"] is None:
+            yield Statement("known", f"Nobody knows whether {a['statement']} ({a['reason']}).")
+    if found and all(a["holds"] for a in found):
+        yield Statement("good", f"The method is proven to converge here: {_all(len(found))} of the theorem.")
+
+
+def _operator(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+    mismatch, norm = certificate.get("adjoint_mismatch"), certificate.get("norm")
+    if mismatch is not None:
+        if mismatch <= _ADJOINT_GOOD:
+            yield Statement("good", f"Projector and back-projector are a true pair (mismatch {mismatch:.0e}).")
+        else:
+            yield Statement("fair", f"The back-projector is not the projector's adjoint (mismatch {mismatch:.0e}).")
+    if norm is not None and certificate.get("norm_bound") is not None:
+        kind = certificate.get("norm_bound_kind")
+        how = f" ({kind})" if kind else ""
+        yield Statement("known", f"The operator's norm is {norm:.4g}, at most {certificate['norm_bound']:.4g}{how}.")
+    if certificate.get("lipschitz") is not None:
+        yield Statement("known", f"The learned part has a Lipschitz constant of {certificate['lipschitz']:.3g}.")
+
+
+def _numbers(certificate: Mapping[str, Any], key: str) -> list[float]:
+    """Return the values of all rows in one list, without those that are missing."""
+    rest, found = [certificate.get(key)], []
+    while rest:
+        value = rest.pop()
+        if isinstance(value, list | tuple):
+            rest.extend(value)
+        elif value is not None and not math.isnan(value):
+            found.append(float(value))
+    return found
+
+
+def _share(count: int, total: int) -> str:
+    return f"All {total} rows" if count == total else f"{count} of {total} rows"
+
+
+def _all(count: int) -> str:
+    names = {1: "it meets the one condition", 2: "it meets both conditions"}
+    return names.get(count, f"it meets all {count} conditions")
+
+
+def _typical(values: list[float], worst: float) -> str:
+    if len(values) == 1:
+        return ""
+    typical = _percent(statistics.median(values))
+    return f" in the worst row, {typical} in the typical one" if typical != _percent(worst) else " in the worst row"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

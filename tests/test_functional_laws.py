@@ -1,0 +1,529 @@
+"""The laws of every functional: priors, fidelities and what they are made of."""
+
+import copy
+import math
+import pickle
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from cases import DOUBLE, FIDELITIES, OPERATORS, PRIORS, classes_in, classes_of, fourier, mixing, parallel
+from laws import check_items_are_alone, check_pure, dense, randn, relative
+from scipy.optimize import minimize
+from skimage.restoration import denoise_tv_chambolle
+from torch import Tensor
+
+from invprob.fidelities import L2, Fidelity, HalfSquaredDistance
+from invprob.functional import ABILITIES, Functional, Zero, require
+from invprob.operators import Gradient, Identity
+from invprob.priors import L1, Analysis, Box, Denoiser, GroupL1, NonNegative, Prior, Sum, Tikhonov, TotalVariation
+
+EVERY = pytest.mark.parametrize("name", PRIORS)
+LAM = 0.4
+
+
+def having(*abilities):
+    names = [name for name, case in PRIORS.items() if set(abilities) <= case.make(LAM).supports]
+    return pytest.mark.parametrize("name", names)
+
+
+def images(case, batch=(), seed=0, dtype=DOUBLE):
+    """Real and, where they make sense, complex images."""
+    kinds = [dtype] if case.real else [dtype, torch.complex128 if dtype == DOUBLE else torch.complex64]
+    return [randn((*batch, *case.shape), kind, seed) for kind in kinds]
+
+
+def test_every_class_has_a_case():
+    tried = set().union(*(classes_in(case.make(LAM)) for case in PRIORS.values()))
+    A = parallel()
+    tried |= set().union(*(classes_in(make(A, torch.zeros(A.range_shape))) for make in FIDELITIES.values()))
+    there = set(classes_of(Functional, "invprob.priors", "invprob.fidelities", "invprob.functional"))
+    assert there - {Prior, Fidelity} <= tried
+
+
+# ---- what a functional says it can do
+
+
+@EVERY
+def test_supports_is_what_does_not_raise(name):
+    case = PRIORS[name]
+    g, x = case.make(LAM), images(case)[0]
+    calls = {"value": lambda: g.value(x), "grad": lambda: g.grad(x), "prox": lambda: g.prox(x, 1.0)}
+    assert set(calls) == set(ABILITIES)
+    for ability, call in calls.items():
+        if ability in g.supports:
+            call()
+            require(g, ability, object())
+        else:
+            with pytest.raises(TypeError, match=f"has no {ability}; it has"):
+                call()
+            with pytest.raises(TypeError, match=f"object needs the {ability} of {type(g).__name__}, which has"):
+                require(g, ability, object())
+    assert (g.lipschitz() is not None) <= ("grad" in g.supports)
+    assert (g.normal_term() is not None) <= ("grad" in g.supports)
+
+
+def test_a_prior_may_write_hooks_or_the_methods_themselves():
+    class Hooks(Prior):
+        def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+            return v
+
+    class Whole(Prior):
+        def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+            return v
+
+    assert Hooks().supports == Whole().supports == {"prox"}
+    assert Prior().supports == frozenset()
+
+
+# ---- value
+
+
+@having("value")
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
+def test_a_value_per_item(name, batch):
+    case = PRIORS[name]
+    g = case.make(LAM)
+    for x in images(case, batch):
+        value = g.value(x)
+        assert value.shape == batch
+        assert value.dtype == DOUBLE
+        if batch:
+            assert float(value.flatten()[-1]) == pytest.approx(float(g.value(x.flatten(0, -len(case.shape) - 1)[-1])))
+
+
+def test_values_by_their_formulas():
+    x = torch.tensor([[3.0, -4.0], [0.0, 1.0]], dtype=DOUBLE)
+    z = torch.tensor([[3.0 + 4.0j, 0.0], [0.0, -1.0j]])
+    assert float(Tikhonov(0.5).value(x)) == 0.25 * 26
+    assert float(L1(2.0).value(x)) == 16
+    assert float(L1(2.0).value(z)) == 12
+    assert float(GroupL1(1.0).value(x)) == pytest.approx(3 + 17**0.5)
+    assert float(TotalVariation(1.0).value(x)) == pytest.approx(math.hypot(3, 7) + 5 + 1)
+    assert float(TotalVariation(1.0, isotropic=False).value(x)) == 3 + 7 + 5 + 1
+    assert float(TotalVariation(1.0).value(z)) == pytest.approx(math.hypot(5, 5) + 1 + 1)
+    assert [float(v) for v in NonNegative().value(torch.stack([x, x.abs()]))] == [math.inf, 0]
+    assert [float(v) for v in Box(-4.0, 3.0).value(torch.stack([x, x + 1]))] == [0, math.inf]
+    assert float(Zero().value(x)) == 0
+
+
+# ---- gradient
+
+
+@having("value", "grad")
+def test_the_gradient_is_that_of_the_value(name):
+    case = PRIORS[name]
+    g = case.make(torch.tensor([0.4, 2.0], dtype=DOUBLE))
+    for x in images(case, (2,)):
+        x.requires_grad_()
+        value = g.value(x).sum()
+        (expected,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
+        assert relative(g.grad(x.detach()), expected) <= 1e-12
+
+
+@having("grad")
+def test_the_lipschitz_constant_holds_per_item(name):
+    case = PRIORS[name]
+    lam = torch.tensor([0.4, 200.0], dtype=DOUBLE)
+    g = case.make(lam)
+    constant = torch.as_tensor(g.lipschitz()).expand(2)
+    assert bool((constant <= 20 * lam).all())  # and is no wild guess
+    for x, y in zip(images(case, (2,)), images(case, (2,), seed=7), strict=True):
+        change = (g.grad(x) - g.grad(y)).flatten(1)
+        ratio = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm((x - y).flatten(1), dim=1)
+        assert bool((ratio <= constant * (1 + 1e-12)).all())
+
+
+# ---- prox
+
+
+def objective(g: Functional, x: Tensor, v: Tensor, tau: float) -> float:
+    return float(tau * g.value(x) + 0.5 * (x - v).abs().square().sum())
+
+
+def searched(g: Functional, start: Tensor, v: Tensor, tau: float) -> Tensor:
+    """A minimiser by Powell's search, which needs no derivative."""
+
+    def unpack(numbers: np.ndarray) -> Tensor:
+        t = torch.from_numpy(np.array(numbers))
+        return (torch.view_as_complex(t.reshape(-1, 2)) if v.is_complex() else t).reshape(v.shape)
+
+    flat = torch.view_as_real(start).flatten() if v.is_complex() else start.flatten()
+    found = minimize(
+        lambda n: min(objective(g, unpack(n), v, tau), 1e9), flat.numpy(), method="Powell", options={"maxfev": 3000}
+    )
+    return unpack(found.x)
+
+
+@having("value", "prox")
+@pytest.mark.parametrize("tau", [0.1, 3.0])
+def test_no_search_beats_the_prox(name, tau):
+    """Nor is any point but the prox within 1/2 |x - prox|^2 of its value, as strong convexity asks."""
+    case = PRIORS[name]
+    g = case.make(LAM)
+    for v in images(case):
+        p = g.prox(v, tau)
+        least = objective(g, p, v, tau)
+        slack = case.tol * max(1.0, least)
+        for x in (searched(g, p, v, tau), searched(g, 0.9 * v, v, tau), v, torch.zeros_like(v), p + 0.01 * v):
+            growth = 0.5 * float((x - p).abs().square().sum())
+            assert objective(g, x, v, tau) >= least + growth - slack - 2 * math.sqrt(slack * growth)
+
+
+def test_the_search_would_notice_a_wrong_prox():
+    class Wrong(L1):
+        def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+            return super()._prox(v, 1.1 * t)
+
+    g, v = Wrong(LAM), images(PRIORS["l1"])[0]
+    p = g.prox(v, 1.0)
+    assert objective(g, searched(g, p, v, 1.0), v, 1.0) < objective(g, p, v, 1.0) - 1e-4
+
+
+@having("prox")
+def test_moreau(name):
+    """prox_{tau g}(v) + tau prox_{g* / tau}(v / tau) = v."""
+    case = PRIORS[name]
+    g = case.make(LAM)
+    for tau in (0.3, torch.tensor([0.3, 2.0], dtype=DOUBLE)):
+        for v in images(case, (2,)):
+            t = torch.as_tensor(tau, dtype=DOUBLE).expand(2).reshape(2, *(1,) * len(case.shape))
+            both = g.prox(v, tau) + t * g.conjugate_prox(v / t, 1 / tau)
+            assert relative(both, v) <= 1e-12 if "tv" not in name else 1e-4
+
+
+@having("prox")
+def test_firmly_nonexpansive(name):
+    case = PRIORS[name]
+    g = case.make(LAM)
+    for v, w in zip(images(case, (20,)), images(case, (20,), seed=3), strict=True):
+        moved = (g.prox(v, 0.7) - g.prox(w, 0.7)).flatten(1)
+        product = (moved.conj() * (v - w).flatten(1)).real.sum(1)
+        assert bool((moved.abs().square().sum(1) <= product * (1 + 1e-9) + 1e3 * case.tol).all())
+
+
+@having("prox")
+def test_no_weight_and_no_step_leave_the_point(name):
+    case = PRIORS[name]
+    for v in images(case, (2,)):
+        if not case.constraint:
+            assert relative(case.make(0.0).prox(v, 3.0), v) <= 1e-14
+            assert relative(case.make(LAM).prox(v, 0.0), v) <= 1e-14
+            some = case.make(LAM).prox(v, torch.tensor([0.0, 3.0]))
+            assert relative(some[0], v[0]) <= 1e-14
+            assert relative(some[1], v[1]) > 1e-3
+        else:
+            p = case.make(LAM).prox(v, 1.0)
+            assert relative(case.make(LAM).prox(p, 5.0), p) == 0
+        zero = case.make(LAM).prox(torch.zeros_like(v), 2.0)
+        assert not bool(zero.any())
+
+
+@EVERY
+def test_weights_and_steps_per_item(name):
+    case = PRIORS[name]
+    lam = torch.tensor([0.1, 0.5, 2.0], dtype=DOUBLE)
+    tau = torch.tensor([1.0, 0.0, 3.0], dtype=DOUBLE)
+    g = case.make(lam)
+    for x in images(case, (3,)):
+        for k in range(3):
+            alone = case.make(float(lam[k]))
+            if "value" in g.supports:
+                assert float(g.value(x)[k]) == pytest.approx(float(alone.value(x[k])), rel=1e-12)
+            if "grad" in g.supports:
+                assert relative(g.grad(x)[k], alone.grad(x[k])) <= 1e-12
+            if "prox" in g.supports:
+                assert relative(g.prox(x, tau)[k], alone.prox(x[k], float(tau[k]))) <= 1e-12
+
+
+@EVERY
+def test_scale(name):
+    """g(c x) = c^d g(x), so prox_{tau g}(c v) = c prox_{tau c^(d-2) g}(v)."""
+    case = PRIORS[name]
+    if case.degree is None:
+        return
+    g = case.make(LAM)
+    for c in (1e-8, 1e8):
+        for x in images(case):
+            if "value" in g.supports:
+                assert float(g.value(c * x)) == pytest.approx(c**case.degree * float(g.value(x)), rel=1e-9)
+            if "prox" in g.supports:
+                scaled = g.prox(c * x, 0.7 * c ** (2 - case.degree))
+                assert relative(scaled, c * g.prox(x, 0.7)) <= 1e-9
+
+
+@EVERY
+def test_items_are_alone(name):
+    case = PRIORS[name]
+    g = case.make(LAM).to(torch.float32)
+    for x in images(case, (3,), dtype=torch.float32):
+        if "value" in g.supports and not case.constraint:
+            check_items_are_alone(g.value, x, 1e-5)
+        if "grad" in g.supports:
+            check_items_are_alone(g.grad, x, 1e-5)
+        if "prox" in g.supports:
+            # where a neighbour is a million times larger, so is its step
+            check_items_are_alone(lambda v: g.prox(v, 0.7), x, 1e-5)
+
+
+@EVERY
+def test_pure_and_of_one_precision(name):
+    case = PRIORS[name]
+    for dtype in (torch.float32, DOUBLE):
+        g = case.make(LAM).to(dtype)
+        for x in images(case, (2,), dtype=dtype):
+            functions = {"grad": g.grad, "prox": lambda v: g.prox(v, 0.7)}  # noqa: B023
+            for ability in g.supports & set(functions):
+                assert functions[ability](x).dtype == x.dtype
+                check_pure(functions[ability], x, own_memory=False)
+            if "value" in g.supports:
+                assert g.value(x).dtype == dtype
+                assert torch.equal(g.value(x), g.value(x))
+
+
+@EVERY
+def test_terms_add_up_to_the_functional(name):
+    """What splitting solvers see is the same functional: sum g_i(C_i x)."""
+    case = PRIORS[name]
+    g = case.make(LAM)
+    if "value" not in g.supports:
+        assert [(t.functional, t.operator) for t in g.terms(images(case)[0])] == [(g, None)]
+        return
+    for x in images(case, (2,)):
+        total = sum((t.functional.value(t.apply(x)) for t in g.terms(x)), start=torch.zeros(2, dtype=DOUBLE))
+        assert bool((total == g.value(x)).all()) or relative(total, g.value(x)) <= 1e-12
+        for term in g.terms(x):
+            Cx = term.apply(x)
+            assert relative(term.pull(Cx), x if term.operator is None else term.operator.gram(x)) <= 1e-12
+            if (quadratic := term.normal_term()) is not None:
+                C, W, rho = quadratic
+                assert W is None
+                hessian = rho * (x if C is None else C.gram(x))
+                assert relative(hessian, term.pull(term.functional.grad(Cx))) <= 1e-12
+
+
+@pytest.mark.parametrize("name", [name for name, case in PRIORS.items() if name != "denoiser"])
+def test_copy_and_repr(name):
+    case = PRIORS[name]
+    g, x = case.make(LAM), images(case)[0]
+    for twin in (copy.deepcopy(g), pickle.loads(pickle.dumps(g))):
+        assert twin.supports == g.supports
+        assert float(twin.value(x)) == float(g.value(x))
+    assert type(g).__name__ in repr(g)
+
+
+# ---- what is refused
+
+
+def test_what_cannot_be_is_refused():
+    for bad in (-1.0, math.nan, math.inf, torch.tensor([1.0, -1.0])):
+        for make in (Tikhonov, L1, TotalVariation, lambda lam: Denoiser(abs, lam=lam)):
+            with pytest.raises(ValueError, match="lam must be finite and not negative"):
+                make(bad)
+        with pytest.raises(ValueError, match="L1: tau must be finite and not negative"):
+            L1().prox(torch.ones(2, 2, 2), bad)
+    for call in (Box(0.0, 1.0).value, lambda z: NonNegative().prox(z, 1.0)):
+        with pytest.raises(TypeError, match="wrap it in Magnitude"):
+            call(torch.ones(2, 2, dtype=torch.complex64))
+    with pytest.raises(ValueError, match=r"lower 2\.0 must not exceed upper 1.0"):
+        Box(2.0, 1.0)
+    with pytest.raises(ValueError, match=r"agree in ndim, got \[2, 3\]"):
+        Sum(L1(), L1(ndim=3))
+    with pytest.raises(ValueError, match="no parts"):
+        Sum()
+    with pytest.raises(ValueError, match=r"L1 has ndim=2, C gives items \(2, 3, 4\)"):
+        Analysis(L1(), Gradient((3, 4)))
+    with pytest.raises(ValueError, match="exactly one of lam"):
+        Denoiser(abs)
+    with pytest.raises(ValueError, match="exactly one of lam"):
+        Denoiser(abs, lam=1.0, sigma=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda v: v[..., 1:], r"\(3, 4\) torch.float64 and returned \(3, 3\)"),
+        (lambda v: v.float(), "float32"),
+        (len, "int"),
+    ],
+)
+def test_a_denoiser_must_return_what_it_was_given(answer, told):
+    with pytest.raises(ValueError, match=told):
+        Denoiser(lambda v, sigma: answer(v), lam=1.0).prox(randn((3, 4)), 1.0)
+
+
+def test_a_denoiser_is_told_the_noise():
+    seen = []
+
+    def note(v, sigma):
+        seen.append(sigma)
+        return v
+
+    v = torch.zeros(2, 3, 4, dtype=DOUBLE)
+    Denoiser(note, lam=0.1).prox(v, 0.9)
+    Denoiser(note, lam=torch.tensor([0.1, 0.4], dtype=DOUBLE)).prox(v, torch.tensor([0.4, 0.9], dtype=DOUBLE))
+    Denoiser(note, sigma=0.25).prox(v, 123.0)
+    assert [sigma.tolist() for sigma in seen] == [pytest.approx(e) for e in (0.3, [0.2, 0.6], 0.25)]
+    assert {sigma.dtype for sigma in seen} == {DOUBLE}
+
+
+# ---- total variation
+
+
+@cache
+def long_run(isotropic: bool, shape: tuple[int, ...], dtype: torch.dtype, t: float) -> tuple[Tensor, Tensor]:
+    """A noisy step v and its TV prox by accelerated projected gradient on the dual, written independently."""
+    ndim = len(shape)
+    v = randn(shape, dtype) + (torch.arange(shape[-1]) > shape[-1] / 2)
+    D = Gradient(shape, dtype=DOUBLE)
+    p = q = torch.zeros_like(D(v))
+    for k in range(4000):
+        before, p = p, q + D(v - D.adjoint(q)) / (4 * ndim)
+        length = torch.linalg.vector_norm(p, dim=0, keepdim=True) if isotropic else p.abs()
+        p = p * (t / length.clamp(min=t))
+        q = p + (k % 200) / (k % 200 + 3) * (p - before)
+    return v, v - D.adjoint(p)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((6, 7), DOUBLE), ((30,), DOUBLE), ((3, 4, 3), DOUBLE), ((6, 5), torch.complex128)]
+)
+@pytest.mark.parametrize("tol", [1e-3, 1e-7])
+def test_tv_prox_reaches_its_tolerance(isotropic, shape, dtype, tol):
+    g = TotalVariation(0.5, isotropic=isotropic, ndim=len(shape), tol=tol)
+    for tau in (0.05, 1.0, 20.0):
+        v, true = long_run(isotropic, shape, dtype, 0.5 * tau)
+        found = g.prox(v, tau)
+        least = objective(g, true, v, tau)
+        assert objective(g, found, v, tau) <= least * (1 + tol)
+        assert 0.5 * float((found - true).abs().square().sum()) <= 2 * tol * least
+
+
+def test_tv_prox_in_single_precision():
+    g = TotalVariation(0.5, tol=1e-5)
+    v = randn((2, 12, 12), torch.float32)
+    for tau in (1e-3, 1.0, 100.0):
+        wide = TotalVariation(0.5, tol=1e-9).prox(v.double(), tau)
+        assert float((g.prox(v, tau) - wide).square().sum()) <= 1e-4 * float((wide - v).square().sum()) + 1e-9
+
+
+def test_tv_prox_of_a_constant_and_of_a_strong_weight():
+    v = torch.full((4, 5), 3.0, dtype=DOUBLE)
+    assert relative(TotalVariation(2.0).prox(v, 1.0), v) <= 1e-12
+    noisy = randn((4, 5))
+    flat = TotalVariation(1e4, tol=1e-10).prox(noisy, 1.0)
+    assert float((flat - noisy.mean()).abs().max()) <= 1e-3
+    assert float(flat.mean()) == pytest.approx(float(noisy.mean()), abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(16, 17), (5, 6, 7)])
+def test_tv_prox_against_scikit_image(shape):
+    """skimage 0.26, denoise_tv_chambolle(v, weight): min 1/2 |x - v|^2 + weight TV(x), the same differences."""
+    v = randn(shape).abs()
+    g = TotalVariation(1.0, ndim=len(shape), tol=1e-7)
+    theirs = torch.from_numpy(denoise_tv_chambolle(v.numpy(), weight=0.3, eps=1e-12, max_num_iter=5000))
+    ours = g.prox(v, 0.3)
+    assert objective(g, ours, v, 0.3) <= objective(g, theirs, v, 0.3) * (1 + 1e-7)
+    assert relative(ours, theirs) <= 1e-2
+
+
+# ---- fidelities
+
+BOUND = {
+    "real": parallel,
+    "complex operator": fourier,
+    "complex data": mixing,
+    "stack": lambda: OPERATORS["vstack-complex"](DOUBLE),
+}
+PAIRS = [(name, kind) for name in FIDELITIES for kind in BOUND]
+
+
+def problem(name: str, kind: str) -> tuple[Fidelity, Tensor]:
+    A = BOUND[kind]()
+    dtype = DOUBLE if kind == "real" else torch.complex128
+    return FIDELITIES[name](A, randn((2, *A.range_shape), dtype, 31)), randn((2, *A.domain_shape), dtype, 32)
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_fidelity_is_its_formula(name, kind):
+    f, x = problem(name, kind)
+    M, w = dense(f.A).to(x.dtype), 1.0 if f.weights is None else f.weights.flatten()
+    r = x.flatten(1) @ M.T - f.y.flatten(1)
+    assert relative(f.value(x), 0.5 * (w * r.abs() ** 2).sum(1)) <= 1e-12
+    assert relative(f.grad(x).flatten(1), (w * r) @ M.conj()) <= 1e-12
+    x.requires_grad_()
+    (automatic,) = torch.autograd.grad(f.value(x).sum(), x)
+    assert relative(f.grad(x.detach()), automatic) <= 1e-12
+    assert f.supports == {"value", "grad", "prox"}
+    assert f.start().shape == x.shape
+    assert f.start().dtype == x.dtype
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_fidelity_prox_solves_the_normal_equations(name, kind):
+    f, v = problem(name, kind)
+    tau = torch.tensor([0.3, 4.0], dtype=DOUBLE)
+    p = f.prox(v, tau)
+    for k in range(2):
+        residual = tau[k] * f.grad(p)[k] + p[k] - v[k]
+        assert torch.linalg.vector_norm(residual) <= 1e-5 * torch.linalg.vector_norm(
+            v[k] + tau[k] * f.back_projected()[k]
+        )
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_fidelity_lipschitz(name, kind):
+    f, _ = problem(name, kind)
+    M, w = dense(f.A), 1.0 if f.weights is None else f.weights.flatten().sqrt()
+    true = float(torch.linalg.matrix_norm(torch.as_tensor(w).reshape(-1, 1) * M, 2)) ** 2
+    assert float(torch.as_tensor(f.lipschitz())) >= true * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_half_squared_distance(weighted):
+    """The functional on data space: prox and conjugate prox in closed form, against search and Moreau."""
+    y = randn((2, 3, 4), torch.complex128, 41)
+    weights = randn((3, 4), seed=42).abs() * (randn((3, 4), seed=43) > -0.5) if weighted else None
+    phi = HalfSquaredDistance(y, weights, 2)
+    v = randn((2, 3, 4), torch.complex128, 44)
+    tau = torch.tensor([0.2, 5.0], dtype=DOUBLE)
+    p = phi.prox(v, tau)
+    gradient = tau.reshape(2, 1, 1) * phi.grad(p) + p - v
+    assert float(gradient.abs().max()) <= 1e-12
+    for sigma in (0.3, tau):
+        assert relative(phi.conjugate_prox(v, sigma), Functional.conjugate_prox(phi, v, sigma)) <= 1e-12
+    assert relative(phi.prox(v, 0.0), v) == 0
+
+
+def test_lipschitz_is_per_item():
+    weights = torch.ones(2, 3, 4, dtype=DOUBLE)
+    weights[1, 0, 0] = 1e6
+    f = L2(Identity((3, 4), dtype=DOUBLE), torch.zeros(2, 3, 4, dtype=DOUBLE), weights)
+    assert f.lipschitz().tolist() == [1, 1e6]
+    assert L2(f.A, f.y, weights[:, :1, :1]).lipschitz().tolist() == [1, 1e6]
+    assert float(L2(f.A, f.y, weights[1, 0]).lipschitz()) == 1e6
+    assert float(L2(f.A, f.y, torch.tensor(2.0)).lipschitz()) == 2
+
+
+def test_binding_checks_the_data():
+    A = parallel()
+    y = torch.zeros(3, *A.range_shape, dtype=DOUBLE)
+    for bad in (y[..., 1:], y[0, 0]):
+        with pytest.raises(ValueError, match="ParallelBeam expects data of shape"):
+            L2(A, bad)
+    for weights, told in (
+        (torch.ones(5), "do not fit"),
+        (torch.ones(2, *y.shape), "do not fit"),
+        (-torch.ones(8), "not negative"),
+        (torch.full((8,), math.nan), "finite"),
+        (torch.ones(8, dtype=torch.complex64), "real"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            L2(A, y, weights)
+
+
+def test_a_fidelity_keeps_its_kind_when_its_precision_changes():
+    f = L2(mixing(torch.float32), torch.ones(2, 4, dtype=torch.complex64), torch.ones(4)).to(DOUBLE)
+    assert (f.A.dtype, f.y.dtype, f.weights.dtype) == (DOUBLE, torch.complex128, DOUBLE)
