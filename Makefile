@@ -36,7 +36,7 @@ clean:
 	rm -rf $(VENV) demo
 
 $(BIN)/python:
-	@for python in $(PYTHON) python3.12 python3.13 python3.11 python3; do \
+	@for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \
 	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null; then \
 	        echo "making $(VENV) with $$("$$python" --version)"; \
 	        exec "$$python" -m venv $(VENV); \

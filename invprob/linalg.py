@@ -178,9 +178,11 @@ def solve_normal(
 
     A_i None stands for the identity and W_i None for no weights (else a tensor that multiplies data of A_i);
     rho_i is a number or a `(*batch,)` tensor. Closed form when all parts are diagonal in one basis, conjugate
-    gradients to the relative residual `tol`, or `reduction` of the one at x0, else. Differentiable in b, rho, W and
-    the operators' parameters by a second solve.
+    gradients to the relative residual `tol`, or `reduction` of the one at x0, else. Differentiable in b, rho and W,
+    and once in the operators' parameters, by a second solve.
     """
+    if not terms:
+        raise ValueError("solve_normal needs at least one term")
     if ndim is None:
         ndim = next((len(A.domain_shape) for A, _, _ in terms if A is not None), b.ndim)
     closed = _solve_diagonal(terms, b, ndim)
@@ -229,19 +231,24 @@ class _ImplicitSolution(torch.autograd.Function):
             return u, None, None, None
         twice = torch.is_grad_enabled()
         with torch.enable_grad():
-            Mx = _apply_normal(ctx.terms, x, ctx.ndim)
-        others = torch.autograd.grad(Mx, ctx.parameters, -u, create_graph=twice, allow_unused=True)
+            # twins, so that the way from M x back to the parameters does not lead through x as well
+            twins = {id(t): t.view_as(t) for term in ctx.terms for t in term[1:] if isinstance(t, Tensor)}
+            terms = [(A, twins.get(id(W), W), twins.get(id(rho), rho)) for A, W, rho in ctx.terms]
+            if any(id(t) not in twins for t in ctx.parameters):
+                x = x.detach()
+                if twice:
+                    raise NotImplementedError("solve_normal has no second derivative in an operator's parameters")
+            Mx = _apply_normal(terms, x, ctx.ndim)
+        wanted = [twins.get(id(t), t) for t in ctx.parameters]
+        others = torch.autograd.grad(Mx, wanted, -u, create_graph=twice, allow_unused=True)
         return u, None, None, None, *others
 
 
 def _apply_normal(terms: Sequence[NormalTerm], x: Tensor, ndim: int) -> Tensor:
-    total = None
+    total = torch.zeros_like(x)
     for A, W, rho in terms:
         part = x if A is None else A.gram(x) if W is None else A.adjoint(W * A(x))
-        part = per_item(rho, part, ndim) * part
-        total = part if total is None else total + part
-    if total is None:
-        raise ValueError("solve_normal needs at least one term")
+        total = total + per_item(rho, part, ndim) * part
     return total
 
 

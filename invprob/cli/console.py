@@ -136,8 +136,8 @@ class Reporter:
         if new:
             for task in bar.task_ids:
                 bar.remove_task(task)
-            bar.add_task(text, total=event.total)
-        bar.update(bar.task_ids[-1], completed=event.step, residual=f"residual {event.residual:.1e}")
+            bar.add_task(text, total=event.total, residual="")
+        bar.update(bar.task_ids[-1], completed=event.step, residual=f"residual {event.residual:.0e},")
 
 
 def _make_bar(console: Console) -> Bar:
@@ -145,13 +145,10 @@ def _make_bar(console: Console) -> Bar:
 
     return progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=30),
+        progress.BarColumn(bar_width=16),
         progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[residual]}", markup=False),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("at most"),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("left"),
+        progress.TextColumn("{task.fields[residual]} at most"),
+        progress.TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
     )

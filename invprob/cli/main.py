@@ -19,6 +19,7 @@ from invprob.cli.inspect import inspect
 from invprob.cli.listing import list_names
 from invprob.cli.reconstruct import reconstruct
 from invprob.cli.simulate import simulate
+from invprob.errors import printable
 
 __all__ = ["app", "main"]
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     try:
         with console.warnings_as_lines():
-            command = shlex.join(["invprob", *arguments])
+            command = printable(shlex.join(["invprob", *arguments]), 10_000)
             code = app(arguments, prog_name="invprob", standalone_mode=False, obj=command)
         return int(code or ExitCode.OK)
     except KeyboardInterrupt:

@@ -21,9 +21,24 @@ def check_method(name: str, settings: Mapping[str, Any]) -> None:
     if name not in registry.METHODS:
         raise UsageError(f"no method is called {name!r}; {registry.nearest(name, registry.METHODS)}")
     known = defaults(name)
-    for key in settings:
+    for key, value in settings.items():
         if key not in known:
             raise UsageError(f"the method {name} has no setting {key!r}; {registry.nearest(key, known)}")
+        _check_type(f"{key} of {name}", value, known[key])
+
+
+def _check_type(what: str, value: Any, default: Any) -> None:
+    """Raise UsageError where a number or a truth value is needed and something else is given."""
+    if isinstance(default, bool):
+        fits, kind = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        fits, kind = isinstance(value, int) and not isinstance(value, bool), f"a number like {default}"
+    elif isinstance(default, float):
+        fits, kind = isinstance(value, int | float) and not isinstance(value, bool), f"a number like {default}"
+    else:
+        return
+    if not fits:
+        raise UsageError(f"{what} is {kind}, not {value!r}")
 
 
 def defaults(name: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def strength(text: str) -> str | float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise typer.BadParameter(f"{text!r} is neither auto nor a number >= 0")
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number >= 0", param_hint="'--strength'")
     return value
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from invprob.cli import closing, console
-from invprob.cli.errors import ExitCode
+from invprob.cli.errors import ExitCode, UsageError
 from invprob.cli.memory import budget, rows_at_once
 from invprob.cli.merge import Story
 from invprob.cli.methods import check_method
@@ -97,10 +97,7 @@ class _Work:
         self.at_once = rows_at_once(sample, self.count, limit)
         n_bytes = int(np.prod(self.shape)) * sample.data.element_size()
         self.job.exports.check(self.job.output, self.job.path, n_bytes, limit, overwrite=self.job.overwrite)
-
-    def compute(self) -> bool:
-        """Reconstruct and write all chunks; return whether every row has an image."""
-        writer = ResultWriter(
+        self.writer = ResultWriter(
             self.job.output,
             self.shape,
             self.source.sample.operator.domain_dtype,
@@ -108,8 +105,11 @@ class _Work:
             attributes=run_attributes(self.source.sample, self.job.settings, self.job.command),
             sources=[self.job.path],
         )
+
+    def compute(self) -> bool:
+        """Reconstruct and write all chunks; return whether every row has an image."""
         try:
-            with writer:
+            with self.writer as writer:
                 with console.Reporter() as reporter:
                     self._all_chunks(writer, reporter)
                 if not self.story.results:
@@ -128,6 +128,7 @@ class _Work:
             try:
                 done = self._chunk(rows, reporter)
             except KeyboardInterrupt:
+                self.signals.interrupted()
                 return
             with self.signals.held():
                 if done is None:
@@ -156,9 +157,16 @@ class _Work:
         try:
             for last in progress(scan, self.job.method, **self.job.settings):
                 reporter.show(last, where)
+                if self.signals.received is not None:  # its exception may have been swallowed by a destructor
+                    break
         except KeyboardInterrupt:
+            self.signals.interrupted()
             if last is None:
                 raise
+        except ValueError as error:
+            if last is None:  # it has not even begun: a setting is out of range, or the method is not for this scan
+                raise UsageError(str(error)) from error
+            raise
         if last is None:
             raise RuntimeError(f"the method {self.job.method} ended without a result")
         with self.signals.held():

@@ -34,6 +34,10 @@ class Signals:
         """What the shell is told by custom: 130 for Ctrl-C, 143 for a polite kill."""
         return 128 + (self.received or signal.SIGINT)
 
+    def interrupted(self) -> None:
+        """Take note of a KeyboardInterrupt, wherever it came from."""
+        self.received = self.received or int(signal.SIGINT)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.received = number

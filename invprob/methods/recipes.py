@@ -21,7 +21,6 @@ from invprob.solvers import ADMM, ConjugateGradient, Solver, State
 from invprob.solvers.admm import ADMMState
 from invprob.transforms import Gradient
 
-SEARCH_SIZE = 192  # shorter image side on which the discrepancy is met: on coarser grids the grid itself misfits
 THRESHOLD = 0.1  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
 WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
@@ -37,7 +36,7 @@ def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
 
 
 def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
-    """Conjugate gradients stopped early: at the noise level where it is known, else where held-out data say.
+    """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
 
     A number as `strength` stops at a data residual of that share of the data instead.
     """
@@ -45,10 +44,10 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
     size = linalg.norm(problem.y, len(problem.A.range_shape))
     if given is not None:
         target = given * size
-    elif problem.noise is not None:
-        target = problem.noise * problem.readings**0.5
     else:
         target = yield from held_out_misfit(problem, max_iter)
+        if problem.noise is not None:
+            target = torch.maximum(target, problem.noise * problem.readings**0.5)
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
     settings = {"strength": linalg.ratio(target, size).tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y), settings=settings)
@@ -58,12 +57,12 @@ def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300
     """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
     A, given = problem.A, fixed(strength)
     D = Gradient(A.domain_shape, dtype=A.dtype).to(A.device)
-    solver = ConjugateGradient(max_iter=max_iter, tol=1e-5)
+    solver = ConjugateGradient(max_iter=max_iter, tol=1e-6)
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
         return solver, L2(level.A, level.y, weights), Tikhonov(chosen * A.norm().double() ** 2, D)
 
-    chosen = _constant(problem, given) if given is not None else (yield from choose(problem, parts, start=1.0))
+    chosen = _constant(problem, given) if given is not None else (yield from choose([problem], parts, start=1.0))
     _, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, f, g, settings=settings)
@@ -94,7 +93,7 @@ def tv(
         g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
         return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
 
-    chosen = _constant(problem, given) if given is not None else (yield from _search(levels, parts))
+    chosen = _constant(problem, given) if given is not None else (yield from choose(levels, parts, start=3e-2))
     settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
     state: State | None = None
     for level in levels:
@@ -106,15 +105,6 @@ def tv(
 
 def _constant(problem: Level, value: float) -> Tensor:
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
-
-
-def _search(levels: list[Level], parts: Any) -> Any:
-    """Return the generator that chooses the strength on the level that is coarse enough and fine enough."""
-    finest = levels[-1]
-    if finest.noise is None:
-        return choose(levels[0], parts, start=3e-2)
-    large = (level for level in levels if min(level.A.domain_shape) >= SEARCH_SIZE)
-    return choose(next(large, finest), parts, start=1e-3)
 
 
 def _finer(coarse: ADMMState, solver: Solver[Any], f: L2, g: Functional) -> ADMMState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,7 +21,8 @@ from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search, hold_out
 
 Strength = float | str
 Parts = Callable[[Level, Tensor, "Tensor | None"], tuple[Solver[Any], L2, Functional]]
-SEARCH_TOL = 5e-3  # residual at which a trial strength is judged
+SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
+SEARCH_TOL, SEARCH_STEPS = 5e-3, 60  # residual at which, or steps after which, a trial strength is judged
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 
 
@@ -34,28 +35,42 @@ def fixed(strength: Strength) -> float | None:
     return float(strength)
 
 
-def choose(on: Level, parts: Parts, start: float) -> Generator[Progress, None, Tensor]:
-    """Return the strength per item for which the misfit is the noise's, or held-out readings are predicted best.
+def choose(levels: Sequence[Level], parts: Parts, start: float) -> Generator[Progress, None, Tensor]:
+    """Return the strength per item that predicts held-out readings best, but no less than what the noise asks for.
 
-    `parts(level, strength, weights)` returns solver, fidelity and prior; the problem is solved on the level `on`.
+    Held-out readings are tried on the coarsest level. Where the noise level is known and the image found would fit
+    the data more closely than it, the strength is raised until the misfit is the noise's (Morozov 1966), on the
+    first level fine enough to tell. `parts(level, strength, weights)` returns solver, fidelity and prior.
     """
-    k, weights, mask = len(on.A.range_shape), None, None
-    first = torch.full(on.batch, start, dtype=torch.float64, device=on.y.device)
-    search: Search
-    if on.noise is not None:
-        search = DiscrepancySearch(on.noise * on.readings**0.5, first)
-    else:
-        search = HeldOutSearch(first)
-        mask = hold_out(on.A.range_shape).to(on.y.device)
-        weights = (~mask).to(on.A.dtype)
+    coarse = levels[0]
+    mask = hold_out(coarse.A.range_shape).to(coarse.y.device)
+    first = torch.full(coarse.batch, start, dtype=torch.float64, device=coarse.y.device)
+    chosen = yield from _search(HeldOutSearch(first), coarse, parts, mask)
+    finest = levels[-1]
+    if finest.noise is None:
+        return chosen
+    fine = next((level for level in levels if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
+    target = _noise_norm(fine)
+    return (yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None))
+
+
+def _noise_norm(level: Level) -> Tensor:
+    noise = torch.zeros(level.batch, dtype=torch.float64) if level.noise is None else level.noise
+    return noise * level.readings**0.5
+
+
+def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
+    """Run a search on a level; readings under the mask, if there is one, are held out and make the score."""
+    k = len(on.A.range_shape)
+    weights = None if mask is None else (~mask).to(on.A.dtype)
     x0, tried = None, 0
     while (trial := search.ask()) is not None:
         tried += 1
         solver, f, g = parts(on, trial, weights)
-        solver = replace(solver, tol=max(solver.tol, SEARCH_TOL))
-        start_state = None if x0 is None else solver.init(f, g, x0)
-        phase = f"choosing the strength, {tried} of at most {search.rounds}"
-        state = yield from run(phase, on, solver, f, g, state=start_state, settings={"strength": trial.tolist()})
+        solver = replace(solver, tol=max(solver.tol, SEARCH_TOL), max_iter=min(solver.max_iter, SEARCH_STEPS))
+        begin = None if x0 is None else solver.init(f, g, x0)
+        phase = f"choosing the strength, {search.name} {tried} of at most {search.rounds}"
+        state = yield from run(phase, on, solver, f, g, state=begin, settings={"strength": trial.tolist()})
         x0 = state.x
         misfit = on.A(x0) - on.y
         search.tell(linalg.norm(misfit if mask is None else misfit * mask, k))

@@ -66,11 +66,11 @@ def save_report(
 
 def _page(result: StoredResult, scan: Scan | None) -> str:
     source = (files("invprob.report") / "page.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    environment = Environment(autoescape=True, finalize=_harmless, trim_blocks=True, lstrip_blocks=True)
     found = statements(result.certificate, result.item_status)
-    text = template.render(
+    text = environment.from_string(source).render(
         style=_TO_COME,
-        title=printable(Path(result.provenance.get("source", "an image")).name),
+        title=Path(result.provenance.get("source", "an image")).name,
         facts=_facts(result),
         verdict=verdict(found),
         statements=found,
@@ -79,11 +79,16 @@ def _page(result: StoredResult, scan: Scan | None) -> str:
         curves=curves(result.history),
         quality=_quality(result, scan),
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
-        command=printable(result.command, 2000),
+        command=result.command,
     )
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return text.replace(_TO_COME, f"sha256-{digest}", 1)
+
+
+def _harmless(value: Any) -> Any:
+    """Return a text with its control characters escaped; what matters to HTML is escaped after this."""
+    return printable(value, len(value)) if isinstance(value, str) and not value.isprintable() else value
 
 
 def _facts(result: StoredResult) -> str:
@@ -95,7 +100,7 @@ def _facts(result: StoredResult) -> str:
         parts.append(f"method {result.settings['method']}")
     if result.seconds is not None:
         parts.append(f"{result.seconds:.1f} s")
-    return printable(", ".join(parts))
+    return ", ".join(parts)
 
 
 def _panels(result: StoredResult, scan: Scan | None) -> Iterator[Panel]:
@@ -156,7 +161,7 @@ def _method(result: StoredResult) -> dict[str, str]:
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, str]:
-    return {printable(key): printable(brief(value), 400) for key, value in facts.items()}
+    return {key: brief(value) for key, value in facts.items()}
 
 
 def _unit(text: str) -> str:

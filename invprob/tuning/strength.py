@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 HELD_OUT = 0.1  # share of the readings set aside
+CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search
 STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search
 
 
 class Search(ABC):
     """A search over strengths > 0, one per item, `(*batch,)`."""
 
+    name: str
     rounds: int
 
     @abstractmethod
@@ -37,13 +39,18 @@ class DiscrepancySearch(Search):
     """Finds where the misfit |A x - y|, which grows with the strength, equals `target` (Morozov 1966).
 
     Secant steps on log misfit against log strength, kept inside the bracket known so far; an item is settled when
-    its misfit is within `tolerance` of the target, relative.
+    its misfit is within `tolerance` of the target, relative; with `only_raise`, also if it was above at the start.
     """
 
-    def __init__(self, target: Tensor, start: Tensor, *, tolerance: float = 0.01, rounds: int = 8) -> None:
+    name = "noise level"
+
+    def __init__(
+        self, target: Tensor, start: Tensor, *, only_raise: bool = False, tolerance: float = 0.01, rounds: int = 8
+    ) -> None:
         self.rounds = rounds
         self.target = target.double()
         self.tolerance = tolerance
+        self.only_raise = only_raise
         self.log = start.double().clamp(min=1e-12).log()
         self.low = torch.full_like(self.log, -torch.inf)
         self.high = torch.full_like(self.log, torch.inf)
@@ -62,6 +69,8 @@ class DiscrepancySearch(Search):
         """Take the misfit."""
         error = (score.double().clamp(min=1e-300) / self.target.clamp(min=1e-300)).log()
         self.settled = self.settled | (error.abs() <= self.tolerance)
+        if self.only_raise and self.previous is None:
+            self.settled = self.settled | (error > 0)
         self.low = torch.where(error < 0, torch.maximum(self.low, self.log), self.low)
         self.high = torch.where(error > 0, torch.minimum(self.high, self.log), self.high)
         slope = torch.full_like(error, 0.25)  # of log misfit against log strength, before two points tell
@@ -86,9 +95,11 @@ class DiscrepancySearch(Search):
 class HeldOutSearch(Search):
     """Finds the strength that best predicts readings set aside: from strong to weak in half decades.
 
-    An item is settled when two weaker strengths in a row predict worse; a parabola through the best and its
-    neighbours refines it.
+    An item is settled when two weaker strengths in a row predict worse than the one before, or one predicts clearly
+    worse than the best; a parabola through the best and its neighbours refines it.
     """
+
+    name = "held-out data"
 
     def __init__(self, start: Tensor, *, rounds: int = 8) -> None:
         self.rounds = rounds
@@ -109,6 +120,7 @@ class HeldOutSearch(Search):
         if len(self.scores) >= 3:
             a, b, c = self.scores[-3:]
             self.settled = self.settled | ((b >= a) & (c >= a))
+        self.settled = self.settled | (score > CLEARLY * torch.stack(self.scores).amin(0))
 
     @property
     def best(self) -> Tensor:

@@ -1,0 +1,31 @@
+"""The command line must answer at once, so nothing heavy may be imported before a command runs."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "numpy", "scipy", "numba", "h5py", "matplotlib", "jinja2", "skimage", "tifffile", "PIL")
+
+SCRIPT = f"""
+import sys
+from invprob.cli.main import main
+code = main(sys.argv[1:])
+loaded = [name for name in {HEAVY!r} if name in sys.modules]
+sys.exit(f"loaded {{loaded}}, code {{code}}" if loaded else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["reconstruct", "--help"], ["reconstrukt"], ["simulate", "a", "--size", "x"]],
+)
+def test_an_answer_needs_no_heavy_library(arguments):
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_costs_nothing():
+    script = f"import sys, invprob; sys.exit(str([n for n in {HEAVY!r} if n in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -1,0 +1,102 @@
+"""The certificate in plain words."""
+
+import math
+
+import pytest
+import torch
+
+from invprob.verdict import MISSING, against_truth, brief, statements, verdict
+
+GOOD = {
+    "adjoint_mismatch": 2e-9,
+    "norm": 3.0,
+    "norm_bound": 3.1,
+    "norm_bound_kind": "Collatz-Wielandt bound",
+    "data_residual": 0.02,
+    "residual_to_noise": 1.01,
+    "fixed_point_residual": 1e-4,
+    "stationarity": 1e-3,
+    "duality_gap": 5e-3,
+    "assumptions": [{"statement": "f is convex", "holds": True, "reason": "L2 is"}],
+    "notes": [],
+}
+
+
+def judged(status=("converged",), **changes):
+    found = statements(GOOD | changes, status)
+    return verdict(found).grade, " ".join(f"{s.grade}: {s.text}" for s in found)
+
+
+def test_a_good_result_is_called_good():
+    grade, text = judged()
+    assert grade == "good"
+    assert "good: The residual is 1.01 times the noise of the data, as it should be" in text
+    assert "within 0.5 % of its minimum" in text
+    assert "it meets the one condition of the theorem" in text
+    assert "norm is 3, at most 3.1 (Collatz-Wielandt bound)" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "grade", "words"),
+    [
+        ("max_iter", {}, "fair", "largest number of iterations"),
+        ("stopped", {}, "fair", "stopped before it converged"),
+        ("diverged", {}, "bad", "bad: The iteration grew"),
+        ("converged", {"residual_to_noise": 1.5}, "fair", "fair: The residual is 1.50 times the noise"),
+        ("converged", {"residual_to_noise": 9.0}, "bad", "bad: The residual is 9.00 times the noise"),
+        ("converged", {"residual_to_noise": 0.5}, "fair", "part of the noise went into the image"),
+        ("converged", {"residual_to_noise": None}, "good", "the noise level is not known"),
+        ("converged", {"stationarity": 0.05, "duality_gap": 0.05}, "fair", "raise max_iter or lower tol"),
+        ("converged", {"stationarity": 0.5, "duality_gap": 7.0}, "bad", "bad: The conditions of a minimum"),
+        ("converged", {"stationarity": 0.001, "duality_gap": 7.0}, "good", "are met to 0.1 %."),
+        ("converged", {"stationarity": 1.0, "duality_gap": 0.0}, "bad", "met to 100 %"),
+        ("converged", {"stationarity": None, "duality_gap": 0.03}, "fair", "within 3 % of its minimum"),
+        ("converged", {"adjoint_mismatch": 0.01}, "fair", "is not the projector's adjoint"),
+        ("converged", {"fixed_point_residual": None}, "good", "The method is direct"),
+        ("converged", {"fixed_point_residual": None, "residual_to_noise": 2.0}, "good", "known: The residual is 2.00"),
+        ("converged", {"notes": ["sigma is outside the trained range"]}, "good", "known: sigma is outside"),
+    ],
+)
+def test_what_is_wrong_is_said(status, changes, grade, words):
+    found, text = judged((status,), **changes)
+    assert found == grade
+    assert words in text
+
+
+def test_assumptions_that_fail_or_are_unknown():
+    bad = [{"statement": "the denoiser is a contraction", "holds": False, "reason": "Lipschitz bound 1.3"}]
+    grade, text = judged(assumptions=bad)
+    assert grade == "fair"
+    assert "that the denoiser is a contraction fails (Lipschitz bound 1.3)" in text
+    grade, text = judged(assumptions=[bad[0] | {"holds": None}])
+    assert grade == "good"
+    assert "known: Nobody knows whether the denoiser is a contraction" in text
+    assert "of the theorem." not in text
+
+
+def test_of_a_stack_the_worst_row_counts():
+    rows = ("converged", "converged", "diverged", MISSING)
+    grade, text = judged(rows, residual_to_noise=[1.0, 1.02, 8.0, math.nan], data_residual=[0.01] * 3)
+    assert grade == "bad"
+    assert "2 of 4 rows: The fixed-point residual" in text
+    assert "1 of 4 rows: There is no image" in text
+    assert "8.00 times the noise of the data, 1.02 times in the typical row" in text
+
+
+def test_nothing_known_is_no_praise():
+    assert verdict([]).grade == "known"
+
+
+def test_against_the_truth():
+    truth = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = against_truth(truth + 0.1, truth)
+    assert {name: len(values) for name, values in found.items()} == {"relative error": 2, "PSNR": 2, "SSIM": 2}
+    assert found["PSNR"] == pytest.approx([20.0, 20.0], abs=0.2)
+    assert set(against_truth(torch.ones(4, 4), torch.rand(4, 4))) == {"relative error", "PSNR"}
+    assert set(against_truth(torch.ones(16, 16), torch.ones(16, 16))) == {"relative error"}
+    assert set(against_truth(1j * truth, truth)) == {"relative error", "PSNR", "SSIM"}
+
+
+def test_values_are_brief():
+    values = [0.123456, 3, "ramp", [0.5, 0.25], [1.0, 1.0], True]
+    assert [brief(v) for v in values] == ["0.1235", "3", "ramp", "0.25 to 0.5 over 2 rows", "1", "True"]
