@@ -1,6 +1,6 @@
-# make demo    reconstruct the small scan in data/ into demo/
-# make test    lint, types and tests
-# Both make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
+## make demo    reconstruct the small scan in data/ into demo/
+## make test    lint, types and tests
+## Both make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^## //p' Makefile
 
 demo: $(VENV)/installed
 	@mkdir -p demo

@@ -171,7 +171,13 @@ class Scaled(_Wrapped):
 
     def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
         """Return |c|^2 times the diagonal of A, where it has one."""
-        found = self.inner.gram_diagonal(weights)
+        return self._times_square(self.inner.gram_diagonal(weights))
+
+    def gram_diagonal_estimate(self) -> Diagonal | None:
+        """Return |c|^2 times the estimate of A, where it has one."""
+        return self._times_square(self.inner.gram_diagonal_estimate())
+
+    def _times_square(self, found: Diagonal | None) -> Diagonal | None:
         return None if found is None else Diagonal(self.factor.abs().square() * found.values, found.basis)
 
     def _norm(self) -> Tensor:

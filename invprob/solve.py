@@ -184,7 +184,7 @@ class _Watch:
         """Take note of a state; return which items have diverged."""
         broken = ~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan()
         if not self.has_value:
-            self._prefer(state, state.residual, running & ~broken)
+            self._prefer(state, state.residual, running & ~broken & (self.growing == 0))
         if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
             self.size = self._size(state.x)
             self.growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)

@@ -303,6 +303,22 @@ def test_gram_diagonal(name):
         assert relative(B.mH @ D @ B, (M.mH @ W @ M).to(kind)) <= 1e-12
 
 
+@pytest.mark.parametrize("name", TEMPERATE)
+def test_gram_diagonal_estimate(name):
+    """Of the size of A^H A and of no other sign, so that it may precondition."""
+    A = OPERATORS[name](DOUBLE)
+    found = A.gram_diagonal_estimate()
+    if found is None:
+        assert A.gram_diagonal() is None
+        return
+    values = found.values.expand(A.domain_shape)
+    assert bool((values >= 0).all() & values.isfinite().all())
+    assert 0.2 <= float(values.mean() * values.numel() / dense(A).abs().square().sum()) <= 5
+    twice = (2j * A).gram_diagonal_estimate()
+    assert twice.basis == found.basis
+    assert relative(twice.values.expand(A.domain_shape), 4 * values) <= 1e-12
+
+
 @pytest.mark.parametrize(
     ("name", "basis"), [("identity", "any"), ("gradient-3d", "cosine"), ("scaled-complex", "cosine")]
 )

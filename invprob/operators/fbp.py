@@ -15,7 +15,7 @@ from scipy import fft
 from invprob.operators.joseph import jit, share
 
 Array = NDArray[Any]
-GAP = 3.0  # a gap between views this many times the median spacing is a missing arc, not a wide step
+GAP, ARC = 3.0, math.radians(10)  # a gap this many times the median step and this wide is an arc without views
 FEATHER = math.radians(10)  # width over which the ends of an arc fade where lines were measured twice
 
 WINDOWS: dict[str, Callable[[Array], Array]] = {  # of the frequency relative to Nyquist, 0..1
@@ -79,7 +79,7 @@ def line_weights(angles: Array, fan_angles: Array) -> Array:
     gaps = np.diff(wrapped[order], append=wrapped[order[0]] + turn)
     positive = gaps[gaps > 1e-9]
     usual = float(np.median(positive)) if positive.size > 1 else np.pi / max(1, angles.size)
-    steps = np.where(gaps > GAP * usual, usual, gaps)  # a missing arc belongs to nobody
+    steps = np.where(_missing(gaps, usual), usual, gaps)  # a missing arc belongs to nobody
     width = np.empty(angles.size)
     width[order] = (steps + np.roll(steps, 1)) / 2
     confidence = _arc_confidence(wrapped[order], gaps, usual)
@@ -92,9 +92,9 @@ def line_weights(angles: Array, fan_angles: Array) -> Array:
 
 def _arc_confidence(sorted_angles: Array, gaps: Array, usual: float) -> Callable[[Array], Array]:
     """Return c(angle): 1 inside the measured arcs, fading to almost nothing at their ends, 0 outside."""
-    if gaps.max() <= GAP * usual:
+    breaks = np.flatnonzero(_missing(gaps, usual))
+    if not breaks.size:
         return np.ones_like
-    breaks = np.flatnonzero(gaps > GAP * usual)
     starts, ends = sorted_angles[(breaks + 1) % len(gaps)], sorted_angles[breaks]
 
     def confidence(angle: Array) -> Array:
@@ -108,6 +108,10 @@ def _arc_confidence(sorted_angles: Array, gaps: Array, usual: float) -> Callable
         return total
 
     return confidence
+
+
+def _missing(gaps: Array, usual: float) -> Array:
+    return gaps > max(GAP * usual, ARC)
 
 
 def _backproject(filtered: Array, views: ViewMap, threads: int) -> Array:

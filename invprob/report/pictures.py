@@ -21,6 +21,7 @@ __all__ = ["Picture", "curves", "picture"]
 _LARGEST = 1024  # pixels along the longer side; more would not be seen on a page
 _WINDOW = (0.5, 99.5)  # percentiles shown as black and white
 _INK, _FAINT, _LINE = "#1c2430", "#c9d1da", "#1f5fa8"
+_DECADE = 10  # a curve that spans more is drawn on a logarithmic axis
 _CURVES = {"residual": "Relative change", "objective": "Objective"}
 
 
@@ -60,7 +61,7 @@ def _plot(iterations: NDArray[Any], values: NDArray[Any]) -> str:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.plot(iterations, values, color=_LINE, linewidth=1.6)
-    if np.nanmin(values) > 0:
+    if np.nanmax(values) > _DECADE * np.nanmin(values) > 0:
         axes.set_yscale("log")
     axes.set_xlabel("iteration", fontsize=8, color=_INK)
     axes.tick_params(labelsize=8, colors=_INK, which="both")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity
+from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Term, require
 from invprob.linalg import per_item
 from invprob.solvers.base import Assumption, Solver, State, never, start_image
@@ -25,6 +25,7 @@ class PrimalDualState(State):
     Kp: tuple[Tensor, ...]
     sigma: tuple[Tensor, ...]  # (*batch,) each
     tau: Tensor  # (*batch,)
+    scale: Tensor  # |A^H W y| per item, 0 where there is no such thing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class PrimalDual(Solver[PrimalDualState]):
             Kp=tuple(torch.zeros_like(x0) for _ in duals),
             sigma=tuple((1 / (len(duals) * tau * square)).to(like).expand(like.shape) for square in squares),
             tau=tau.to(like).expand(like.shape),
+            scale=linalg.norm(f.back_projected(), f.ndim) if isinstance(f, QuadraticFidelity) else torch.zeros_like(like),
         )
 
     def step(self, f: Functional, g: Functional, state: PrimalDualState) -> PrimalDualState:
@@ -87,10 +89,16 @@ class PrimalDual(Solver[PrimalDualState]):
             Kx_new.append(Kx)
             Kp_new.append(term.pull(p_next))
         drift = (state.x - x) / tau - (total - torch.stack(Kp_new).sum(0))
-        scale = torch.stack([linalg.norm(t, ndim) for t in Kp_new]).amax(0)
+        scale = torch.stack([state.scale, *(linalg.norm(t, ndim) for t in Kp_new)]).amax(0)
         residual = torch.stack([linalg.ratio(linalg.norm(drift, ndim), scale), *dual_residuals]).amax(0)
-        return PrimalDualState(
-            x, state.iteration + 1, residual, tuple(p_new), tuple(Kx_new), tuple(Kp_new), state.sigma, state.tau
+        return replace(
+            state,
+            x=x,
+            iteration=state.iteration + 1,
+            residual=residual,
+            p=tuple(p_new),
+            Kx=tuple(Kx_new),
+            Kp=tuple(Kp_new),
         )
 
     def multipliers(
