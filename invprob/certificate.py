@@ -20,7 +20,8 @@ class Certificate:
     """What is known of a result; None where it has no meaning or was not asked for. Tensors are per item.
 
     `stationarity` is |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual;
-    `duality_gap` bounds (objective - minimum) / objective in the convex case, for minimisers within |x| of x.
+    `duality_gap` bounds (objective - minimum) / objective in the convex case, for minimisers no farther from x than
+    |x| plus the length of the steepest-descent step from zero.
     """
 
     adjoint_mismatch: float | None = None
@@ -119,9 +120,12 @@ def _optimality(solver: Solver[Any], f: Functional, g: Functional, state: State,
         p = p + (Cx - z) / scale
         e = e + term.pull(p)
         gap = gap + part.value(Cx) - part.value(z) - linalg.inner(Cx - z, p, part.ndim)
-    size = linalg.norm(e, f.ndim)
-    gap = gap.clamp(min=0) + size * linalg.norm(x, f.ndim)
+    b = f.back_projected()
+    size, scale = linalg.norm(e, f.ndim), linalg.norm(b, f.ndim)
+    Ab = f.A(b)
+    curvature = linalg.inner(Ab, f.weigh(Ab), len(f.A.range_shape))
+    radius = linalg.norm(x, f.ndim) + linalg.ratio(scale**3, curvature)
     return {
-        "stationarity": linalg.ratio(size, linalg.norm(f.back_projected(), f.ndim)),
-        "duality_gap": linalg.ratio(gap, objective.double()),
+        "stationarity": linalg.ratio(size, scale),
+        "duality_gap": linalg.ratio(gap.clamp(min=0) + size * radius, objective.double()),
     }

@@ -60,6 +60,7 @@ class Step:
 
     state: State
     best: Tensor
+    merit: Tensor  # (*batch,) the objective of the best image, else its residual
     codes: Tensor  # (*batch,) index into CODES
     n_iter: Tensor  # (*batch,)
     objective: Tensor | None  # of the last check
@@ -104,9 +105,10 @@ def conclude(
     running = step.codes == CODES.index(RUNNING)
     codes = torch.where(running, CODES.index(STOPPED), step.codes)
     latest = codes == CODES.index(CONVERGED)
-    if "value" in f.supports & g.supports:  # the best was last sought at a check
-        now, then = (f.value(x) + g.value(x) for x in (step.state.x, step.best))
-        latest = latest | (running & ((now <= then) | now.isposinf()))
+    # the best was last sought at a check
+    has_value = "value" in f.supports & g.supports
+    merit = f.value(step.state.x) + g.value(step.state.x) if has_value else step.state.residual
+    latest = latest | (running & ((merit <= step.merit) | merit.isposinf()))
     x = _choose(latest, step.state.x, step.best, f.ndim)
     return Result(
         x=x,
@@ -142,7 +144,7 @@ def iterate(
     n_iter = torch.full_like(codes, first)
     running = codes == CODES.index(RUNNING)
     if not bool(running.any()):
-        yield Step(state, watch.best, codes, n_iter, watch.objective, watch.seconds(), watch.history)
+        yield Step(state, watch.best, watch.merit, codes, n_iter, watch.objective, watch.seconds(), watch.history)
     while bool(running.any()):
         state = solver.step(f, g, state).keep(state, ~running)
         n_iter = n_iter + running
@@ -154,7 +156,7 @@ def iterate(
         if last:
             codes = torch.where(codes == CODES.index(RUNNING), CODES.index(MAX_ITER), codes)
         running = codes == CODES.index(RUNNING)
-        yield Step(state, watch.best, codes, n_iter, watch.objective, watch.seconds(), watch.history)
+        yield Step(state, watch.best, watch.merit, codes, n_iter, watch.objective, watch.seconds(), watch.history)
 
 
 class _Watch:
@@ -183,14 +185,12 @@ class _Watch:
     def look(self, state: State, running: Tensor, *, always: bool) -> Tensor:
         """Take note of a state; return which items have diverged."""
         broken = ~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan()
-        if not self.has_value:
-            self._prefer(state, state.residual, running & ~broken & (self.growing == 0))
         if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
             self.size = self._size(state.x)
             self.growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)
             broken = broken | self.size.isnan() | (self.growing >= PATIENCE)
-            if self.has_value:
-                self._prefer(state, self.size, running & ~broken & (self.growing == 0))
+            merit = self.size if self.has_value else state.residual
+            self._prefer(state, merit, running & ~broken & (self.growing == 0))
             self._record(state)
         return broken
 

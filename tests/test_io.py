@@ -136,9 +136,7 @@ def test_only_what_is_asked_for_is_read(exchange):
 def test_pixel_size_image_shape_and_angles_can_be_given(exchange):
     path = exchange(theta=None)
     angles = np.linspace(0, np.pi, VIEWS, endpoint=False)
-    scan = load_scan(
-        path, angles=angles, angles_unit="radians", pixel_size=0.5, image_shape=(20, 30), axis=14.2
-    )
+    scan = load_scan(path, angles=angles, angles_unit="radians", pixel_size=0.5, image_shape=(20, 30), axis=14.2)
     assert (scan.operator.pixel_size, scan.operator.detector_size) == (0.5, 0.5)
     assert scan.operator.domain_shape == (20, 30)
     assert scan.units == Units(length="mm", image="1/mm", data="1")
@@ -292,9 +290,7 @@ def test_a_file_cut_short_says_so(exchange, part):
 
 
 def test_misspelt_names_are_suggested(exchange, tmp_path):
-    with pytest.raises(
-        InputError, match=r"no exchange/data; did you mean exchange/dat\?.*it holds .*exchange/theta"
-    ):
+    with pytest.raises(InputError, match=r"no exchange/data; did you mean exchange/dat\?.*it holds .*exchange/theta"):
         load_scan(exchange(data=None, dat=np.ones(3)))
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["sinogram"] = np.ones(3)
@@ -318,9 +314,7 @@ def replace_data(path, make):
 
 
 def test_external_links_are_refused_at_every_component(exchange, victim):
-    direct = replace_data(
-        exchange(), lambda f: f["exchange"].update(data=h5py.ExternalLink(victim.name, "secret"))
-    )
+    direct = replace_data(exchange(), lambda f: f["exchange"].update(data=h5py.ExternalLink(victim.name, "secret")))
     with pytest.raises(InputError, match=r"exchange/data is an external link to victim.h5, which is refused"):
         load_scan(direct)
     with h5py.File(direct, "r+") as file:
@@ -338,9 +332,7 @@ def test_external_links_are_refused_at_every_component(exchange, victim):
 
 def test_external_storage_is_refused(exchange):
     external = [("/etc/hostname", 0, h5py.h5f.UNLIMITED)]
-    path = replace_data(
-        exchange(), lambda f: f.create_dataset("exchange/data", (4,), "u1", external=external)
-    )
+    path = replace_data(exchange(), lambda f: f.create_dataset("exchange/data", (4,), "u1", external=external))
     with pytest.raises(InputError, match="keeps its values in the file /etc/hostname"):
         load_scan(path)
 
@@ -379,9 +371,7 @@ def test_link_loops_and_deep_groups_end(exchange):
 
 @pytest.mark.parametrize("shape", [(10**6, 10**6), (1000, 2**20, 1000), (2,) * 7, (2**31 + 1,)])
 def test_shape_bombs_are_refused_unread(exchange, shape):
-    path = replace_data(
-        exchange(), lambda f: f.create_dataset("exchange/data", shape, "f4", chunks=(1,) * len(shape))
-    )
+    path = replace_data(exchange(), lambda f: f.create_dataset("exchange/data", shape, "f4", chunks=(1,) * len(shape)))
     with pytest.raises(InputError, match=r"declares|axes"):
         load_scan(path)
 
@@ -488,9 +478,7 @@ def test_damaged_and_too_new_matlab_files_say_so(tmp_path):
     with h5py.File(path, "w", userblock_size=512) as file:
         file["CtDataFull"] = 1.0
     with path.open("r+b") as stream:
-        stream.write(
-            b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + struct.pack("<HH", 0x0200, 0x4D49)
-        )
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + struct.pack("<HH", 0x0200, 0x4D49))
     with pytest.raises(InputError, match=r"MATLAB 7.3 file.*'-v7'"):
         load_scan(path)
 
@@ -510,9 +498,7 @@ def scan():
     A = ParallelBeam((6, 7), np.linspace(0, 2.9, 5), 9, pixel_size=0.5, detector_size=0.4, axis_offset=-1.25)
     data = torch.rand(4, 5, 9, generator=torch.Generator().manual_seed(0))
     noise = torch.full((4,), 0.1, dtype=torch.float64)
-    return Scan(
-        A, data, noise, torch.ones(4, 6, 7), units=Units.attenuation("mm"), provenance={"source": "made up"}
-    )
+    return Scan(A, data, noise, torch.ones(4, 6, 7), units=Units.attenuation("mm"), provenance={"source": "made up"})
 
 
 def test_a_saved_scan_comes_back(tmp_path, scan):
@@ -660,9 +646,7 @@ def test_blocks_are_on_disk_as_soon_as_they_are_written(tmp_path):
     path, images = tmp_path / "out.h5", torch.rand(5, 3, 4)
     with ResultWriter(path, (5, 3, 4), torch.float32, attributes=run_attributes(None, {}, None)) as writer:
         writer.write(1, images[1:3])
-        (tmp_path / "copy.h5").write_bytes(
-            (tmp_path / "out.h5.partial").read_bytes()
-        )  # what a kill would leave
+        (tmp_path / "copy.h5").write_bytes((tmp_path / "out.h5.partial").read_bytes())  # what a kill would leave
         assert not path.exists()
         writer.write(0, images[:1])
         writer.write(3, images[3:])

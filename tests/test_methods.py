@@ -142,6 +142,7 @@ def test_progress_tells_the_phases_and_holds_the_best_image_so_far():
     assert phases[0].startswith("choosing the strength")
     assert phases[-1].startswith("total variation")
     early = events[3].result()
+    assert early.x.shape == s.operator.domain_shape
     assert early.status == "stopped"
     assert early.x.isfinite().all()
     assert events[-1].result().status == "converged"

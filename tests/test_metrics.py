@@ -9,9 +9,7 @@ from torch import Tensor
 from invprob.metrics import mae, mse, nrmse, psnr, ssim
 
 
-def pair(
-    *shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0
-) -> tuple[Tensor, Tensor]:
+def pair(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(shape, generator=generator, dtype=torch.float64)
     x = truth + 0.1 * torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -49,9 +47,7 @@ METRICS = {
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.uint8])
 @pytest.mark.parametrize("item", [(11, 11), (32, 32), (17, 40), (12, 13, 15), (31,)])
 @pytest.mark.parametrize("data_range", [0.7, 255.0])
-def test_equal_to_scikit_image(
-    name: str, dtype: torch.dtype, item: tuple[int, ...], data_range: float
-) -> None:
+def test_equal_to_scikit_image(name: str, dtype: torch.dtype, item: tuple[int, ...], data_range: float) -> None:
     x, truth = pair(*item, dtype=dtype, scale=100.0 if dtype == torch.uint8 else 1.0)
     value = METRICS[name](x, truth, data_range, len(item))
     assert value.shape == ()

@@ -47,9 +47,7 @@ def parallel_rays(angles: int, bins: int, reach: float) -> tuple[Tensor, Tensor]
 # ---- ellipses: line integrals
 
 
-@pytest.mark.parametrize(
-    "phantom", [shepp_logan(), random_ellipses(1.0, 3), ellipse(2.0, 0.2, -0.3, 0.6, 0.1, 0.7)]
-)
+@pytest.mark.parametrize("phantom", [shepp_logan(), random_ellipses(1.0, 3), ellipse(2.0, 0.2, -0.3, 0.6, 0.1, 0.7)])
 def test_line_integrals_equal_quadrature(phantom: Ellipses) -> None:
     points, directions = parallel_rays(7, 11, 0.83)
     t = (np.arange(40_000) + 0.5) / 10_000 - 2
@@ -200,9 +198,7 @@ def test_ellipses_refuse_what_they_cannot_be() -> None:
 
 def test_tables_are_kept_in_double_precision() -> None:
     single = Ellipses(torch.ones(1), torch.zeros(1, 2), torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
-    assert {t.dtype for t in (single.values, single.centres, single.semi_axes, single.tilt)} == {
-        torch.float64
-    }
+    assert {t.dtype for t in (single.values, single.centres, single.semi_axes, single.tilt)} == {torch.float64}
     assert single.image((3, 3)).dtype == torch.float32
 
 

@@ -60,9 +60,7 @@ def test_axis_in_noise_is_as_uncertain_as_it_says():
 
 def test_axis_of_a_truncated_field_of_view():
     angles = half_turn(180)
-    assert find_rotation_axis(discs(angles, 128, 66.0, size=2.0), angles).column == pytest.approx(
-        66.0, abs=0.5
-    )
+    assert find_rotation_axis(discs(angles, 128, 66.0, size=2.0), angles).column == pytest.approx(66.0, abs=0.5)
 
 
 def test_rows_are_taken_together():

@@ -22,7 +22,6 @@ from invprob.errors import InputError
 from invprob.io import ResultWriter, StoredResult, load_result, run_attributes
 from invprob.io.atomic import partial_path
 from invprob.methods import progress
-from invprob.multilevel import prolong
 from invprob.scan import Scan
 
 if TYPE_CHECKING:
@@ -171,9 +170,8 @@ class _Work:
             raise RuntimeError(f"the method {self.job.method} ended without a result")
         with self.signals.held():
             result = last.result()
-        # the choice of a strength is part of the time, and a run stopped meanwhile may be on a coarser grid
-        x = prolong(result.x, scan.operator.domain_shape, smooth=True)
-        return scan, replace(result, x=x, seconds=time.perf_counter() - started)
+        # the choice of a strength is part of the time
+        return scan, replace(result, seconds=time.perf_counter() - started)
 
     def _annotate(self, writer: ResultWriter) -> None:
         story = self.story

@@ -77,9 +77,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def _check_replaceable(path: Path, overwrite: bool, sources: Iterable[str | os.PathLike[str]]) -> None:
     name = printable(path)
     if path.is_symlink() or not path.is_file():
-        raise OutputError(
-            f"{name} is not a plain file (a directory, a link, a device): choose another --output"
-        )
+        raise OutputError(f"{name} is not a plain file (a directory, a link, a device): choose another --output")
     if any(os.path.exists(source) and path.samefile(source) for source in sources):
         raise OutputError(f"{name} is the input, which is never written to: choose another --output")
     if not overwrite:
@@ -94,9 +92,7 @@ def _exists(path: Path) -> bool:
         return False
     except (OSError, ValueError) as error:  # too long, a NUL, a file where a directory should be
         reason = printable(error)
-        raise OutputError(
-            f"{printable(path)} cannot be a file ({reason}): choose another --output"
-        ) from error
+        raise OutputError(f"{printable(path)} cannot be a file ({reason}): choose another --output") from error
     return True
 
 

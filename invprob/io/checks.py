@@ -43,9 +43,7 @@ def refuse_where(bad: NDArray[np.bool_], axes: Mapping[str, range], problem: str
     if not bad.any():
         return
     first = np.unravel_index(int(np.argmax(bad)), bad.shape)
-    place = ", ".join(
-        f"{axis} {indices[int(i)]}" for (axis, indices), i in zip(axes.items(), first, strict=True)
-    )
+    place = ", ".join(f"{axis} {indices[int(i)]}" for (axis, indices), i in zip(axes.items(), first, strict=True))
     raise InputError(f"{problem} in {int(bad.sum())} of {bad.size} places, first at {place}: {remedy}")
 
 
@@ -54,9 +52,7 @@ def angles_in_radians(values: NDArray[Any], unit: str | None, where: str) -> NDA
     if unit is None:
         raise InputError(f"{where} have no unit: add --angles-unit degrees or --angles-unit radians")
     if unit.strip().lower() not in _RADIANS:
-        raise InputError(
-            f"{where} have the unknown unit '{printable(unit)}': add --angles-unit degrees or radians"
-        )
+        raise InputError(f"{where} have the unknown unit '{printable(unit)}': add --angles-unit degrees or radians")
     return np.asarray(values, dtype=np.float64) * _RADIANS[unit.strip().lower()]
 
 
@@ -77,13 +73,9 @@ def angle_doubts(angles: NDArray[np.float64]) -> list[str]:
     doubts = []
     span = float(np.ptp(angles)) if angles.size else 0.0
     if angles.size and np.abs(angles).max() > 4 * np.pi:
-        doubts.append(
-            f"the angles reach {np.rad2deg(np.abs(angles).max()):.6g} degrees: is the unit degrees instead?"
-        )
+        doubts.append(f"the angles reach {np.rad2deg(np.abs(angles).max()):.6g} degrees: is the unit degrees instead?")
     if angles.size > 10 and span < np.deg2rad(0.1):
-        doubts.append(
-            f"{angles.size} angles span only {np.rad2deg(span):.2g} degrees: is the unit radians instead?"
-        )
+        doubts.append(f"{angles.size} angles span only {np.rad2deg(span):.2g} degrees: is the unit radians instead?")
     repeated = angles.size - np.unique(angles).size
     if repeated:
         doubts.append(f"{repeated} of {angles.size} angles occur more than once: these directions count more")

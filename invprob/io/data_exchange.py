@@ -168,9 +168,7 @@ def _mean_field(file: h5py.File, name: str, wanted: _Views) -> NDArray[np.float6
             f"{printable(file.filename)}: {name} has shape {field.shape}, and {DATA} of shape {data.shape} "
             f"needs (exposures, {data.shape[1]}, {data.shape[2]}): rewrite it in this shape"
         )
-    mean: NDArray[np.float64] = read_array(file, name, (slice(None), as_slice(wanted.rows))).mean(
-        0, dtype=np.float64
-    )
+    mean: NDArray[np.float64] = read_array(file, name, (slice(None), as_slice(wanted.rows))).mean(0, dtype=np.float64)
     return mean
 
 

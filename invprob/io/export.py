@@ -36,9 +36,7 @@ def save_png(
     window is empty.
     """
     if image.ndim != 2:
-        raise ValueError(
-            f"a PNG shows one image (H, W), got shape {tuple(image.shape)}: choose one, as in x[0]"
-        )
+        raise ValueError(f"a PNG shows one image (H, W), got shape {tuple(image.shape)}: choose one, as in x[0]")
     values = _array(image.abs() if image.is_complex() else image).astype(np.float64)
     finite = np.isfinite(values)
     if window is None:

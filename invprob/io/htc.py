@@ -46,9 +46,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
     views = selected(options.views, degrees.size, "--views")
     axes = {"view": views, "bin": range(sinogram.shape[1])}
     sinogram = sinogram[views]
-    refuse_where(
-        ~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views"
-    )
+    refuse_where(~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
     theta = angles_in_radians(degrees[views], "degrees", where)
     check_angles(theta, views, where)
     operator = _fan_beam(parameters, theta, sinogram.shape[1], options, where)
@@ -98,18 +96,12 @@ def _read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
         )
     try:
         content = scipy.io.loadmat(path, variable_names=STRUCTS, simplify_cells=True)
-    except (
-        Exception
-    ) as error:  # scipy lets through whatever its parser stumbles over: zlib, struct, index errors
-        raise InputError(
-            f"{printable(path)} is damaged ({printable(error)}): copy it again from its source"
-        ) from error
+    except Exception as error:  # scipy lets through whatever its parser stumbles over: zlib, struct, index errors
+        raise InputError(f"{printable(path)} is damaged ({printable(error)}): copy it again from its source") from error
     for name in STRUCTS:
         if isinstance(content.get(name), dict):
             return name, content[name]
-    raise InputError(
-        f"{printable(path)} holds neither the struct {STRUCTS[0]} nor {STRUCTS[1]}: check the file"
-    )
+    raise InputError(f"{printable(path)} holds neither the struct {STRUCTS[0]} nor {STRUCTS[1]}: check the file")
 
 
 def _sinogram(struct: Mapping[str, Any], where: str) -> NDArray[Any]:

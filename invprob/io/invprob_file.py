@@ -67,9 +67,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
         data = torch.from_numpy(read_array(file, "data", (*items, views)))
         truth = torch.from_numpy(read_array(file, "truth", rows)) if exists(file, "truth") else None
         noise = _read_noise(file, rows)
-        units = Units(
-            **{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")}
-        )
+        units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
         provenance = _read_provenance(file) | {
             "source": str(path),
             "digest": fingerprint(path),
@@ -120,14 +118,10 @@ def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:
     try:
         cls: type[Operator] = registry.load(registry.OPERATORS, name)
     except ValueError as error:
-        raise InputError(
-            f"{printable(file.filename)}: operator {printable(error)}: update invprob"
-        ) from error
+        raise InputError(f"{printable(file.filename)}: operator {printable(error)}: update invprob") from error
     plain = read_json(group, "config")
     if not isinstance(plain, dict):
-        raise InputError(
-            f"{printable(file.filename)} holds no geometry (operator@config): save the scan again"
-        )
+        raise InputError(f"{printable(file.filename)} holds no geometry (operator@config): save the scan again")
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     arrays = {key: read_array(file, f"operator/{key}") for key in group}
     precision = _PRECISIONS.get(read_text(group, "precision") or "", torch.float32)
@@ -141,9 +135,7 @@ def _build(cls: type[Operator], config: Mapping[str, Any], where: str) -> Operat
         raise InputError(f"{where}: the stored geometry is no {cls.__name__} ({printable(error)})") from error
 
 
-def _select_views(
-    cls: type[Operator], config: dict[str, Any], options: ScanOptions
-) -> tuple[dict[str, Any], slice]:
+def _select_views(cls: type[Operator], config: dict[str, Any], options: ScanOptions) -> tuple[dict[str, Any], slice]:
     """Return the operator's arguments for the selected views, and the slice of the data's axis of views."""
     if options.views is None:
         return config, slice(None)
@@ -174,7 +166,4 @@ def _read_provenance(file: h5py.File) -> dict[str, str]:
     """Return the stored origin; what describes the file the scan was made from is called original_*."""
     group = find(file, "provenance")
     stored = {printable(key): read_text(group, key) or "" for key in group.attrs}
-    return {
-        f"original_{key}" if key in ("source", "digest", "reader") else key: text
-        for key, text in stored.items()
-    }
+    return {f"original_{key}" if key in ("source", "digest", "reader") else key: text for key, text in stored.items()}

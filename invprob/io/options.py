@@ -34,9 +34,7 @@ def selected(selection: slice | None, count: int, option: str) -> range:
     """Return the indices below `count` that `selection` picks; InputError naming `option` if none."""
     chosen = range(count) if selection is None else range(*selection.indices(count))
     if chosen.step < 0 or not chosen:
-        raise InputError(
-            f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up"
-        )
+        raise InputError(f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up")
     return chosen
 
 
@@ -46,5 +44,7 @@ def as_slice(indices: range) -> slice:
 
 
 def _colons(selection: slice | None) -> str:
-    ends = (selection.start, selection.stop, selection.step) if selection else ()
+    ends = [selection.start, selection.stop, selection.step] if selection else []
+    while ends and ends[-1] is None:
+        ends.pop()
     return ":".join("" if end is None else str(end) for end in ends)

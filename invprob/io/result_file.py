@@ -109,9 +109,7 @@ class ResultWriter:
             self._file.close()
             partial_path(self.path).unlink()
             reason = printable(error)
-            raise ResourceError(
-                f"{printable(self.path)} could not be allocated ({reason}): make room"
-            ) from error
+            raise ResourceError(f"{printable(self.path)} could not be allocated ({reason}): make room") from error
         return self
 
     def _allocate(self) -> h5py.Dataset:
@@ -133,9 +131,7 @@ class ResultWriter:
         """Write `images` from index `start` of the first axis on; when this returns they are safe."""
         stop = start + len(images)
         if start < 0 or stop > self.shape[0] or tuple(images.shape[1:]) != self.shape[1:]:
-            raise ValueError(
-                f"images of shape {tuple(images.shape)} at {start} do not fit a result of {self.shape}"
-            )
+            raise ValueError(f"images of shape {tuple(images.shape)} at {start} do not fit a result of {self.shape}")
         try:
             self._image[start:stop] = images.numpy(force=True)
             self._file.flush()
@@ -169,9 +165,7 @@ class ResultWriter:
             partial_path(self.path).unlink(missing_ok=True)
         if kind is None:
             missing = int((~self._written).sum())
-            raise OutputError(
-                f"{printable(self.path)}: {missing} of {self.shape[0]} slices were never written"
-            )
+            raise OutputError(f"{printable(self.path)}: {missing} of {self.shape[0]} slices were never written")
 
     def _finish(self) -> None:
         try:
@@ -188,9 +182,7 @@ class ResultWriter:
         )
 
 
-def run_attributes(
-    scan: Scan | None, settings: Mapping[str, Any] | None, command: str | None
-) -> dict[str, Any]:
+def run_attributes(scan: Scan | None, settings: Mapping[str, Any] | None, command: str | None) -> dict[str, Any]:
     """Return what a result says about how it was made, for `ResultWriter(attributes=...)`."""
     attributes: dict[str, Any] = {
         "settings": dict(settings or {}),

@@ -62,9 +62,7 @@ def find_rotation_axis(sinogram: ArrayLike, angles: ArrayLike) -> RotationAxis:
     theta, first = np.unique(np.asarray(angles, dtype=np.float64), return_index=True)
     rows = rows[:, first]
     if theta.size < 3 or rows.shape[-1] < 8:
-        raise InputError(
-            f"{theta.size} views of {rows.shape[-1]} bins are too few to find the axis: {_SUPPLY}"
-        )
+        raise InputError(f"{theta.size} views of {rows.shape[-1]} bins are too few to find the axis: {_SUPPLY}")
     step = float(np.ptp(theta)) / (theta.size - 1)
     if np.ptp(theta) < np.pi - 1.5 * step:
         span = np.rad2deg(np.ptp(theta))
@@ -119,9 +117,7 @@ def _mirror_error(direct: NDArray[np.float64], opposite: NDArray[np.float64], to
     return float(np.mean((p - q) ** 2) / variance) if variance > 0 else 2.0
 
 
-def _outside_wedge(
-    half_turn: NDArray[np.float64], column: float
-) -> tuple[NDArray[Any], NDArray[np.floating]]:
+def _outside_wedge(half_turn: NDArray[np.float64], column: float) -> tuple[NDArray[Any], NDArray[np.floating]]:
     """Return G(omega) of the module's docstring in groups of k, and omega in radians per bin."""
     count, bins = half_turn.shape[-2:]
     reach = min(column, bins - 1 - column)
@@ -141,9 +137,7 @@ def _outside_wedge(
     return groups, omega
 
 
-def _energy(
-    groups: NDArray[Any], omega: NDArray[np.floating], trial: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _energy(groups: NDArray[Any], omega: NDArray[np.floating], trial: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the part of E(c) that depends on c, `(groups, trial)`."""
     energy: NDArray[np.float64] = np.real(groups @ np.exp(2j * np.outer(omega, trial)))
     return energy

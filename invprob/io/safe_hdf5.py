@@ -53,14 +53,10 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except BlockingIOError as error:
-        raise InputError(
-            f"{printable(path)} is being written by another program: wait until it is done"
-        ) from error
+        raise InputError(f"{printable(path)} is being written by another program: wait until it is done") from error
     except OSError as error:
         state = "cut short" if "truncated" in str(error) else "damaged"
-        raise InputError(
-            f"{printable(path)} is {state} ({_reason(error)}): copy it again from its source"
-        ) from error
+        raise InputError(f"{printable(path)} is {state} ({_reason(error)}): copy it again from its source") from error
     with file:
         yield file
 
@@ -77,9 +73,7 @@ def find(file: h5py.File, name: str) -> Any:
         if isinstance(link, h5py.SoftLink):
             links += 1
             if links > _MAX_LINKS:
-                raise InputError(
-                    f"{where} leads through over {_MAX_LINKS} soft links, or in a circle: {_REWRITE}"
-                )
+                raise InputError(f"{where} leads through over {_MAX_LINKS} soft links, or in a circle: {_REWRITE}")
             here = file["/"] if link.path.startswith("/") else here
             rest.extendleft(reversed(_parts(link.path)))
         elif isinstance(link, h5py.HardLink):
@@ -190,9 +184,7 @@ def _check_storage(data: h5py.Dataset, where: str) -> None:
         code, _, _, label = properties.get_filter(i)
         if code not in _FILTERS:
             plugin = printable(label.decode(errors="replace"))
-            raise InputError(
-                f"{where} needs the plug-in {plugin} ({code}): run h5repack -f GZIP=4 on the file"
-            )
+            raise InputError(f"{where} needs the plug-in {plugin} ({code}): run h5repack -f GZIP=4 on the file")
 
 
 def _check_dtype(dtype: np.dtype[Any], where: str) -> None:
@@ -207,18 +199,12 @@ def _check_size(data: h5py.Dataset, where: str) -> None:
     if data.shape is None or 0 in data.shape:
         raise InputError(f"{where} is empty (shape {data.shape}): {_REWRITE}")
     if len(data.shape) > _MAX_RANK or max(data.shape, default=0) > _MAX_EXTENT:
-        raise InputError(
-            f"{where} of shape {data.shape} has over {_MAX_RANK} axes, or one beyond 2^31: {_REWRITE}"
-        )
+        raise InputError(f"{where} of shape {data.shape} has over {_MAX_RANK} axes, or one beyond 2^31: {_REWRITE}")
     if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > _MAX_CHUNK:
-        raise InputError(
-            f"{where} has chunks {data.chunks} of over 1 GiB: make them smaller with h5repack -l"
-        )
+        raise InputError(f"{where} has chunks {data.chunks} of over 1 GiB: make them smaller with h5repack -l")
     stored, declared = data.id.get_storage_size(), math.prod(data.shape) * data.dtype.itemsize
     if declared > _BOMB_BYTES and declared > _BOMB_RATIO * stored:
-        raise InputError(
-            f"{where} declares {declared / 2**30:.1f} GiB, but stores {stored} bytes: {_REWRITE}"
-        )
+        raise InputError(f"{where} declares {declared / 2**30:.1f} GiB, but stores {stored} bytes: {_REWRITE}")
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def report(
 
     def result() -> Result:
         done = conclude(step, solver, f, g, noise=level.noise)
-        return replace(done, settings={**(settings or {}), "solver": repr(solver)})
+        return replace(done, settings={**(settings or {}), "solver": type(solver).__name__})
 
     return Progress(phase, step.state.iteration, solver.max_iter, float(step.state.residual.max()), result)
 

@@ -49,7 +49,8 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
         if problem.noise is not None:
             target = torch.maximum(target, problem.noise * problem.readings**0.5)
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
-    settings = {"strength": linalg.ratio(target, size).tolist(), "max_iter": max_iter}
+    share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
+    settings = {"strength": share.tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y), settings=settings)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from invprob import linalg, registry
 from invprob.linop import LinearOperator
 from invprob.methods.progress import Progress, Recipe
-from invprob.multilevel import Level
+from invprob.multilevel import Level, prolong
 from invprob.scan import Scan
 from invprob.solve import Result
 
@@ -39,7 +39,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 
     def in_units(conclude: Callable[[], Result]) -> Callable[[], Result]:
-        return lambda: _rescaled(conclude(), scale, named)
+        return lambda: _rescaled(conclude(), scale, level.A.domain_shape, named)
 
     with torch.no_grad():
         for event in recipe(level, **settings):
@@ -81,8 +81,8 @@ def _normalised(scan: Scan) -> tuple[Level, Tensor]:
     return Level(A, y / linalg.per_item(scale, y, len(A.range_shape)), noise), scale
 
 
-def _rescaled(result: Result, scale: Tensor, named: dict[str, Any]) -> Result:
-    """Return the result in the units of the scan; objectives go with the square of the data."""
+def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict[str, Any]) -> Result:
+    """Return the result in the units and on the grid of the scan; objectives go with the square of the data."""
     facts, history = result.certificate, dict(result.history)
     if facts.objective is not None:
         facts = replace(facts, objective=facts.objective * scale**2)
@@ -90,7 +90,7 @@ def _rescaled(result: Result, scale: Tensor, named: dict[str, Any]) -> Result:
         history["objective"] = history["objective"] * scale**2
     return replace(
         result,
-        x=result.x * linalg.per_item(scale, result.x, result.x.ndim - scale.ndim),
+        x=prolong(result.x, shape, smooth=True) * linalg.per_item(scale, result.x, len(shape)),
         history=history,
         certificate=facts,
         state=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -51,12 +52,13 @@ def choose(levels: Sequence[Level], parts: Parts, start: float) -> Generator[Pro
         return chosen
     fine = next((level for level in levels if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
     target = _noise_norm(fine)
-    return (yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None))
+    raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
+    return raised
 
 
 def _noise_norm(level: Level) -> Tensor:
     noise = torch.zeros(level.batch, dtype=torch.float64) if level.noise is None else level.noise
-    return noise * level.readings**0.5
+    return noise * math.sqrt(level.readings)
 
 
 def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:

@@ -103,9 +103,7 @@ class Ellipses:
         points, directions = points.to(torch.float64), directions.to(torch.float64)
         speed = torch.linalg.vector_norm(directions, dim=-1)
         if not bool((speed > 0).all()):
-            raise ValueError(
-                "Ellipses.line_integrals: a direction is zero or not a number, so it spans no line"
-            )
+            raise ValueError("Ellipses.line_integrals: a direction is zero or not a number, so it spans no line")
         total = torch.zeros_like((points + directions)[..., 0])
         for ellipse in self._each():  # one by one: as many temporaries as rays, not rays x ellipses
             _, half = ellipse.chord(points, directions)

@@ -43,9 +43,7 @@ class Plane:
         """Return the plane of the pixels in `mask` alone, as a list of pixels."""
         return Plane(self.x[mask], self.y[mask], self.pixel)
 
-    def ellipse(
-        self, x: float, y: float, a: float, b: float, tilt: float = 0.0, power: float = 2.0
-    ) -> Tensor:
+    def ellipse(self, x: float, y: float, a: float, b: float, tilt: float = 0.0, power: float = 2.0) -> Tensor:
         """Region |u/a|^p + |v/b|^p < 1, its distance measured along the ray from the centre (x, y)."""
         cos, sin = math.cos(tilt), math.sin(tilt)
         px, py = self.x - x, self.y - y
@@ -66,9 +64,7 @@ class Plane:
         return (0.5 - region / self.pixel).clamp(0, 1)
 
 
-def random_field(
-    plane: Plane, generator: torch.Generator, *, corner: float, slope: float, modes: int
-) -> Tensor:
+def random_field(plane: Plane, generator: torch.Generator, *, corner: float, slope: float, modes: int) -> Tensor:
     """Pixel averages of a stationary Gaussian field of mean 0 and variance 1, (H, W).
 
     A random Fourier series of the frequencies f with |f| <= `modes` cycles per 2.5 length units and the
@@ -81,8 +77,7 @@ def random_field(
     coefficients = draws.to(k.device) * spectrum * (math.sqrt(2) / torch.linalg.vector_norm(spectrum))
     damping = torch.sinc(k * (plane.pixel / _PERIOD))  # the average of a wave over one pixel
     along_y, along_x = (
-        torch.exp(2j * math.pi / _PERIOD * axis[:, None] * k) * damping
-        for axis in (plane.y[:, 0], plane.x[0])
+        torch.exp(2j * math.pi / _PERIOD * axis[:, None] * k) * damping for axis in (plane.y[:, 0], plane.x[0])
     )
     field: Tensor = along_y @ coefficients @ along_x.T
     return field.real

@@ -12,7 +12,7 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term, require
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, never, start_image
+from invprob.solvers.base import Assumption, Solver, State, never, size_of, start_image
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
 
@@ -93,7 +93,7 @@ class ADMM(Solver[ADMMState]):
             r = per_item(rho, primal, ndim)
             change = change + r * term.pull(z_next - z)
             force = force + r * term.pull(u_next)
-            size = torch.maximum(linalg.norm(Cx, k), linalg.norm(z_next, k))
+            size = torch.maximum(size_of(term, Cx, primal, ndim), linalg.norm(z_next, k))
             primal_residuals.append(linalg.ratio(linalg.norm(Cx - z_next, k), size))
             z_new.append(z_next)
             u_new.append(u_next)

@@ -10,8 +10,11 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
+from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Term
+
+FLAT = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,15 @@ def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -
             raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
         x0 = f.A.as_image(x0)
     return f.start() + x0 if isinstance(f, QuadraticFidelity) else x0
+
+
+def size_of(term: Term, Cx: Tensor, x: Tensor, ndim: int) -> Tensor:
+    """Return |C x| per item, what a residual of a split variable is relative to.
+
+    A hundredth of |C| |x| where that is more: for a flat image C x = 0, and nothing is small beside that.
+    """
+    most = FLAT * term.norm_bound().to(x.device) * linalg.norm(x, ndim)
+    return torch.maximum(linalg.norm(Cx, term.functional.ndim), most)
 
 
 def never(x: Tensor, ndim: int) -> Tensor:

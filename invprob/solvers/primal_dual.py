@@ -11,7 +11,7 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Term, require
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, never, start_image
+from invprob.solvers.base import Assumption, Solver, State, never, size_of, start_image
 
 BALANCE = 0.05  # default dual step of the fidelity relative to Lip(grad phi): best over sparse and limited-angle CT
 
@@ -65,7 +65,9 @@ class PrimalDual(Solver[PrimalDualState]):
             Kp=tuple(torch.zeros_like(x0) for _ in duals),
             sigma=tuple((1 / (len(duals) * tau * square)).to(like).expand(like.shape) for square in squares),
             tau=tau.to(like).expand(like.shape),
-            scale=linalg.norm(f.back_projected(), f.ndim) if isinstance(f, QuadraticFidelity) else torch.zeros_like(like),
+            scale=linalg.norm(f.back_projected(), f.ndim)
+            if isinstance(f, QuadraticFidelity)
+            else torch.zeros_like(like),
         )
 
     def step(self, f: Functional, g: Functional, state: PrimalDualState) -> PrimalDualState:
@@ -84,7 +86,7 @@ class PrimalDual(Solver[PrimalDualState]):
             Kx = term.apply(x)
             p_next = term.functional.conjugate_prox(p + s * (2 * Kx - Kx_old), sigma)
             drift = (p - p_next) / s - (Kx_old - Kx)
-            dual_residuals.append(linalg.ratio(linalg.norm(drift, k), linalg.norm(Kx, k)))
+            dual_residuals.append(linalg.ratio(linalg.norm(drift, k), size_of(term, Kx, x, ndim)))
             p_new.append(p_next)
             Kx_new.append(Kx)
             Kp_new.append(term.pull(p_next))
