@@ -240,6 +240,20 @@ class Lifted(_Wrapped):
     def _gram(self, x: Tensor) -> Tensor:
         return self.inner.gram(x)
 
+    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
+        """Return the diagonal of A, the same for every index."""
+        return self._for_all(self.inner.gram_diagonal(weights))
+
+    def gram_diagonal_estimate(self) -> Diagonal | None:
+        """Return the estimate of A, the same for every index."""
+        return self._for_all(self.inner.gram_diagonal_estimate())
+
+    def _for_all(self, found: Diagonal | None) -> Diagonal | None:
+        # along the extra axes A does nothing, which is diagonal in any basis
+        if found is None or found.basis == "any" or found.values.ndim >= len(self.domain_shape):
+            return found
+        return Diagonal(found.values.expand(self.domain_shape), found.basis)
+
     def direct(self, y: Tensor) -> Tensor:
         """Return the inner operator's direct reconstruction per index."""
         return self.inner.direct(self.as_data(y))

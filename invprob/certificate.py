@@ -94,7 +94,7 @@ def _data_facts(f: QuadraticFidelity, x: Tensor, noise: Scalar | None) -> dict[s
     facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(f.y, k))}
     if noise is not None:
         count = torch.Size(f.A.range_shape).numel()
-        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise, dtype=misfit.dtype) * count**0.5)
+        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count**0.5)
     return facts
 
 

@@ -170,7 +170,8 @@ class _Watch:
         self.untouched = torch.ones_like(state.residual, dtype=torch.bool)  # whether best is still the start
         self.size = self._size(state.x)
         # beyond this a run diverges: the start may lie at the very minimum, so zero has a say, too
-        sizes = torch.stack([self.size, self._size(torch.zeros_like(state.x))])
+        of_zero = self._size(torch.zeros_like(state.x)) if bool(state.x.any()) else self.size
+        sizes = torch.stack([self.size, of_zero])
         reference = torch.where(sizes.isfinite(), sizes, 0.0).amax(0)
         self.limit = torch.where(reference > 0, GROWTH * reference, torch.inf)
         self.merit = self.size if self.has_value else torch.full_like(state.residual, torch.inf)

@@ -142,6 +142,8 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "scaled-huge": lambda d: 1e12 * mixing(d),
     "vstack": lambda d: VStack([parallel(d), ParallelBeam((5, 7), [0.9], 8, dtype=d)]),
     "vstack-complex": lambda d: VStack([Identity((3, 4), dtype=d), fourier(d), mixing(d)]),
+    "lifted-gradient": lambda d: Gradient((3, 4), dtype=d).lift((2,)),
+    "lifted-fan": lambda d: fan(d).lift((2,)),
     "lifted": lambda d: mixing(d).lift((2, 1)),
     "from-functions": mixing,
     "from-functions-complex": fourier,

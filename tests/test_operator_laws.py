@@ -28,7 +28,6 @@ from invprob.algebra import Adjoint, VStack
 from invprob.bases import to_basis
 from invprob.linop import LinearOperator, Operator
 from invprob.operators import Gradient, Identity, ParallelBeam
-from invprob.operators.planar_ct import PlanarCT
 
 SINGLE = torch.float32
 TOLERANCE = {SINGLE: 1e-6, DOUBLE: 1e-12}
@@ -345,7 +344,7 @@ def test_direct(name):
     """The field's own method, or ten conjugate-gradient steps, which go far on systems as small as these."""
     A = OPERATORS[name](DOUBLE)
     y = A(image_of(A, (2,)))
-    if not isinstance(A, PlanarCT):
+    if A.__class__.direct is LinearOperator.direct:
         assert relative(A(A.direct(y)), y) <= 0.1
     assert A.direct(y).shape == (2, *A.domain_shape)
     assert relative(A.direct(3 * y), 3 * A.direct(y)) <= 1e-6

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `invprob --help` answers at once.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -56,6 +57,8 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error is one line on stderr, a traceback only with --debug."""
+    # before torch is loaded: its idle threads would spin, and take the cores from the projectors' threads
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments:
         main(["--help"])

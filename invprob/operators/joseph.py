@@ -127,15 +127,18 @@ def _padded(stack: Array) -> Array:
 
 
 def share(work: Callable[[int, int], None], count: int, size: int, threads: int) -> None:
-    """Run `work(first, last)` on pieces of `size` that make up 0 .. count, on the given number of threads."""
+    """Run `work(first, last)` on pieces of `size` that make up 0 .. count, dealt out in turn to the threads."""
     starts = range(0, count, size)
-    ends = [min(start + size, count) for start in starts]
-    if threads == 1 or len(starts) == 1:
-        for start, end in zip(starts, ends, strict=True):
-            work(start, end)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, starts, ends))
+
+    def lane(k: int) -> None:
+        for start in starts[k::threads]:
+            work(start, min(start + size, count))
+
+    with ThreadPoolExecutor(max(1, threads - 1)) as pool:  # this thread takes the first lane
+        others = [pool.submit(lane, k) for k in range(1, min(threads, len(starts)))]
+        lane(0)
+        for other in others:
+            other.result()
 
 
 @jit

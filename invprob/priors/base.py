@@ -64,8 +64,9 @@ class Prior(Functional):
 
 
 def nonnegative(number: Scalar, what: str, owner: object) -> Tensor:
-    """Return a number as float64, a tensor as it is; ValueError unless it is finite and >= 0."""
+    """Return a number as float64, a floating tensor as it is; ValueError unless it is finite and >= 0."""
     t = number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
+    t = t if t.is_floating_point() else t.double()
     if not bool(((t >= 0) & t.isfinite()).all()):
         raise ValueError(f"{type(owner).__name__}: {what} must be finite and not negative, got {number}")
     return t

@@ -94,5 +94,5 @@ class Analysis(Functional):
 
     def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return g and C, or what g is made of."""
-        inner = self.prior.terms(self.C(x))
+        inner = self.prior.terms(self.C.as_data(x.new_empty(self.C.range_shape)))
         return tuple(Term(t.functional, self.C if t.operator is None else t.operator @ self.C) for t in inner)

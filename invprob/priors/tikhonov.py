@@ -30,8 +30,8 @@ class Tikhonov(Prior):
 
     def lipschitz(self) -> Scalar:
         """Return lam |C|^2 per item."""
-        norm = 1.0 if self.C is None else self.C.norm_bound().double()
-        return self.lam * norm**2
+        lam = self.lam.double()
+        return lam if self.C is None else lam * self.C.norm_bound().to(lam) ** 2
 
     def normal_term(self) -> linalg.NormalTerm:
         """Return (C, None, lam), the Hessian, for `linalg.solve_normal`."""

@@ -53,4 +53,7 @@ class GradientDescent(Solver[GradientState]):
 
 def _lipschitz(f: Functional, g: Functional) -> Scalar | None:
     of_f, of_g = f.lipschitz(), g.lipschitz()
-    return None if of_f is None or of_g is None else torch.as_tensor(of_f, dtype=torch.float64) + of_g
+    if of_f is None or of_g is None:
+        return None
+    constant = torch.as_tensor(of_f, dtype=torch.float64)
+    return constant + torch.as_tensor(of_g, dtype=torch.float64, device=constant.device)

@@ -113,11 +113,12 @@ class PrimalDual(Solver[PrimalDualState]):
 
     def assumptions(self, f: Functional, g: Functional, state: PrimalDualState) -> tuple[Assumption, ...]:
         """Return the conditions of Chambolle & Pock 2011, theorem 1."""
-        bounded = f.A.norm_bound_kind if isinstance(f, Fidelity) else "closed form"
-        sure = None if "estimate" in bounded else True
+        _, duals = _arrange(f, g, state.x)
+        kinds = dict.fromkeys(term.operator.norm_bound_kind for term in duals if term.operator is not None)
+        sure = None if any("estimate" in kind for kind in kinds) else True
         return (
             *super().assumptions(f, g, state),
-            Assumption("tau sum_i sigma_i |K_i|^2 <= 1", sure, f"by construction; |A|: {bounded}"),
+            Assumption("tau sum_i sigma_i |K_i|^2 <= 1", sure, f"by construction; |K_i|: {', '.join(kinds)}"),
         )
 
 
