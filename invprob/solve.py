@@ -185,7 +185,7 @@ class _Watch:
 
     def look(self, state: State, running: Tensor, *, always: bool) -> Tensor:
         """Take note of a state; return which items have diverged."""
-        broken = ~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan()
+        broken = running & (~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan())
         if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
             self.size = self._size(state.x)
             self.growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)

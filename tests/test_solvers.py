@@ -409,6 +409,8 @@ def test_what_is_not_a_number_is_noticed_in_its_item(solver):
     assert result.message == STATUS["diverged"]
     assert bool(result.x.isfinite().all())
     assert int(result.n_iter[0]) < 50
+    # the lost item is looked at once more, not at every iteration of its neighbours
+    assert len(result.history["iteration"]) <= int(result.n_iter[1]) // CHECK_EVERY + 2
     alone = solve(SOLVERS[solver](max_iter=500, tol=1e-6), L2(A, y[1]), Poisoned(1.0))
     assert relative(result.x[1], alone.x) <= 1e-9
 
