@@ -1,0 +1,80 @@
+"""How far an image's data are from the measured: f = phi o A for a bound pair (A, y)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.functional import Functional, Scalar
+from invprob.linop import LinearOperator
+from invprob.module import COMPLEX_OF
+
+
+class Fidelity(Functional):
+    """f(x) = phi(A x): `f.A` is the operator, `f.phi` the functional on data space, y its data."""
+
+    def __init__(self, A: LinearOperator, phi: Functional) -> None:
+        super().__init__()
+        self.A = A
+        self.phi = phi
+        self.ndim = len(A.domain_shape)
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Value and gradient as far as phi has them; a prox in image space is for quadratic phi alone."""
+        return self.phi.supports & {"value", "grad"}
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return phi(A x) per item."""
+        return self.phi.value(self.A(x))
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return A^H grad phi(A x)."""
+        return self.A.adjoint(self.phi.grad(self.A(x)))
+
+    def lipschitz(self) -> Scalar | None:
+        """Return Lip(grad phi) |A|^2, with the operator's bound for the norm."""
+        of_phi = self.phi.lipschitz()
+        return None if of_phi is None else of_phi * self.A.norm_bound().double() ** 2
+
+
+class QuadraticFidelity(Fidelity):
+    """f(x) = 1/2 <A x - y, W (A x - y)> for a self-adjoint W >= 0: what linear systems can solve."""
+
+    @property
+    @abstractmethod
+    def y(self) -> Tensor:
+        """The data, `(*batch, *A.range_shape)`."""
+
+    @abstractmethod
+    def weigh(self, r: Tensor) -> Tensor:
+        """Return W r."""
+
+    @abstractmethod
+    def normal_term(self) -> linalg.NormalTerm:
+        """Return (A, W, 1), the Hessian A^H W A, for `linalg.solve_normal`."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Value, gradient, and a prox in image space (a linear system)."""
+        return frozenset({"value", "grad", "prox"})
+
+    def prox(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return (tau A^H W A + I)^-1 (tau A^H W y + v)."""
+        A, W, _ = self.normal_term()
+        b = linalg.per_item(tau, v, self.ndim) * self.back_projected() + v
+        return linalg.solve_normal([(A, W, tau), (None, None, 1.0)], b, x0=v)
+
+    def back_projected(self) -> Tensor:
+        """Return A^H W y, the right-hand side of the normal equations."""
+        return self.A.adjoint(self.weigh(self.y))
+
+    def start(self) -> Tensor:
+        """Return the zero image of the batch and kind that the data ask for."""
+        A, y = self.A, self.y
+        batch = y.shape[: y.ndim - len(A.range_shape)]
+        dtype = COMPLEX_OF[A.dtype] if y.is_complex() else A.dtype
+        return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)
