@@ -11,7 +11,7 @@ import invprob
 ROOT = Path(invprob.__file__).parent
 # from the ground up; a module may import from its own floor and from those below
 FLOORS = [
-    {"errors", "registry", "module"},
+    {"errors", "registry", "module", "threads"},
     {"linop", "functional", "linalg", "transforms", "algebra", "adapters", "kernel", "bases"},
     {"operators", "priors", "fidelities"},
     {"solvers", "solve", "certificate", "sampling"},

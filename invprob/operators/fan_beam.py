@@ -24,6 +24,8 @@ class FanBeam(PlanarCT):
     included.
     """
 
+    reversible = False
+
     def __init__(
         self,
         image_shape: Sequence[int],
@@ -35,6 +37,7 @@ class FanBeam(PlanarCT):
         pixel_size: float = 1.0,
         detector_size: float = 1.0,
         axis_offset: float = 0.0,
+        backend: str = "auto",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(
@@ -44,6 +47,7 @@ class FanBeam(PlanarCT):
             pixel_size=pixel_size,
             detector_size=detector_size,
             axis_offset=axis_offset,
+            backend=backend,
             dtype=dtype,
         )
         radius = 0.5 * pixel_size * math.hypot(*self.domain_shape)

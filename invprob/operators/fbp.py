@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from invprob.operators.joseph import jit, share
+from invprob.threads import jit, share
 
 Array = NDArray[Any]
 GAP, ARC = 3.0, math.radians(10)  # a gap this many times the median step and this wide is an arc without views

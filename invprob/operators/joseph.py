@@ -1,216 +1,311 @@
 """Joseph's projector (IEEE TMI 1, 1982) for arbitrary rays in the plane, and its exact transpose, on all CPU threads.
 
 A ray is stepped along the axis it is steeper to, one pixel row at a time, and reads the row by linear
-interpolation. So a ray is four numbers (family, start, slope, length per step), whatever the geometry. Forward,
-a chunk of rays walks down the rows together; backward, a thread owns a block of rows and all rays write into it:
-no two threads ever write the same number, so the transpose is exact, race-free and bit-identical every time.
+interpolation. So a ray is four numbers (family, start, slope, length per step), whatever the geometry. The images of
+a batch, and the turned and mirrored copies of an image whose rays are the same paths (`symmetry`), lie side by side:
+one look-up serves them all. Forward, a thread walks rays of its own; backward, a thread owns a block of rows and all
+rays write into it: no two threads ever write the same number, so the transpose is exact, race-free and bit-identical
+every time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from invprob.operators.lanes import load, pair, store, total
+from invprob.operators.symmetry import Orbits, pixel_map
+from invprob.threads import jit, team
+
 Array = NDArray[Any]
-CHUNK = 512  # rays that walk together: their accumulators stay in the first-level cache
-ROWS = 8  # image rows a thread fills at a time on the way back
+CHUNK = 256  # rays a thread walks at a time
+BLOCK = 64  # rows at a time: what is read or written again stays in the second-level cache
+LANES = 16  # images side by side: one register, or a few
 PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
-
-
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the GIL, cached on disk where that is possible."""
-    options: dict[str, Any] = {
-        "nogil": True,
-        "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-        "error_model": "numpy",
-    }
-    try:
-        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no writable place for the cache
-        compiled = numba.njit(**options)(function)
-    return compiled
 
 
 @dataclass(frozen=True)
 class RayFamily:
     """Rays that step over the same axis: position(row) = start + slope * row in pixels, `length` per step.
 
-    `index` is the place of each ray in the flattened sinogram.
+    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels. `members` (rays, copies) is the place of each ray in the flattened
+    sinogram, copy by copy; `maps` (copies, 3) where the flattened copies take their pixels as offset, per row, per
+    column, and `inverses` where the image finds them in the padded copies.
     """
 
     start: Array
     slope: Array
     length: Array
-    index: Array
+    enter: Array
+    leave: Array
+    members: Array
+    maps: Array
+    inverses: Array
+    steps: int
+    across: int
 
 
 @dataclass(frozen=True)
 class RayTable:
     """All rays of a geometry for one image grid: those stepping over rows and those stepping over columns."""
 
-    over_rows: RayFamily
-    over_columns: RayFamily
+    families: tuple[RayFamily, ...]
     image_shape: tuple[int, int]
     count: int
+    copies: int
 
     @classmethod
     def build(
-        cls, points: Array, directions: Array, image_shape: tuple[int, int], pixel_size: float, dtype: Any
+        cls,
+        points: Array,
+        directions: Array,
+        image_shape: tuple[int, int],
+        pixel_size: float,
+        dtype: Any,
+        orbits: Orbits | None = None,
     ) -> RayTable:
         """Return the table of the lines through `points` along `directions`, (..., 2) as (x, y) in length units."""
         height, width = image_shape
         points, directions = points.reshape(-1, 2), directions.reshape(-1, 2)
+        count = len(points)
+        orbits = orbits or Orbits.none(count)
+        points, directions = points[orbits.rays], directions[orbits.rays]
         column = points[:, 0] / pixel_size + (width - 1) / 2
         row = (height - 1) / 2 - points[:, 1] / pixel_size
         dc, dr = directions[:, 0] / pixel_size, -directions[:, 1] / pixel_size
         steep = np.abs(dr) >= np.abs(dc)
 
-        def family(chosen: Array, along: Array, step: Array, across: Array, drift: Array) -> RayFamily:
+        def family(chosen: Array, along: Array, step: Array, across: Array, drift: Array, turned: bool) -> RayFamily:
             slope = drift[chosen] / step[chosen]
             start = across[chosen] - slope * along[chosen]
             length = pixel_size * np.sqrt(1 + slope**2)
-            return RayFamily(start.astype(dtype), slope.astype(dtype), length.astype(dtype), np.flatnonzero(chosen))
+            steps, size = (width, height) if turned else (height, width)
+            found = [pixel_map(turn, image_shape, transposed=turned) for turn in orbits.turns]
+            maps = np.array([m.strides(width) for m in found])
+            inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found]) + [PAD_LEFT, 0, 0]
+            columns = (start.astype(dtype), slope.astype(dtype), length.astype(dtype), *_meets(start, slope, steps, size))
+            return RayFamily(*columns, orbits.members[chosen].astype(np.int32), maps, inverses, steps, size)
 
-        return cls(family(steep, row, dr, column, dc), family(~steep, column, dc, row, dr), image_shape, len(points))
+        over_rows = family(steep, row, dr, column, dc, turned=False)
+        over_columns = family(~steep, column, dc, row, dr, turned=True)
+        found = tuple(f for f in (over_rows, over_columns) if len(f.start))
+        return cls(found, image_shape, count, len(orbits.turns))
+
+    def passes(self, items: int) -> Iterator[tuple[slice, int]]:
+        """Deal out a batch: which items are worked on together, and in how many lanes (a power of two)."""
+        together = max(1, LANES // self.copies)
+        for first in range(0, items, together):
+            chosen = slice(first, min(first + together, items))
+            yield chosen, 1 << ((chosen.stop - first) * self.copies - 1).bit_length()
+
+
+def _meets(start: Array, slope: Array, steps: int, across: int) -> tuple[Array, Array]:
+    """Return the rows enter .. leave (not included) in which -1 <= start + slope * row <= across."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([(-1 - start) / slope, (across - start) / slope])
+    level = slope == 0
+    ends[:, level] = np.where((start[level] >= -1) & (start[level] <= across), [[0], [steps]], -1)
+    enter = np.clip(np.ceil(ends.min(axis=0)), 0, steps).astype(np.int32)
+    leave = np.clip(np.floor(ends.max(axis=0)) + 1, enter, steps).astype(np.int32)
+    return enter, leave
 
 
 def project(images: Array, table: RayTable, threads: int) -> Array:
     """Return the line integrals, (items, rays), of images (items, H, W)."""
-    sinogram = np.zeros((len(images), table.count), images.dtype)
-    for family, stack in ((table.over_rows, images), (table.over_columns, images.swapaxes(1, 2))):
-        if not len(family.index):
-            continue
-        rows: Array = _padded(stack)
-        values: Array = np.empty((len(family.index), len(images)), images.dtype)
-        walk = _walk_many
-        if len(images) == 1:
-            walk, rows, values = _walk_one, rows.reshape(rows.shape[:2]), values.reshape(-1)
-        share(partial(walk, rows, family.start, family.slope, family.length, values), len(values), CHUNK, threads)
-        sinogram[:, family.index] = values.reshape(len(family.index), len(images)).T
+    pixels = np.ascontiguousarray(images).reshape(len(images), math.prod(table.image_shape))
+    sinogram: Array = np.empty((len(images), table.count), images.dtype)
+    with team(threads) as share:
+        for chosen, lanes in table.passes(len(images)):
+            for family in table.families:
+                rows: Array = np.empty((family.steps, PAD_LEFT + family.across + PAD_RIGHT, lanes), images.dtype)
+                share(partial(_copy, rows, pixels[chosen], family.maps), family.steps, BLOCK // 4)
+                paths = (family.start, family.slope, family.enter, family.leave)
+                ends = (family.length, family.members, sinogram[chosen])
+                share(partial(_walk(lanes), rows, *paths, *ends), len(family.start), CHUNK)
     return sinogram
 
 
 def backproject(sinogram: Array, table: RayTable, threads: int) -> Array:
     """Return the transpose of `project` applied to a sinogram (items, rays): images (items, H, W)."""
+    sinogram = np.ascontiguousarray(sinogram)
+    images: Array = np.zeros((len(sinogram), *table.image_shape), sinogram.dtype)
     height, width = table.image_shape
-    images = np.zeros((len(sinogram), height, width), sinogram.dtype)
-    for family, steps, across, target in (
-        (table.over_rows, height, width, images),
-        (table.over_columns, width, height, images.swapaxes(1, 2)),
-    ):
-        if not len(family.index):
-            continue
-        values: Array = np.ascontiguousarray(sinogram[:, family.index].T) * family.length[:, None]
-        rows: Array = np.zeros((steps, across + PAD_LEFT + PAD_RIGHT, len(sinogram)), sinogram.dtype)
-        spread = _spread_many
-        if len(sinogram) == 1:
-            spread, rows, values = _spread_one, rows.reshape(rows.shape[:2]), values.reshape(-1)
-        share(partial(spread, rows, family.start, family.slope, values), steps, ROWS, threads)
-        stack = rows.reshape(steps, across + PAD_LEFT + PAD_RIGHT, len(sinogram))
-        target += stack[:, PAD_LEFT:-PAD_RIGHT].transpose(2, 0, 1)
+    pixels = images.reshape(len(images), height * width)
+    with team(threads) as share:
+        for chosen, lanes in table.passes(len(sinogram)):
+            for family in table.families:
+                values: Array = np.empty((len(family.start), lanes), sinogram.dtype)
+                ends = (sinogram[chosen], family.length, family.members)
+                share(partial(_collect, values, *ends), len(values), 4 * CHUNK)
+                rows: Array = np.empty((family.steps, PAD_LEFT + family.across + PAD_RIGHT, lanes), sinogram.dtype)
+                paths = (family.start, family.slope, family.enter, family.leave)
+                block = min(BLOCK, -(-family.steps // (2 * threads)))
+                share(partial(_spread(lanes), rows, *paths, values), family.steps, block)
+                share(partial(_fold, pixels[chosen], rows, family.inverses, width), height, BLOCK // 4)
     return images
 
 
-def _padded(stack: Array) -> Array:
-    """Return (rows, columns + border, items): items innermost, so that a batch is read as vectors."""
-    items, height, width = stack.shape
-    rows = np.zeros((height, width + PAD_LEFT + PAD_RIGHT, items), stack.dtype)
-    rows[:, PAD_LEFT:-PAD_RIGHT] = stack.transpose(1, 2, 0)
-    return rows
+@jit
+def _copy(rows: Array, pixels: Array, maps: Array, lo: int, hi: int) -> None:
+    """Write rows lo..hi of all copies of all images side by side, with a border of zeros."""
+    lanes, width = rows.shape[2], rows.shape[1] - PAD_LEFT - PAD_RIGHT
+    items, copies = pixels.shape[0], maps.shape[0]
+    for i in range(lo, hi):
+        rows[i, :PAD_LEFT] = 0
+        rows[i, PAD_LEFT + width :] = 0
+        line = rows[i, PAD_LEFT : PAD_LEFT + width]
+        for lane in range(lanes):
+            if lane >= items * copies:
+                line[:, lane] = 0
+                continue
+            image = pixels[lane // copies]
+            place, step = maps[lane % copies, 0] + i * maps[lane % copies, 1], maps[lane % copies, 2]
+            for j in range(width):
+                line[j, lane] = image[place + j * step]
 
 
-def share(work: Callable[[int, int], None], count: int, size: int, threads: int) -> None:
-    """Run `work(first, last)` on pieces of `size` that make up 0 .. count, dealt out in turn to the threads."""
-    starts = range(0, count, size)
+@lru_cache(maxsize=None)
+def _walk(lanes: int) -> Callable[..., None]:
+    """Return the forward kernel for so many lanes: rays lo..hi go down rows (steps, padded width, lanes)."""
 
-    def lane(k: int) -> None:
-        for start in starts[k::threads]:
-            work(start, min(start + size, count))
+    def walk(
+        rows: Array,
+        start: Array,
+        slope: Array,
+        enter: Array,
+        leave: Array,
+        length: Array,
+        members: Array,
+        sinogram: Array,
+        lo: int,
+        hi: int,
+    ) -> None:
+        real = rows.dtype.type
+        flat, stride = rows.reshape(-1), rows.shape[1] * lanes
+        sums = np.zeros((hi - lo) * lanes, rows.dtype)
+        for top in range(0, rows.shape[0], BLOCK):
+            for k in range(lo, hi):
+                a, b = max(enter[k], top), min(leave[k], top + BLOCK)
+                if a >= b:
+                    continue
+                first, drift = start[k] + real(PAD_LEFT), slope[k]
+                at = (k - lo) * lanes
+                sum_ = load(sums, at, lanes)
+                for i in range(a, b):
+                    p = first + drift * real(i)
+                    j = np.int32(p)
+                    place = i * stride + np.int64(j) * lanes
+                    left = load(flat, place, lanes)
+                    sum_ = sum_ + (left + (p - real(j)) * (load(flat, place + lanes, lanes) - left))
+                store(sums, at, sum_)
+        copies = members.shape[1]
+        for k in range(lo, hi):
+            for item in range(sinogram.shape[0]):
+                for copy in range(copies):
+                    if members[k, copy] >= 0:
+                        sinogram[item, members[k, copy]] = sums[(k - lo) * lanes + item * copies + copy] * length[k]
 
-    with ThreadPoolExecutor(max(1, threads - 1)) as pool:  # this thread takes the first lane
-        others = [pool.submit(lane, k) for k in range(1, min(threads, len(starts)))]
-        lane(0)
-        for other in others:
-            other.result()
+    def walk_one(
+        rows: Array,
+        start: Array,
+        slope: Array,
+        enter: Array,
+        leave: Array,
+        length: Array,
+        members: Array,
+        sinogram: Array,
+        lo: int,
+        hi: int,
+    ) -> None:
+        real = rows.dtype.type
+        flat, stride = rows.reshape(-1), rows.shape[1]
+        for k in range(lo, hi):
+            first, drift = start[k] + real(PAD_LEFT), slope[k]
+            sum_ = pair(real(0), real(0))
+            for i in range(enter[k], leave[k]):
+                p = first + drift * real(i)
+                j = np.int32(p)
+                f = p - real(j)
+                sum_ = sum_ + pair(real(1) - f, f) * load(flat, i * stride + np.int64(j), 2)
+            sinogram[0, members[k, 0]] = total(sum_) * length[k]
+
+    return jit(walk_one if lanes == 1 else walk)
 
 
 @jit
-def _walk_one(rows: Array, start: Array, slope: Array, length: Array, values: Array, lo: int, hi: int) -> None:
-    """Forward, one image: a chunk of rays walks down rows (steps, padded width)."""
-    real = rows.dtype.type
-    n = hi - lo
-    first, drift = start[lo:hi], slope[lo:hi]
-    total = np.zeros(n, rows.dtype)
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for k in range(n):
-            p = min(max(first[k] + drift[k] * real(i) + real(PAD_LEFT), real(0)), real(rows.shape[1] - PAD_RIGHT))
-            j = np.uint32(p)
-            total[k] += row[j] + (p - real(np.int32(p))) * (row[j + 1] - row[j])
-    for k in range(n):
-        values[lo + k] = total[k] * length[lo + k]
-
-
-@jit
-def _walk_many(rows: Array, start: Array, slope: Array, length: Array, values: Array, lo: int, hi: int) -> None:
-    """Forward, a batch: rows (steps, padded width, items), one ray after the other, items as vectors."""
-    real = rows.dtype.type
-    items = rows.shape[2]
-    total = np.empty(items, rows.dtype)
+def _collect(values: Array, sinogram: Array, length: Array, members: Array, lo: int, hi: int) -> None:
+    """Gather what rays lo..hi spread: values (rays, lanes), times the length of a step."""
+    items, copies = sinogram.shape[0], members.shape[1]
     for k in range(lo, hi):
-        total[:] = real(0)
-        for i in range(rows.shape[0]):
-            p = start[k] + slope[k] * real(i) + real(PAD_LEFT)
-            if p <= real(0) or p >= real(rows.shape[1] - PAD_RIGHT):
+        values[k] = 0
+        for item in range(items):
+            for copy in range(copies):
+                if members[k, copy] >= 0:
+                    values[k, item * copies + copy] = sinogram[item, members[k, copy]] * length[k]
+
+
+@lru_cache(maxsize=None)
+def _spread(lanes: int) -> Callable[..., None]:
+    """Return the backward kernel for so many lanes: all rays write into the rows lo..hi, which this thread owns."""
+
+    def spread(
+        rows: Array, start: Array, slope: Array, enter: Array, leave: Array, values: Array, lo: int, hi: int
+    ) -> None:
+        real = rows.dtype.type
+        flat, given, stride = rows.reshape(-1), values.reshape(-1), rows.shape[1] * lanes
+        rows[lo:hi] = 0
+        for k in range(len(start)):
+            a, b = max(enter[k], lo), min(leave[k], hi)
+            if a >= b:
                 continue
-            j = np.uint32(p)
-            f = p - real(np.int32(p))
-            left, right = rows[i, j], rows[i, j + 1]
-            for b in range(items):
-                total[b] += left[b] + f * (right[b] - left[b])
-        for b in range(items):
-            values[k, b] = total[b] * length[k]
+            first, drift = start[k] + real(PAD_LEFT), slope[k]
+            value = load(given, k * lanes, lanes)
+            for i in range(a, b):
+                p = first + drift * real(i)
+                j = np.int32(p)
+                place = i * stride + np.int64(j) * lanes
+                right = (p - real(j)) * value
+                store(flat, place, load(flat, place, lanes) + (value - right))
+                store(flat, place + lanes, load(flat, place + lanes, lanes) + right)
+
+    def spread_one(
+        rows: Array, start: Array, slope: Array, enter: Array, leave: Array, values: Array, lo: int, hi: int
+    ) -> None:
+        real = rows.dtype.type
+        flat, stride = rows.reshape(-1), rows.shape[1]
+        rows[lo:hi] = 0
+        for k in range(len(start)):
+            a, b = max(enter[k], lo), min(leave[k], hi)
+            if a >= b:
+                continue
+            first, drift = start[k] + real(PAD_LEFT), slope[k]
+            value = values[k, 0]
+            for i in range(a, b):
+                p = first + drift * real(i)
+                j = np.int32(p)
+                place = i * stride + np.int64(j)
+                right = (p - real(j)) * value
+                store(flat, place, load(flat, place, 2) + pair(value - right, right))
+
+    return jit(spread_one if lanes == 1 else spread)
 
 
 @jit
-def _spread_one(rows: Array, start: Array, slope: Array, values: Array, lo: int, hi: int) -> None:
-    """Backward, one image: all rays write into the rows lo..hi, which this thread owns."""
-    real = rows.dtype.type
-    last = real(rows.shape[1] - PAD_RIGHT)
-    for k in range(len(start)):
-        first, drift, value = start[k] + real(PAD_LEFT), slope[k], values[k]
-        for i in range(lo, hi):
-            p = first + drift * real(i)
-            if p <= real(0) or p >= last:
-                continue
-            j = np.uint32(p)
-            right = (p - real(np.int32(p))) * value
-            rows[i, j] += value - right
-            rows[i, j + 1] += right
-
-
-@jit
-def _spread_many(rows: Array, start: Array, slope: Array, values: Array, lo: int, hi: int) -> None:
-    """Backward, a batch: values (rays, items), rows (steps, padded width, items)."""
-    real = rows.dtype.type
-    last = real(rows.shape[1] - PAD_RIGHT)
-    items = rows.shape[2]
-    for k in range(len(start)):
-        for i in range(lo, hi):
-            p = start[k] + slope[k] * real(i) + real(PAD_LEFT)
-            if p <= real(0) or p >= last:
-                continue
-            j = np.uint32(p)
-            f = p - real(np.int32(p))
-            left, right, value = rows[i, j], rows[i, j + 1], values[k]
-            for b in range(items):
-                weighted = f * value[b]
-                left[b] += value[b] - weighted
-                right[b] += weighted
+def _fold(pixels: Array, rows: Array, maps: Array, width: int, lo: int, hi: int) -> None:
+    """Add to the image rows lo..hi of every item what its copies hold there."""
+    copies, lanes, flat = maps.shape[0], rows.shape[2], rows.reshape(-1)
+    for item in range(pixels.shape[0]):
+        for copy in range(copies):
+            place, row, column = maps[copy, 0], maps[copy, 1], maps[copy, 2]
+            lane = item * copies + copy
+            for i in range(lo, hi):
+                line = pixels[item, i * width : (i + 1) * width]
+                at = (place + i * row) * lanes + lane
+                for j in range(width):
+                    line[j] += flat[at + j * column * lanes]

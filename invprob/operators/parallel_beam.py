@@ -20,6 +20,8 @@ class ParallelBeam(PlanarCT):
     geometry that cannot be.
     """
 
+    reversible = True
+
     def __init__(
         self,
         image_shape: Sequence[int],
@@ -29,6 +31,7 @@ class ParallelBeam(PlanarCT):
         pixel_size: float = 1.0,
         detector_size: float = 1.0,
         axis_offset: float = 0.0,
+        backend: str = "auto",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(
@@ -38,6 +41,7 @@ class ParallelBeam(PlanarCT):
             pixel_size=pixel_size,
             detector_size=detector_size,
             axis_offset=axis_offset,
+            backend=backend,
             dtype=dtype,
         )
 

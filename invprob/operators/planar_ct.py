@@ -17,8 +17,12 @@ from invprob.linalg import Diagonal
 from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
 from invprob.operators.fbp import ViewMap, filtered_backprojection
+from invprob.operators.ray_matrix import RayMatrix
+from invprob.operators.symmetry import find_orbits
 
 MAX_RAYS = 2**30
+BACKENDS = ("auto", "rays", "copies", "matrix")
+SAME_ANGLE = {torch.float32: 5e-7, torch.float64: 1e-13}  # radians: the rounding of angles handed over
 
 
 class PlanarCT(LinearOperator):
@@ -26,11 +30,15 @@ class PlanarCT(LinearOperator):
 
     The image is centred on the rotation axis, row 0 at the top, x to the right, y up, angles counter-clockwise in
     radians. The axis projects to detector column `(detectors - 1) / 2 + axis_offset`. A pixel is interpolated
-    linearly between its neighbours (Joseph 1982).
+    linearly between its neighbours (Joseph 1982). `backend` chooses how, never what: "rays" walks every ray, "copies"
+    walks one of each set of mirrored rays through as many copies of the image (`symmetry`), "matrix" keeps a sparse
+    matrix; "auto" takes what is fastest: copies where they pay, and the matrix on an accelerator.
     """
 
     nonnegative = True
     traceable = False
+    reversible: bool
+    """Whether the ray (angle + pi, -s) is the ray (angle, s)."""
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class PlanarCT(LinearOperator):
         pixel_size: float,
         detector_size: float,
         axis_offset: float,
+        backend: str,
         dtype: torch.dtype,
     ) -> None:
         name = type(self).__name__
@@ -63,13 +72,15 @@ class PlanarCT(LinearOperator):
                 raise ValueError(f"{name}: {what} must be a positive length, got {value}")
         if not math.isfinite(axis_offset):
             raise ValueError(f"{name}: axis_offset must be finite (in bins), got {axis_offset}")
+        if backend not in BACKENDS:
+            raise ValueError(f"{name}: unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
         super().__init__(image_shape, (views.size, int(detectors)), dtype=dtype)
         self.angles: NDArray[np.float64] = views
         self.detectors = int(detectors)
         self.pixel_size = float(pixel_size)
         self.detector_size = float(detector_size)
         self.axis_offset = float(axis_offset)
-        self._tables: dict[torch.dtype, joseph.RayTable] = {}
+        self.backend = backend
 
     @abstractmethod
     def rays(self) -> tuple[Tensor, Tensor]:
@@ -148,7 +159,7 @@ class PlanarCT(LinearOperator):
             "detector_size": 2 * self.detector_size,
             "axis_offset": (axis - 0.5) / 2 - (bins - 1) / 2,
         }
-        coarse = type(self)(**config, dtype=self.dtype).to(self.device)
+        coarse = type(self)(**config, backend=self.backend, dtype=self.dtype).to(self.device)
 
         def restrict(y: Tensor) -> Tensor:
             return y[..., : 2 * bins].reshape(*y.shape[:-1], bins, 2).mean(-1)
@@ -156,10 +167,14 @@ class PlanarCT(LinearOperator):
         return Coarser(coarse, restrict, 2)
 
     def _forward(self, x: Tensor) -> Tensor:
+        if self._by_matrix:
+            return self._matrix().project(x).reshape(*x.shape[:-2], *self.range_shape)
         table, threads = self._table(), torch.get_num_threads()
         return self._on_arrays(x, self.range_shape, lambda items: joseph.project(items, table, threads))
 
     def _adjoint(self, y: Tensor) -> Tensor:
+        if self._by_matrix:
+            return self._matrix().backproject(y).reshape(*y.shape[:-2], *self.domain_shape)
         table, threads = self._table(), torch.get_num_threads()
         return self._on_arrays(
             y, self.domain_shape, lambda items: joseph.backproject(items.reshape(len(items), table.count), table, threads)
@@ -173,18 +188,40 @@ class PlanarCT(LinearOperator):
         items = function(t.detach().cpu().reshape(batch.numel(), *t.shape[-2:]).numpy())
         return torch.from_numpy(items).to(t.device).reshape(*batch, *shape_out)
 
+    @property
+    def _by_matrix(self) -> bool:
+        return self.backend == "matrix" or (self.backend == "auto" and self.device.type != "cpu")
+
+    def _matrix(self) -> RayMatrix:
+        return self._cached("matrix", lambda: RayMatrix.build(self._table(), self.device))
+
     def _table(self) -> joseph.RayTable:
         """Return the rays in our precision, worked out in float64 on first use."""
-        if self.dtype not in self._tables:
-            points, directions = self.rays()
-            self._tables[self.dtype] = joseph.RayTable.build(
-                points.numpy(),
-                directions.numpy(),
-                (self.domain_shape[0], self.domain_shape[1]),
-                self.pixel_size,
-                np.float32 if self.dtype == torch.float32 else np.float64,
+        return self._cached("rays", self._make_table)
+
+    def _make_table(self) -> joseph.RayTable:
+        points, directions = self.rays()
+        shape = (self.domain_shape[0], self.domain_shape[1])
+        orbits = None
+        if self.backend != "rays":
+            orbits = find_orbits(
+                self.angles,
+                self.detectors,
+                shape,
+                centred=self.axis_offset == 0,
+                reversible=self.reversible,
+                tolerance=SAME_ANGLE[self.dtype],
             )
-        return self._tables[self.dtype]
+        dtype = np.float32 if self.dtype == torch.float32 else np.float64
+        return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits)
+
+    def _how(self) -> str:
+        """Say in a few words how it computes."""
+        copies = self._table().copies
+        at_once = f", {copies} mirrored copies at once" if copies > 1 else ""
+        if self._by_matrix:
+            return f"sparse matrix{at_once} on {self.device}"
+        return f"numba on {torch.get_num_threads()} threads{at_once}"
 
     def extra_repr(self) -> str:
         """Name the geometry and the back end."""
@@ -192,5 +229,5 @@ class PlanarCT(LinearOperator):
         return (
             f"{height} x {width} pixels of {self.pixel_size:g}, {self.angles.size} angles over {span:g} degrees, "
             f"{self.detectors} bins of {self.detector_size:g}, axis offset {self.axis_offset:g} bins; "
-            f"Joseph, numba on {torch.get_num_threads()} threads, {str(self.dtype).removeprefix('torch.')}"
+            f"Joseph, {self._how()}, {str(self.dtype).removeprefix('torch.')}"
         )

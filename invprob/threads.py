@@ -1,0 +1,55 @@
+"""How compiled kernels are made and shared out among the processor's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+
+Share = Callable[[Callable[[int, int], None], int, int], None]
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the GIL, cached on disk where that is possible."""
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+        "error_model": "numpy",
+    }
+    try:
+        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no writable place for the cache
+        compiled = numba.njit(**options)(function)
+    return compiled
+
+
+@contextmanager
+def team(threads: int) -> Iterator[Share]:
+    """Lend `share(work, count, size)`, which runs `work(first, last)` on pieces of `size` that make up 0 .. count.
+
+    The pieces are dealt out in turn; the calling thread takes the first hand.
+    """
+    with ThreadPoolExecutor(max(1, threads - 1)) as pool:
+
+        def share(work: Callable[[int, int], None], count: int, size: int) -> None:
+            starts = range(0, count, size)
+
+            def play(hand: int) -> None:
+                for start in starts[hand::threads]:
+                    work(start, min(start + size, count))
+
+            others = [pool.submit(play, hand) for hand in range(1, min(threads, len(starts)))]
+            play(0)
+            for other in others:
+                other.result()
+
+        yield share
+
+
+def share(work: Callable[[int, int], None], count: int, size: int, threads: int) -> None:
+    """Run `work(first, last)` on pieces of `size` that make up 0 .. count, on a team of its own."""
+    with team(threads) as deal:
+        deal(work, count, size)
