@@ -27,6 +27,7 @@ Array = NDArray[Any]
 CHUNK = 256  # rays a thread walks at a time
 BLOCK = 64  # rows at a time: what is read or written again stays in the second-level cache
 LANES = 16  # images side by side: one register, or a few
+WORTH = 500_000  # steps of rays that are worth the start of one more thread
 PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
 
 
@@ -97,6 +98,11 @@ class RayTable:
         found = tuple(f for f in (over_rows, over_columns) if len(f.start))
         return cls(found, image_shape, count, len(orbits.turns))
 
+    def threads(self, items: int, most: int) -> int:
+        """Return how many threads the work is worth, `most` at most."""
+        steps = sum(len(family.start) * family.steps for family in self.families)
+        return max(1, min(most, items * steps // WORTH))
+
     def passes(self, items: int) -> Iterator[tuple[slice, int]]:
         """Deal out a batch: which items are worked on together, and in how many lanes (a power of two)."""
         together = max(1, LANES // self.copies)
@@ -120,7 +126,7 @@ def project(images: Array, table: RayTable, threads: int) -> Array:
     """Return the line integrals, (items, rays), of images (items, H, W)."""
     pixels = np.ascontiguousarray(images).reshape(len(images), math.prod(table.image_shape))
     sinogram: Array = np.empty((len(images), table.count), images.dtype)
-    with team(threads) as share:
+    with team(table.threads(len(images), threads)) as share:
         for chosen, lanes in table.passes(len(images)):
             for family in table.families:
                 rows: Array = np.empty((family.steps, PAD_LEFT + family.across + PAD_RIGHT, lanes), images.dtype)
@@ -137,6 +143,7 @@ def backproject(sinogram: Array, table: RayTable, threads: int) -> Array:
     images: Array = np.zeros((len(sinogram), *table.image_shape), sinogram.dtype)
     height, width = table.image_shape
     pixels = images.reshape(len(images), height * width)
+    threads = table.threads(len(sinogram), threads)
     with team(threads) as share:
         for chosen, lanes in table.passes(len(sinogram)):
             for family in table.families:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from invprob.linalg import item_axes, per_item
+from invprob.linalg import item_axes, length, per_item
 from invprob.priors.base import Prior
 
 
@@ -25,10 +25,10 @@ class GroupL1(Prior):
     """lam sum_i |x_{., i}|_2: Euclidean over the first item axis, summed over the others; prox: vectorial shrink."""
 
     def _value(self, x: Tensor) -> Tensor:
-        return _length(x, self.ndim).sum(item_axes(self.ndim))
+        return length(x, -self.ndim).sum(item_axes(self.ndim))
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-        return _shrink(v, _length(v, self.ndim), per_item(t, v.real, self.ndim))
+        return _shrink(v, length(v, -self.ndim), per_item(t, v.real, self.ndim))
 
 
 class Box(Prior):
@@ -68,14 +68,9 @@ class NonNegative(Box):
         super().__init__(0.0, math.inf, ndim)
 
 
-def _length(x: Tensor, ndim: int) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(x, dim=-ndim, keepdim=True)
-    return length
-
-
-def _shrink(v: Tensor, length: Tensor, t: Tensor) -> Tensor:
-    """Return v (1 - t / length)_+ without dividing by zero."""
-    return v * ((length - t).clamp(min=0) / torch.where(length > 0, length, 1))
+def _shrink(v: Tensor, size: Tensor, t: Tensor) -> Tensor:
+    """Return v (1 - t / size)_+ without dividing by zero."""
+    return v * ((size - t).clamp(min=0) / torch.where(size > 0, size, 1))
 
 
 def _must_be_real(owner: Prior, x: Tensor) -> None:

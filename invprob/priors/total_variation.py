@@ -7,7 +7,8 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.functional import Scalar, Term
-from invprob.linalg import item_axes, per_item
+from invprob.linalg import item_axes, length, per_item
+from invprob.priors import tv_kernel
 from invprob.priors.base import Prior
 from invprob.priors.simple import L1, GroupL1
 from invprob.transforms import Gradient
@@ -35,7 +36,7 @@ class TotalVariation(Prior):
 
     def _norm(self, field: Tensor) -> Tensor:
         axis = -self.ndim - 1
-        return torch.linalg.vector_norm(field, dim=axis) if self.isotropic else field.abs().sum(axis)
+        return length(field, axis).squeeze(axis) if self.isotropic else field.abs().sum(axis)
 
     def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return the norm and D: min over x of h(D x)."""
@@ -43,6 +44,20 @@ class TotalVariation(Prior):
         return (Term(norm(self.lam, self.ndim + 1), self._differences(x)),)
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
+        differentiated = torch.is_grad_enabled() and (v.requires_grad or t.requires_grad)
+        if self.ndim == 2 and v.device.type == "cpu" and not v.is_complex() and not differentiated:
+            return self._prox_compiled(v, t)
+        return self._prox_traceable(v, t)
+
+    def _prox_compiled(self, v: Tensor, t: Tensor) -> Tensor:
+        """Do the same as `_prox_traceable` for real images in the memory of the CPU, many times faster."""
+        batch = v.shape[:-2]
+        images = v.detach().reshape(batch.numel(), *v.shape[-2:]).numpy()
+        radii = t.detach().expand(batch).reshape(-1).to(v.dtype).numpy()
+        x = tv_kernel.denoise(images, radii, self.tol, self.max_iter, self.isotropic, torch.get_num_threads())
+        return torch.from_numpy(x).reshape(v.shape)
+
+    def _prox_traceable(self, v: Tensor, t: Tensor) -> Tensor:
         """Solve the dual, max over |p| <= t of 1/2 |v|^2 - 1/2 |v - D^T p|^2 (fast projected gradient).
 
         Beck & Teboulle, IEEE TIP 18 (2009), with the restart of O'Donoghue & Candes (2015).
@@ -74,8 +89,8 @@ class TotalVariation(Prior):
         return Gradient(x.shape[x.ndim - self.ndim :], dtype=x.real.dtype).to(x.device)
 
     def _project(self, p: Tensor, radius: Tensor) -> Tensor:
-        length = p.abs() if not self.isotropic else torch.linalg.vector_norm(p, dim=-self.ndim - 1, keepdim=True)
-        return p * (radius / torch.maximum(length, radius)).nan_to_num(0.0)
+        size = length(p, -self.ndim - 1) if self.isotropic else p.abs()
+        return p * (radius / torch.maximum(size, radius)).nan_to_num(0.0)
 
     def _closed(self, D: Gradient, v: Tensor, x: Tensor, p: Tensor, t: Tensor) -> Tensor:
         """Say per item whether t TV(x) - <D x, p> <= tol (t TV(x) + 1/2 |x - v|^2)."""
