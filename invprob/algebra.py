@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -51,6 +51,10 @@ class _Combined(LinearOperator):
     def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
 
+    def _joined(self, combine: Callable[[Tensor, Tensor], Tensor]) -> Diagonal | None:
+        first, second = (part.diagonal() for part in self._list())
+        return None if first is None or second is None else first.joined(second, combine)
+
 
 class _Wrapped(_Combined):
     """What operators made of one operator share."""
@@ -78,6 +82,11 @@ class Adjoint(_Wrapped):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.inner(y)
+
+    def diagonal(self) -> Diagonal | None:
+        """Return the conjugate diagonal."""
+        found = self.inner.diagonal()
+        return None if found is None else Diagonal(found.values.conj(), found.basis)
 
     @property
     def H(self) -> LinearOperator:
@@ -111,6 +120,10 @@ class Composition(_Combined):
         outer, inner = self._list()
         return inner.adjoint(outer.gram(inner(x)))
 
+    def diagonal(self) -> Diagonal | None:
+        """Return the product of the diagonals where both factors are diagonal in one basis."""
+        return self._joined(torch.mul)
+
     def __repr__(self) -> str:
         outer, inner = self._list()
         return f"{_factor(outer)} @ {_factor(inner)}"
@@ -134,6 +147,10 @@ class Sum(_Combined):
     def _adjoint(self, y: Tensor) -> Tensor:
         first, second = self._list()
         return first.adjoint(y) + second.adjoint(y)
+
+    def diagonal(self) -> Diagonal | None:
+        """Return the sum of the diagonals where both terms are diagonal in one basis."""
+        return self._joined(torch.add)
 
     def __repr__(self) -> str:
         first, second = self._list()
@@ -169,13 +186,22 @@ class Scaled(_Wrapped):
     def _gram(self, x: Tensor) -> Tensor:
         return self.factor.abs().square() * self.inner.gram(x)
 
+    def diagonal(self) -> Diagonal | None:
+        """Return c times the diagonal of A, where it has one."""
+        found = self.inner.diagonal()
+        return None if found is None else Diagonal(self.factor * found.values, found.basis)
+
     def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
-        """Return |c|^2 times the diagonal of A, where it has one."""
+        """Return |c|^2 times the diagonal of A^H W A, where it has one."""
         return self._times_square(self.inner.gram_diagonal(weights))
 
     def gram_diagonal_estimate(self) -> Diagonal | None:
         """Return |c|^2 times the estimate of A, where it has one."""
         return self._times_square(self.inner.gram_diagonal_estimate())
+
+    def row_gram_diagonal(self) -> Diagonal | None:
+        """Return |c|^2 times that of A, where it has one."""
+        return self._times_square(self.inner.row_gram_diagonal())
 
     def _times_square(self, found: Diagonal | None) -> Diagonal | None:
         return None if found is None else Diagonal(self.factor.abs().square() * found.values, found.basis)
@@ -240,19 +266,27 @@ class Lifted(_Wrapped):
     def _gram(self, x: Tensor) -> Tensor:
         return self.inner.gram(x)
 
-    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
+    def diagonal(self) -> Diagonal | None:
         """Return the diagonal of A, the same for every index."""
-        return self._for_all(self.inner.gram_diagonal(weights))
+        return self._for_all(self.inner.diagonal(), self.domain_shape)
+
+    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
+        """Return the diagonal of A^H W A, the same for every index."""
+        return self._for_all(self.inner.gram_diagonal(weights), self.domain_shape)
 
     def gram_diagonal_estimate(self) -> Diagonal | None:
         """Return the estimate of A, the same for every index."""
-        return self._for_all(self.inner.gram_diagonal_estimate())
+        return self._for_all(self.inner.gram_diagonal_estimate(), self.domain_shape)
 
-    def _for_all(self, found: Diagonal | None) -> Diagonal | None:
+    def row_gram_diagonal(self) -> Diagonal | None:
+        """Return the diagonal of A A^H, the same for every index."""
+        return self._for_all(self.inner.row_gram_diagonal(), self.range_shape)
+
+    def _for_all(self, found: Diagonal | None, shape: Shape) -> Diagonal | None:
         # along the extra axes A does nothing, which is diagonal in any basis
-        if found is None or found.basis == "any" or found.values.ndim >= len(self.domain_shape):
+        if found is None or found.basis == "any" or found.values.ndim >= len(shape):
             return found
-        return Diagonal(found.values.expand(self.domain_shape), found.basis)
+        return Diagonal(found.values.expand(shape), found.basis)
 
     def direct(self, y: Tensor) -> Tensor:
         """Return the inner operator's direct reconstruction per index."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity, QuadraticFidelity
+from invprob.fidelities import L2, Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
 from invprob.solvers.base import Assumption, Solver, State
@@ -28,8 +28,8 @@ class Certificate:
     norm: float | None = None
     norm_bound: float | None = None
     norm_bound_kind: str | None = None
-    data_residual: Tensor | None = None  # |A x - y| / |y|
-    residual_to_noise: Tensor | None = None  # |A x - y| / (sigma sqrt(number of data)); 1 is perfect
+    data_residual: Tensor | None = None  # |A x - y|_w / |y|_w
+    residual_to_noise: Tensor | None = None  # |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect
     fixed_point_residual: Tensor | None = None
     objective: Tensor | None = None
     stationarity: Tensor | None = None
@@ -90,11 +90,14 @@ def _operator_facts(A: LinearOperator) -> dict[str, Any]:
 
 def _data_facts(f: QuadraticFidelity, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
     k = len(f.A.range_shape)
-    misfit = linalg.norm(f.A(x) - f.y, k)
-    facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(f.y, k))}
+    weights = f.weights if isinstance(f, L2) else None
+    root = 1.0 if weights is None else weights.sqrt()
+    misfit = linalg.norm(root * (f.A(x) - f.y), k)
+    facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * f.y, k))}
     if noise is not None:
-        count = torch.Size(f.A.range_shape).numel()
-        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count**0.5)
+        counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(f.y.shape)
+        count = counted.sum(linalg.item_axes(k)).to(misfit)
+        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count.sqrt())
     return facts
 
 

@@ -79,6 +79,13 @@ class Functional(Module, ABC):
         """Return a Lipschitz constant of the gradient, a number or `(*batch,)`; None where there is none."""
         return None
 
+    def curvature(self) -> Scalar | None:
+        """Return how curved the functional typically is, which scales the default steps of splitting solvers.
+
+        A number or `(*batch,)`, in units of value / |x|^2; the Lipschitz constant unless a subclass knows better.
+        """
+        return self.lipschitz()
+
     def normal_term(self) -> linalg.NormalTerm | None:
         """Return (C, W, rho) if the functional is quadratic with Hessian rho C^H W C, None if it is not."""
         return None

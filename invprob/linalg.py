@@ -38,7 +38,24 @@ def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
 
 def norm(a: Tensor, ndim: int) -> Tensor:
     """Return the Euclidean norm per item, of shape `(*batch,)`, in float64."""
-    return inner(a, a, ndim).sqrt()
+    if ndim == 0:
+        return a.abs().double()
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    size: Tensor = torch.linalg.vector_norm(a, dim=item_axes(ndim), dtype=wide)
+    return size
+
+
+def length(field: Tensor, axis: int) -> Tensor:
+    """Return the Euclidean length of the vectors along one axis, which is kept with size 1.
+
+    Spelled out, where no derivative at zero is asked for: torch's own norm over a short leading axis is a hundred
+    times slower.
+    """
+    if torch.is_grad_enabled() and field.requires_grad:
+        safe: Tensor = torch.linalg.vector_norm(field, dim=axis, keepdim=True)
+        return safe
+    square = field.real.square() + field.imag.square() if field.is_complex() else field.square()
+    return square.sum(axis, keepdim=True).sqrt()
 
 
 def per_item(scalar: float | Tensor, like: Tensor, ndim: int) -> Tensor:
@@ -55,9 +72,10 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CGResult:
-    """What conjugate gradients found: the solution, steps taken and relative residual per item."""
+    """What conjugate gradients found: the solution, what is left (b - M x), steps and relative residual per item."""
 
     x: Tensor
+    remainder: Tensor
     n_iter: Tensor
     residual: Tensor
 
@@ -80,9 +98,7 @@ def conjugate_gradient(
     """
     x = torch.zeros_like(b) if x0 is None else x0.expand_as(b).to(b.dtype)
     r = b.clone() if x0 is None else b - apply(x)
-    z = r if preconditioner is None else preconditioner(r)
-    p = z
-    rz = inner(r, z, ndim)
+    p, rz = torch.zeros_like(b), torch.zeros((), dtype=torch.float64, device=b.device)
     residual = norm(r, ndim)
     target = torch.maximum(tol * norm(b, ndim), reduction * residual)
     n_iter = torch.zeros(residual.shape, dtype=torch.int64, device=b.device)
@@ -91,6 +107,9 @@ def conjugate_gradient(
     for _ in range(max_iter):
         if not bool(active.any()):
             break
+        z = r if preconditioner is None else preconditioner(r)
+        rz, rz_old = inner(r, z, ndim), rz
+        p = z + per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim) * p
         Mp = apply(p)
         curvature = inner(p, Mp, ndim)
         steepness = ratio(curvature, inner(p, p, ndim))
@@ -99,13 +118,10 @@ def conjugate_gradient(
         alpha = per_item(torch.where(active, ratio(rz, curvature), 0.0), b, ndim)
         x = x + alpha * p
         r = r - alpha * Mp
-        z = r if preconditioner is None else preconditioner(r)
-        rz, rz_old = inner(r, z, ndim), rz
-        p = z + per_item(torch.where(active, ratio(rz, rz_old), 0.0), b, ndim) * p
         n_iter = n_iter + active
         residual = torch.where(active, norm(r, ndim), residual)
         active = active & (residual > target)
-    return CGResult(x, n_iter, ratio(residual, norm(b, ndim)))
+    return CGResult(x, r, n_iter, ratio(residual, norm(b, ndim)))
 
 
 def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: int = 500) -> Tensor:
@@ -154,10 +170,28 @@ def collatz_wielandt(apply: Map, blank: Tensor, *, max_iter: int = 20, tol: floa
 
 @dataclass(frozen=True)
 class Diagonal:
-    """A^H W A = B^H diag(values) B for a unitary B; basis `"any"` says that it is a multiple of the identity."""
+    """M = B^H diag(values) B for a unitary B; basis `"any"` says that M is a multiple of the identity."""
 
     values: Tensor
     basis: Basis
+
+    def joined(self, other: Diagonal, combine: Callable[[Tensor, Tensor], Tensor]) -> Diagonal | None:
+        """Return what `combine` (a sum, a product) makes of two in one basis, None where the bases differ."""
+        if "any" not in (self.basis, other.basis) and self.basis != other.basis:
+            return None
+        return Diagonal(combine(self.values, other.values), self.basis if other.basis == "any" else other.basis)
+
+    def gram(self, weights: Tensor | None) -> Diagonal | None:
+        """Return M^H W M, None where the weights are not diagonal in the basis of M."""
+        square = self.values.abs().square()
+        if weights is None:
+            return Diagonal(square, self.basis)
+        return Diagonal(square * weights, "pixel") if self.basis in ("any", "pixel") else None
+
+    def largest(self, ndim: int) -> Tensor:
+        """Return the largest value of an item, in float64."""
+        values = self.values.double()
+        return values.reshape(*values.shape[: max(values.ndim - ndim, 0)], -1).amax(-1)
 
 
 FLOOR = 1e-6  # smallest estimated eigenvalue a preconditioner divides by, relative to the largest
@@ -185,7 +219,7 @@ def solve_normal(
         raise ValueError("solve_normal needs at least one term")
     if ndim is None:
         ndim = next((len(A.domain_shape) for A, _, _ in terms if A is not None), b.ndim)
-    closed = _solve_diagonal(terms, b, ndim)
+    closed = _solve_closed(terms, b, ndim)
     if closed is not None:
         return closed
     settings: dict[str, Any] = {
@@ -199,7 +233,32 @@ def solve_normal(
     if torch.is_grad_enabled() and (b.requires_grad or parameters):
         x: Tensor = _ImplicitSolution.apply(b, terms, ndim, settings, *parameters)  # type: ignore[no-untyped-call]
         return x
-    return conjugate_gradient(partial(_apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
+    return conjugate_gradient(partial(apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
+
+
+def correct_normal(
+    terms: Sequence[NormalTerm], r: Tensor, *, reduction: float, max_iter: int, ndim: int
+) -> tuple[Tensor, Tensor]:
+    """Return d with |r - M d| <= reduction |r| per item, and r - M d, for the M of `solve_normal`.
+
+    So x + d solves M x = b better than x did, if r = b - M x; who keeps what is left saves an M x the next time.
+    """
+    wanted = [r, *_parameters(terms)]
+    differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in wanted)
+    closed = _solve_closed(terms, r, ndim)
+    if closed is not None or differentiated:
+        floor = 10 * torch.finfo(r.dtype).eps
+        d = solve_normal(terms, r, tol=floor, reduction=reduction, max_iter=max_iter, ndim=ndim)
+        return d, r - apply_normal(terms, d, ndim)
+    found = conjugate_gradient(
+        partial(apply_normal, terms, ndim=ndim),
+        r,
+        ndim=ndim,
+        tol=reduction,
+        max_iter=max_iter,
+        preconditioner=_preconditioner(terms, r, ndim),
+    )
+    return found.x, found.remainder
 
 
 def _parameters(terms: Sequence[NormalTerm]) -> list[Tensor]:
@@ -217,7 +276,7 @@ class _ImplicitSolution(torch.autograd.Function):
     def forward(
         ctx: Any, b: Tensor, terms: Sequence[NormalTerm], ndim: int, settings: dict[str, Any], *parameters: Tensor
     ) -> Tensor:
-        x = conjugate_gradient(partial(_apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
+        x = conjugate_gradient(partial(apply_normal, terms, ndim=ndim), b, ndim=ndim, **settings).x
         ctx.save_for_backward(x)
         ctx.terms, ctx.ndim, ctx.parameters = terms, ndim, parameters
         ctx.settings = {"tol": settings["tol"], "max_iter": settings["max_iter"]}
@@ -238,18 +297,25 @@ class _ImplicitSolution(torch.autograd.Function):
                 x = x.detach()
                 if twice:
                     raise NotImplementedError("solve_normal has no second derivative in an operator's parameters")
-            Mx = _apply_normal(terms, x, ctx.ndim)
+            Mx = apply_normal(terms, x, ctx.ndim)
         wanted = [twins.get(id(t), t) for t in ctx.parameters]
         others = torch.autograd.grad(Mx, wanted, -u, create_graph=twice, allow_unused=True)
         return u, None, None, None, *others
 
 
-def _apply_normal(terms: Sequence[NormalTerm], x: Tensor, ndim: int) -> Tensor:
+def apply_normal(terms: Sequence[NormalTerm], x: Tensor, ndim: int) -> Tensor:
+    """Return M x = sum_i rho_i A_i^H W_i A_i x."""
     total = torch.zeros_like(x)
     for A, W, rho in terms:
         part = x if A is None else A.gram(x) if W is None else A.adjoint(W * A(x))
         total = total + per_item(rho, part, ndim) * part
     return total
+
+
+def _solve_closed(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor | None:
+    """Return the closed form where one is known, else None."""
+    closed = _solve_diagonal(terms, b, ndim)
+    return _solve_by_rows(terms, b, ndim) if closed is None else closed
 
 
 def _solve_diagonal(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor | None:
@@ -260,8 +326,31 @@ def _solve_diagonal(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor
     total = _total(terms, parts, b, ndim)
     if total is None:
         return None
-    inverse = torch.where(total.values == 0, 0.0, 1 / torch.where(total.values == 0, 1.0, total.values))
+    zero = total.values == 0
+    singular = bool(zero.any())
+    inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, total.values)) if singular else 1 / total.values
     return _multiplied(b, Diagonal(inverse, total.basis), ndim)
+
+
+def _solve_by_rows(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor | None:
+    """Return the closed form of rho A^H A + s I, s > 0, where A A^H is diagonal, else None.
+
+    (rho A^H A + s)^-1 b = (b - rho A^H (rho A A^H + s)^-1 A b) / s (Woodbury 1950).
+    """
+    operators = [(A, W, rho) for A, W, rho in terms if A is not None]
+    if len(operators) != 1 or any(A is None and W is not None for A, W, _ in terms):
+        return None
+    A, W, rho = operators[0]
+    rows = A.row_gram_diagonal() if W is None else None
+    shift = torch.zeros((), dtype=torch.float64, device=b.device)
+    for other, _, s in terms:
+        shift = shift + s if other is None else shift
+    if rows is None or not bool((shift > 0).all()):
+        return None
+    y, k = A(b), len(A.range_shape)
+    rows = _kept_for(y, rows)
+    ratios = per_item(rho, y, k) / (per_item(rho, y, k) * rows.values + per_item(shift, y, k))
+    return (b - A.adjoint(_multiplied(y, Diagonal(ratios, rows.basis), k))) / per_item(shift, b, ndim)
 
 
 def _preconditioner(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Map | None:
@@ -286,19 +375,30 @@ def _mean(A: LinearOperator | None, W: Tensor) -> Tensor:
 
 
 def _total(terms: Sequence[NormalTerm], parts: Sequence[Diagonal | None], b: Tensor, ndim: int) -> Diagonal | None:
-    """Return sum_i rho_i parts_i (None is the identity) if they share a basis."""
+    """Return sum_i rho_i parts_i (None is the identity) if they share a basis, as `_multiplied` wants it for b."""
     total: Tensor = torch.zeros((), dtype=b.real.dtype, device=b.device)
     basis: Basis = "any"
     for (_, _, rho), part in zip(terms, parts, strict=True):
-        diagonal = Diagonal(torch.ones_like(total), "any") if part is None else part
+        diagonal = Diagonal(torch.ones_like(total), "any") if part is None else _kept_for(b, part)
         if "any" not in (basis, diagonal.basis) and diagonal.basis != basis:
             return None
         basis = basis if diagonal.basis == "any" else diagonal.basis
-        total = total + per_item(rho, b, ndim) * diagonal.values
+        total = torch.addcmul(total, per_item(rho, b, ndim), diagonal.values)
     return Diagonal(total, basis)
 
 
+def _kept_for(x: Tensor, diagonal: Diagonal) -> Diagonal:
+    """Return the half of a Fourier diagonal that real x need: a real system is even in frequency."""
+    if diagonal.basis != "fourier" or x.is_complex():
+        return diagonal
+    return Diagonal(diagonal.values[..., : x.shape[-1] // 2 + 1], "fourier")
+
+
 def _multiplied(x: Tensor, diagonal: Diagonal, ndim: int) -> Tensor:
-    """Return B^H diag B x."""
-    y = from_basis(to_basis(x, diagonal.basis, ndim) * diagonal.values, diagonal.basis, ndim)
-    return y if x.is_complex() else y.real
+    """Return B^H diag B x; a Fourier diagonal as `_kept_for` x."""
+    values, basis = diagonal.values, diagonal.basis
+    if basis == "fourier" and not x.is_complex():
+        axes, sizes = item_axes(ndim), x.shape[-ndim:]
+        y: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) * values, sizes, axes)
+        return y
+    return from_basis(to_basis(x, basis, ndim) * values, basis, ndim)

@@ -180,10 +180,10 @@ class LinearOperator(Operator):
 
     A real operator applied to complex input acts on both parts; `is_complex` says that A has complex entries, and
     real input is promoted. Hooks for a subclass: `_forward`, and as far as they are worth it `_adjoint` (else
-    derived), `_gram`, `_norm`, `_norm_bound`, `gram_diagonal`, `direct`. Attributes: `nonnegative` says that no entry
-    of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in which case the
-    adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched = False` that
-    `_adjoint` only approximates A^H.
+    derived), `_gram`, `_norm`, `_norm_bound`, `diagonal`, `gram_diagonal`, `direct`. Attributes: `nonnegative` says
+    that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in
+    which case the adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched =
+    False` that `_adjoint` only approximates A^H.
     """
 
     nonnegative: bool = False
@@ -249,21 +249,42 @@ class LinearOperator(Operator):
     def _gram(self, x: Tensor) -> Tensor:
         return self.adjoint(self(x))
 
+    def diagonal(self) -> linalg.Diagonal | None:
+        """Return the basis in which A itself is diagonal, A = B^H diag B; None where none is known."""
+        return None
+
     def gram_diagonal(self, weights: Tensor | None = None) -> linalg.Diagonal | None:
         """Return the basis in which A^H W A is diagonal, with its diagonal; None where none is known."""
-        del weights
-        return None
+        own = self.diagonal()
+        return None if own is None else own.gram(weights)
 
     def gram_diagonal_estimate(self) -> linalg.Diagonal | None:
         """Return a basis in which A^H A is nearly diagonal, with a diagonal >= 0: a preconditioner for `solve`."""
         return self.gram_diagonal()
+
+    def row_gram_diagonal(self) -> linalg.Diagonal | None:
+        """Return the basis of data space in which A A^H is diagonal, with its diagonal; None where none is known.
+
+        A closed form of `solve` for an A with fewer rows than columns, whose A^H A is diagonal nowhere.
+        """
+        return None
 
     def norm(self) -> Tensor:
         """Return |A| (the largest singular value): in closed form, or estimated from below by power iteration."""
         return self._cached("norm", self._norm)
 
     def _norm(self) -> Tensor:
+        known = self._square()
+        if known is not None:
+            return known.sqrt().to(self.dtype)
         return linalg.power_iteration(self.gram, self._blank()).sqrt().to(self.dtype)
+
+    def _square(self) -> Tensor | None:
+        """Return |A|^2 in float64 where A^H A or A A^H is diagonal."""
+        for found, shape in ((self.gram_diagonal(), self.domain_shape), (self.row_gram_diagonal(), self.range_shape)):
+            if found is not None:
+                return found.largest(len(shape))
+        return None
 
     def norm_bound(self) -> Tensor:
         """Return an upper bound of |A|; `norm_bound_kind` says how sure it is."""
@@ -275,6 +296,8 @@ class LinearOperator(Operator):
         return self._cached("norm_bound", self._norm_bound).kind
 
     def _norm_bound(self) -> Bound:
+        if self._square() is not None:
+            return Bound(self.norm() * (1 + 16 * torch.finfo(self.dtype).eps), "closed form")
         if self.nonnegative:
             square = linalg.collatz_wielandt(self.gram, self._blank())
             return Bound(square.sqrt().to(self.dtype), "Collatz-Wielandt bound")

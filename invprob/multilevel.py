@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from invprob import linalg
 from invprob.linop import LinearOperator
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
@@ -16,11 +18,16 @@ SMALLEST = 96  # a level's image has at least this many pixels along its shorter
 
 @dataclass(frozen=True)
 class Level:
-    """An operator with data for it; `noise` is the standard deviation of their noise per item, if known."""
+    """An operator with data for it; `noise` is the standard deviation of their noise per item, if known.
+
+    With `weights` w, `(*batch, *range_shape)`, noise^2 / w is the variance of each reading, and 0 marks what was not
+    measured.
+    """
 
     A: LinearOperator
     y: Tensor
     noise: Tensor | None
+    weights: Tensor | None = None
 
     @property
     def batch(self) -> torch.Size:
@@ -33,9 +40,21 @@ class Level:
         return len(self.A.domain_shape)
 
     @property
-    def readings(self) -> int:
-        """How many data make one item."""
-        return prod(self.A.range_shape)
+    def readings(self) -> int | Tensor:
+        """How many data make one item, those without weight left out."""
+        k = len(self.A.range_shape)
+        return prod(self.A.range_shape) if self.weights is None else (self.weights > 0).sum(linalg.item_axes(k))
+
+    def counted(self, mask: Tensor | None = None) -> Tensor | None:
+        """Return the weights of the readings under a mask: all without one, None where all count alike."""
+        if mask is None or self.weights is None:
+            return self.weights if mask is None else mask.to(self.A.dtype)
+        return self.weights * mask
+
+    def size(self, r: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return |r|_w per item for r in data space, under a mask if there is one."""
+        weights = self.counted(mask)
+        return linalg.norm(r if weights is None else weights.sqrt() * r, len(self.A.range_shape))
 
 
 def pyramid(level: Level) -> list[Level]:
@@ -47,8 +66,15 @@ def pyramid(level: Level) -> list[Level]:
             break
         A, restrict, averaged = coarser
         noise = None if levels[0].noise is None else levels[0].noise / averaged**0.5
-        levels.insert(0, Level(A, restrict(levels[0].y), noise))
+        levels.insert(0, _restricted(levels[0], A, restrict, noise))
     return levels
+
+
+def _restricted(level: Level, A: LinearOperator, restrict: Callable[[Tensor], Tensor], noise: Tensor | None) -> Level:
+    if level.weights is None:
+        return Level(A, restrict(level.y), noise)
+    weights = restrict(level.weights)
+    return Level(A, restrict(level.weights * level.y) / torch.where(weights > 0, weights, 1.0), noise, weights)
 
 
 def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:
@@ -61,3 +87,23 @@ def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:
     size = list(shape[-2:])
     fine = F.interpolate(flat, size, mode="bilinear", align_corners=False) if smooth else F.interpolate(flat, size)
     return fine.reshape(*t.shape[:-2], *size)
+
+
+def filled(y: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the data with what was not measured interpolated along the last axis, the detector of a sinogram.
+
+    Linearly between the nearest readings that count, constant beyond the last one; 0 where a line has none.
+    """
+    if weights is None:
+        return y
+    seen = (weights > 0).expand(y.shape)
+    place = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
+    last = y.shape[-1] - 1
+    before = torch.where(seen, place, -1).cummax(-1).values
+    after = last - torch.where(seen, last - place, -1).flip(-1).cummax(-1).values.flip(-1)
+    left, right = torch.where(before < 0, after, before), torch.where(after > last, before, after)
+    known = (left >= 0) & (left <= last)
+    left, right = (torch.where(known, t, 0) for t in (left, right))
+    share = (place - left).to(y.real.dtype) / (right - left).clamp(min=1)
+    low, high = y.gather(-1, left), y.gather(-1, right)
+    return torch.where(known, low + share.clamp(0, 1) * (high - low), torch.zeros_like(y))

@@ -10,8 +10,14 @@ from typing import Any
 OPERATORS: Mapping[str, str] = {
     "identity": "invprob.transforms.identity:Identity",
     "gradient": "invprob.transforms.gradient:Gradient",
+    "wavelet": "invprob.transforms.wavelet:Wavelet",
     "parallel-beam": "invprob.operators.parallel_beam:ParallelBeam",
     "fan-beam": "invprob.operators.fan_beam:FanBeam",
+    "cone-beam": "invprob.operators.cone_beam:ConeBeam",
+    "blur": "invprob.operators.blur:Blur",
+    "mask": "invprob.operators.mask:Mask",
+    "downsample": "invprob.operators.downsample:Downsample",
+    "random-projection": "invprob.operators.random_projection:RandomProjection",
 }
 
 METHODS: Mapping[str, str] = {

@@ -35,14 +35,17 @@ class Scan:
 
     `data` is `(*batch, *operator.range_shape)`; `noise` is the standard deviation of Gaussian noise in the
     units of the data, a number or `(*batch,)`, or None when it is not known; `truth`, where there is one, is
-    `(*batch, *operator.domain_shape)`. `provenance` says where the data come from and what was done to them.
-    Raises ValueError if a shape does not fit, the data hold NaN or infinity, or the noise is negative.
+    `(*batch, *operator.domain_shape)`. `weights` w >= 0, of the shape of the data or of one item of them, say that
+    the variance of a reading's noise is noise^2 / w; where w = 0 nothing was measured (dead pixels, a beam stop), the
+    data may be anything, and become 0. `provenance` says where the data come from and what was done to them.
+    Raises ValueError if a shape does not fit, data that count hold NaN or infinity, or noise or weights are negative.
     """
 
     operator: Operator
     data: Tensor
     noise: float | Tensor | None = None
     truth: Tensor | None = None
+    weights: Tensor | None = field(default=None, kw_only=True)
     units: Units = field(default=Units(), kw_only=True)
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
@@ -53,6 +56,9 @@ class Scan:
                 f"the data have shape {shape}, but {type(self.operator).__name__} measures items of {item}: "
                 f"expected (*batch, {', '.join(map(str, item))})"
             )
+        if self.weights is not None:
+            _check_weights(self.weights, shape, item)
+            object.__setattr__(self, "data", torch.where(self.weights > 0, self.data, torch.zeros_like(self.data)))
         _check_finite(self.data)
         _check_noise(self.noise, self.batch_shape)
         due = (*self.batch_shape, *self.operator.domain_shape)
@@ -73,6 +79,15 @@ def _check_finite(data: Tensor) -> None:
             f"the data hold {int((~finite).sum())} NaN or infinite values, the first at index {first}: "
             "repair or leave out these measurements first"
         )
+
+
+def _check_weights(weights: Tensor, shape: tuple[int, ...], item: tuple[int, ...]) -> None:
+    if tuple(weights.shape) not in (shape, item):
+        raise ValueError(f"weights must have the shape {shape} of the data, or {item}, got {tuple(weights.shape)}")
+    if weights.is_complex() or not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        raise ValueError("weights must be real, finite and not negative")
+    if not bool((weights > 0).flatten(weights.ndim - len(item)).any(-1).all()):
+        raise ValueError("weights are zero in a whole item, of which nothing is known: leave it out")
 
 
 def _check_noise(noise: float | Tensor | None, batch: tuple[int, ...]) -> None:

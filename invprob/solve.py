@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.certificate import Certificate, certify
-from invprob.fidelities import QuadraticFidelity
+from invprob.fidelities import Fidelity
 from invprob.functional import Functional, Scalar, Zero
 from invprob.solvers.base import Solver, State
 
@@ -87,7 +87,7 @@ def solve(
 ) -> Result:
     """Minimise f(x) + g(x) and return the image with status, history and certificate.
 
-    x0 defaults to zero for a quadratic fidelity; `state` resumes where an earlier result stopped; `max_iter` and
+    x0 defaults to zero for a fidelity; `state` resumes where an earlier result stopped; `max_iter` and
     `tol` override the solver's; `noise`, the standard deviation of the data's noise, goes into the certificate.
     """
     solver = _overridden(solver, max_iter, tol)
@@ -228,7 +228,7 @@ def _choose(first: Tensor, a: Tensor, b: Tensor, ndim: int) -> Tensor:
 def _start(f: Functional, x0: Tensor | None) -> Tensor:
     if x0 is not None:
         return x0
-    if isinstance(f, QuadraticFidelity):
+    if isinstance(f, Fidelity):
         return f.start()
     raise ValueError(f"{type(f).__name__} does not say what a start image is: give x0")
 

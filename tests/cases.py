@@ -18,11 +18,23 @@ from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor, nn
 
 from invprob.algebra import VStack
-from invprob.fidelities import L2, Fidelity
+from invprob.fidelities import L2, Fidelity, L1Fidelity, L2Ball, Poisson, SobolevL2, TransmissionPoisson
 from invprob.functional import Functional, Zero
 from invprob.linalg import per_item
 from invprob.linop import LinearOperator
-from invprob.operators import FanBeam, Gradient, Identity, ParallelBeam
+from invprob.operators import (
+    Blur,
+    ConeBeam,
+    Downsample,
+    FanBeam,
+    Gradient,
+    Identity,
+    Mask,
+    ParallelBeam,
+    RandomProjection,
+    SobolevMetric,
+    Wavelet,
+)
 from invprob.priors import (
     L1,
     Analysis,
@@ -33,12 +45,15 @@ from invprob.priors import (
     Sum,
     Tikhonov,
     TotalVariation,
+    WaveletL1,
 )
 
 DOUBLE = torch.float64
 VIEWS = (0.0, 0.3, math.pi / 2, 2.5)  # along both axes and between
 MASK = randn((3, 4), torch.complex128, seed=11)
 MATRIX = randn((5, 12), seed=12).numpy()
+EVEN = [[-0.1, 0.3, -0.1], [0.2, 1.0, 0.2], [-0.1, 0.3, -0.1]]  # in each axis
+RAMP = torch.linspace(0, 1, 20, dtype=DOUBLE).reshape(4, 5)
 
 # ---- plain functions, so that operators made of them can be pickled
 
@@ -100,6 +115,20 @@ def fan(dtype: torch.dtype = DOUBLE) -> FanBeam:
     )
 
 
+def cone(dtype: torch.dtype = DOUBLE) -> ConeBeam:
+    return ConeBeam(
+        (3, 4, 5),
+        VIEWS,
+        (4, 5),
+        source_distance=9.0,
+        detector_distance=6.0,
+        detector_size=(1.1, 1.6),
+        axis_offset=-0.4,
+        row_offset=0.2,
+        dtype=dtype,
+    )
+
+
 def fourier(dtype: torch.dtype = DOUBLE) -> LinearOperator:
     return LinearOperator.from_functions(
         masked_fourier, masked_fourier_adjoint, (3, 4), (3, 4), dtype=dtype, is_complex=True
@@ -122,12 +151,54 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "gradient-2d": lambda d: Gradient((3, 4), dtype=d),
     "gradient-3d": lambda d: Gradient((2, 3, 2), dtype=d),
     "gradient-thin": lambda d: Gradient((1, 3), dtype=d),
+    "sobolev-smooth": lambda d: SobolevMetric((3, 4), -1.5, dtype=d),
+    "sobolev-rough": lambda d: SobolevMetric(
+        (4, 3), 1.0, spacing=(0.5, 2.0), length_scale=0.7, boundary="neumann", dtype=d
+    ),
+    "sobolev-axis": lambda d: SobolevMetric((2, 5, 2), 0.5, symbol="fd", axes=[1], dtype=d),
+    "sobolev-homogeneous": lambda d: SobolevMetric((5,), -1.0, homogeneous=True, dtype=d),
+    "sobolev-zero": lambda d: SobolevMetric((3, 4), 0.0, dtype=d),
+    "sobolev-one": lambda d: SobolevMetric((1, 1), 2.0, dtype=d),
+    "sobolev-of-identity": lambda d: SobolevMetric((3, 4), 1.0, dtype=d) @ (2 * Identity((3, 4), dtype=d)),
+    "sobolev-of-complex": lambda d: (SobolevMetric((3, 4), 1.0, dtype=d) + (1 - 2j) * Identity((3, 4), dtype=d)).H,
+    "sobolev-lifted": lambda d: SobolevMetric((4,), 1.0, dtype=d).lift((2,)),
     "parallel": parallel,
     "parallel-one": lambda d: ParallelBeam((1, 1), [0.4], 1, dtype=d),
     "parallel-column": lambda d: ParallelBeam((6, 1), VIEWS, 3, dtype=d),
     "parallel-tiny": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e-12, detector_size=1e-12, dtype=d),
     "parallel-huge": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e12, detector_size=1e12, dtype=d),
     "fan": fan,
+    "cone": cone,
+    "cone-one": lambda d: ConeBeam((1, 1, 1), [0.4], (1, 1), source_distance=2.0, detector_distance=0.0, dtype=d),
+    "cone-thin": lambda d: ConeBeam((1, 6, 2), VIEWS, (3, 4), source_distance=5.0, detector_distance=1.0, dtype=d),
+    "blur": lambda d: Blur((5, 4), randn((3, 3), seed=31), dtype=d),
+    "blur-nonnegative": lambda d: Blur((3, 4), randn((6, 5), seed=32).abs(), dtype=d),
+    "blur-complex": lambda d: Blur((3, 5), randn((2, 3), torch.complex128, 33), dtype=d),
+    "blur-valid": lambda d: Blur((5, 4), randn((2, 3), seed=34), "valid", dtype=d),
+    "blur-zero": lambda d: Blur((5, 4), randn((4, 3), seed=51), "zero", dtype=d),
+    "blur-zero-nonnegative": lambda d: Blur((3, 4), randn((6, 9), seed=36).abs(), "zero", dtype=d),
+    "blur-zero-complex": lambda d: Blur((4, 3), randn((3, 4), torch.complex128, 37), "zero", dtype=d),
+    "blur-reflect": lambda d: Blur((4, 5), randn((3, 4), seed=38), "reflect", dtype=d),
+    "blur-reflect-nonnegative": lambda d: Blur((3, 4), randn((8, 9), seed=39).abs(), "reflect", dtype=d),
+    "blur-reflect-even": lambda d: Blur((4, 5), EVEN, "reflect", dtype=d),
+    "blur-1d": lambda d: Blur((6,), randn((3,), seed=40), "valid", dtype=d),
+    "blur-3d": lambda d: Blur((2, 3, 3), randn((2, 1, 3), seed=41), "reflect", dtype=d),
+    "blur-one": lambda d: Blur((1, 1), [[2.0]], dtype=d),
+    "blur-varying": lambda d: (
+        Blur((4, 5), EVEN, "zero", dtype=d) @ Mask(RAMP, dtype=d)
+        + Blur((4, 5), [[0.5, 0.5]], "zero", dtype=d) @ Mask(1 - RAMP, dtype=d)
+    ),
+    "blur-lifted": lambda d: Blur((3, 4), randn((3, 3), seed=31), dtype=d).lift((2,)),
+    "mask": lambda d: Mask(randn((4, 5), seed=42) > 0, dtype=d),
+    "mask-weights": lambda d: Mask(randn((5,), seed=43), dtype=d),
+    "downsample": lambda d: Downsample((4, 6), 2, dtype=d),
+    "downsample-kernel": lambda d: Downsample((6, 4), (3, 2), randn((3, 4), seed=44), dtype=d),
+    "downsample-complex": lambda d: Downsample((4, 6), 2, randn((3, 3), torch.complex128, 45), dtype=d),
+    "downsample-reflect": lambda d: Downsample((5, 4), (2, 3), randn((2, 3), seed=46), "reflect", dtype=d),
+    "downsample-valid": lambda d: Downsample((7,), 2, [0.2, -0.5, 0.3, 0.4], "valid", dtype=d),
+    "random-projection": lambda d: RandomProjection((4, 6), 7, seed=1, dtype=d),
+    "random-projection-all": lambda d: RandomProjection((16,), 16, dtype=d),
+    "random-projection-cosine": lambda d: RandomProjection((3, 5), 6, transform="cosine", dtype=d),
     "adjoint": lambda d: parallel(d).H,
     "adjoint-complex": lambda d: fourier(d).H,
     "composition": lambda d: Gradient((4, 8), dtype=d) @ parallel(d),
@@ -142,6 +213,10 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "scaled-huge": lambda d: 1e12 * mixing(d),
     "vstack": lambda d: VStack([parallel(d), ParallelBeam((5, 7), [0.9], 8, dtype=d)]),
     "vstack-complex": lambda d: VStack([Identity((3, 4), dtype=d), fourier(d), mixing(d)]),
+    "wavelet": lambda d: Wavelet((6, 8), "db2", dtype=d),
+    "wavelet-odd": lambda d: Wavelet((5, 7), "db3", levels=2, dtype=d),
+    "wavelet-1d": lambda d: Wavelet((1,), "haar", dtype=d),
+    "wavelet-3d": lambda d: Wavelet((2, 3, 4), "haar", dtype=d),
     "lifted-gradient": lambda d: Gradient((3, 4), dtype=d).lift((2,)),
     "lifted-fan": lambda d: fan(d).lift((2,)),
     "lifted": lambda d: mixing(d).lift((2, 1)),
@@ -204,6 +279,8 @@ PRIORS: dict[str, Case] = {
     "sum-of-one": Case(lambda lam: Sum(L1(lam))),
     "analysis": Case(lambda lam: Analysis(L1(lam, ndim=3), Gradient((3, 4), dtype=DOUBLE))),
     "analysis-smooth": Case(lambda lam: Analysis(Tikhonov(lam), mixing()), degree=2),
+    "wavelet-l1": Case(lambda lam: WaveletL1(lam, wavelet="db2"), (4, 6)),
+    "wavelet-l1-1d": Case(lambda lam: WaveletL1(lam, ndim=1, levels=2), (7,)),
     "denoiser": Case(lambda lam: Denoiser(soft, lam=lam)),
 }
 
@@ -212,9 +289,25 @@ def weights_of(A: LinearOperator) -> Tensor:
     return randn(A.range_shape, seed=21).abs() * (randn(A.range_shape, seed=22) > -1)
 
 
+# operators to bind data to, those of "complex data" being real
+BOUND: dict[str, Callable[[], LinearOperator]] = {
+    "real": parallel,
+    "complex operator": fourier,
+    "complex data": mixing,
+    "stack": lambda: OPERATORS["vstack-complex"](DOUBLE),
+}
+
 FIDELITIES: dict[str, Callable[[LinearOperator, Tensor], Fidelity]] = {
     "l2": lambda A, y: L2(A, y),
     "l2-weighted": lambda A, y: L2(A, y, weights_of(A)),
+    "sobolev": lambda A, y: SobolevL2(A, y, -0.7),
+    "sobolev-axis": lambda A, y: SobolevL2(A, y, 1.0, axes=[-1], spacing=0.5, boundary="neumann"),
+    "sobolev-homogeneous": lambda A, y: SobolevL2(A, y, 0.5, homogeneous=True, symbol="fd", length_scale=2.0),
+    "sobolev-zero": lambda A, y: SobolevL2(A, y, 0.0),
+    "poisson": lambda A, y: Poisson(A, y.real.abs(), 0.3),
+    "transmission": lambda A, y: TransmissionPoisson(A, y.real.abs(), 3.0),
+    "l1": lambda A, y: L1Fidelity(A, y),
+    "l2-ball": lambda A, y: L2Ball(A, y, 0.8),
 }
 
 

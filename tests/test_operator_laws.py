@@ -287,6 +287,18 @@ def test_the_zero_operator_has_norm_zero():
 
 
 @pytest.mark.parametrize("name", TEMPERATE)
+def test_diagonal(name):
+    """A = B^H diag B itself, not only its Gram matrix."""
+    A = OPERATORS[name](DOUBLE)
+    found, n = A.diagonal(), A.domain_shape
+    if found is None:
+        return
+    B = dense_map(partial(to_basis, basis=found.basis, ndim=len(n)), n, torch.complex128)
+    D = torch.diag(found.values.expand(n).flatten().to(B.dtype))
+    assert relative(B.mH @ D @ B, dense(A).to(B.dtype)) <= 1e-12
+
+
+@pytest.mark.parametrize("name", TEMPERATE)
 def test_gram_diagonal(name):
     A = OPERATORS[name](DOUBLE)
     k, n = len(A.domain_shape), A.domain_shape

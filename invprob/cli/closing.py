@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invprob.cli.merge import Story
     from invprob.cli.source import Source
 
-__all__ = ["conclude", "files", "introduce", "judge"]
+__all__ = ["conclude", "count_weights", "files", "introduce", "judge"]
 
 _MARKS: Mapping[Grade, str] = {"good": "  ok", "fair": "  care", "bad": "  BAD", "known": "  -"}
 _FORMATS = {"PSNR": "{:.1f} dB", "SSIM": "{:.3f}", "relative error": "{:.3f}"}
@@ -39,6 +39,8 @@ def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once:
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
     fact("noise", _noise(scan.noise))
+    if scan.weights is not None:
+        fact("weights", count_weights(scan.weights))
     told = ", ".join(f"{key} {'auto' if v is None else v}" for key, v in _complete(method, settings).items())
     fact("method", f"{method} ({told})")
 
@@ -71,6 +73,14 @@ def files(output: Path, others: Iterable[tuple[str, Path]]) -> None:
     fact("result", f"{output}")
     for what, path in others:
         fact("", f"{path} ({what})")
+
+
+def count_weights(weights: Tensor) -> str:
+    """Return in words how many readings count, and how unequally."""
+    positive = weights[weights > 0]
+    missing = weights.numel() - positive.numel()
+    span = f"from {float(positive.min()):.3g} to {float(positive.max()):.3g}, from the file"
+    return span if not missing else f"{span}; {missing} of {weights.numel()} readings have none"
 
 
 def _noise(noise: float | Tensor | None) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from invprob.cli import console
+from invprob.cli.check import check
 from invprob.cli.errors import ExitCode, exit_code, one_line
 from invprob.cli.inspect import inspect
 from invprob.cli.listing import list_names
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (reconstruct, inspect, simulate):
+for command in (reconstruct, inspect, check, simulate):
     app.command()(command)
 app.command(name="list")(list_names)
 

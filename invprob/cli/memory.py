@@ -13,7 +13,7 @@ from invprob.errors import ResourceError
 if TYPE_CHECKING:
     from invprob.scan import Scan
 
-__all__ = ["budget", "rows_at_once"]
+__all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
 
 # What the hungriest method, tv, was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1
 # to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
@@ -39,11 +39,7 @@ def rows_at_once(row: Scan, count: int, limit: int) -> int:
 
     Raises ResourceError if not even one does.
     """
-    A = row.operator
-    rays = math.prod(A.range_shape)
-    rest = math.prod(row.batch_shape[1:])
-    per_row = rest * row.data.element_size() * (_IMAGES * math.prod(A.domain_shape) + _SINOGRAMS * rays)
-    fixed = _FIXED + _PER_RAY * rays
+    fixed, per_row = bytes_of_a_row(row)
     fitting = (limit - fixed) // per_row
     if fitting < 1:
         raise ResourceError(
@@ -51,6 +47,15 @@ def rows_at_once(row: Scan, count: int, limit: int) -> int:
             "choose a smaller --image-shape or fewer --views, or raise --max-memory"
         )
     return min(fitting, count, _MAX_ROWS)
+
+
+def bytes_of_a_row(row: Scan) -> tuple[int, int]:
+    """Return about what the hungriest method takes once, and what it takes for every row."""
+    A = row.operator
+    rays = math.prod(A.range_shape)
+    rest = math.prod(row.batch_shape[1:])
+    per_row = rest * row.data.element_size() * (_IMAGES * math.prod(A.domain_shape) + _SINOGRAMS * rays)
+    return _FIXED + _PER_RAY * rays, per_row
 
 
 def _own_bytes() -> int:

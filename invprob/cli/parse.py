@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+_MOST_ANGLES = 10**6  # a typing error rather than a scan
+
 __all__ = ["AngleRange", "ImageShape", "angles", "image_shape", "positive", "settings", "slices", "strength"]
 
 
@@ -52,6 +54,8 @@ def angles(text: str) -> AngleRange:
         chosen = AngleRange(float(first), float(last), int(count))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180") from None
+    if chosen.count > _MOST_ANGLES:
+        raise typer.BadParameter(f"{text!r} asks for {chosen.count} angles, more than {_MOST_ANGLES}")
     if chosen.count < 1 or not (math.isfinite(chosen.first) and math.isfinite(chosen.last)):
         raise typer.BadParameter(f"{text!r} must hold finite angles and a count of at least 1")
     return chosen

@@ -61,6 +61,9 @@ def reconstruct(
         parse.ImageShape | None,
         typer.Option(parser=parse.image_shape, metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING),
     ] = None,
+    rings: Annotated[
+        bool, typer.Option("--rings", help="Take away what a bin adds to all views.", rich_help_panel=_READING)
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="HDF5 file; default FILE_METHOD.h5 here.", rich_help_panel=_WRITING),
@@ -105,7 +108,7 @@ def reconstruct(
     return run(
         Job(
             path=file,
-            options=read_options(rows, views, angles, angles_unit, pixel_size, axis, image_shape),
+            options=read_options(rows, views, angles, angles_unit, pixel_size, axis, image_shape, rings),
             method=method,
             settings=settings,
             output=output or Path(f"{file.stem}_{method}.h5"),

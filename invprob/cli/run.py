@@ -250,4 +250,6 @@ def _row(scan: Scan, index: int) -> Scan:
     """Return one row of a stack as a scan of its own."""
     noise = scan.noise[index] if isinstance(scan.noise, torch.Tensor) and scan.noise.ndim else scan.noise
     truth = None if scan.truth is None else scan.truth[index]
-    return Scan(scan.operator, scan.data[index], noise, truth, units=scan.units, provenance=scan.provenance)
+    shared = scan.weights is None or scan.weights.ndim < scan.data.ndim
+    weights = scan.weights if shared or scan.weights is None else scan.weights[index]
+    return replace(scan, data=scan.data[index], noise=noise, truth=truth, weights=weights)

@@ -95,6 +95,7 @@ def read_options(
     pixel_size: float | None,
     axis: float | None,
     image_shape: ImageShape | None,
+    rings: bool,
 ) -> ScanOptions:
     """Return the reader's options for what was typed."""
     return ScanOptions(
@@ -105,6 +106,7 @@ def read_options(
         pixel_size=pixel_size,
         axis=axis,
         image_shape=None if image_shape is None else (image_shape.height, image_shape.width),
+        rings=rings or None,
     )
 
 

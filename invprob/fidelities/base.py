@@ -9,14 +9,16 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.functional import Functional, Scalar
-from invprob.linop import LinearOperator
+from invprob.linop import LinearOperator, Operator
 from invprob.module import COMPLEX_OF
 
 
-class Fidelity(Functional):
-    """f(x) = phi(A x): `f.A` is the operator, `f.phi` the functional on data space, y its data."""
+class Misfit(Functional):
+    """f(x) = phi(A(x)) for any operator, nonlinear ones included: value and gradient, neither convex nor Lipschitz."""
 
-    def __init__(self, A: LinearOperator, phi: Functional) -> None:
+    convex = False
+
+    def __init__(self, A: Operator, phi: Functional) -> None:
         super().__init__()
         self.A = A
         self.phi = phi
@@ -28,17 +30,47 @@ class Fidelity(Functional):
         return self.phi.supports & {"value", "grad"}
 
     def value(self, x: Tensor) -> Tensor:
-        """Return phi(A x) per item."""
+        """Return phi(A(x)) per item."""
         return self.phi.value(self.A(x))
 
     def grad(self, x: Tensor) -> Tensor:
-        """Return A^H grad phi(A x)."""
-        return self.A.adjoint(self.phi.grad(self.A(x)))
+        """Return J(x)^H grad phi(A(x)) with J the derivative of A; for a linear A that is A^H grad phi(A x)."""
+        return self.A.vjp(x, self.phi.grad(self.A(x)))
+
+
+class Fidelity(Misfit):
+    """f(x) = phi(A x) for a linear A: `f.A` is the operator, `f.phi` the functional on data space, y its data."""
+
+    convex = True
+    A: LinearOperator
+
+    def __init__(self, A: LinearOperator, phi: Functional) -> None:
+        super().__init__(A, phi)
+        self.convex = phi.convex
+
+    @property
+    def y(self) -> Tensor | None:
+        """The data, `(*batch, *A.range_shape)`, where phi holds any."""
+        return getattr(self.phi, "y", None)
+
+    def start(self) -> Tensor:
+        """Return the zero image of the batch and kind that the data ask for."""
+        A, y = self.A, self.y
+        if y is None:
+            return torch.zeros(A.domain_shape, dtype=A.domain_dtype, device=A.device)
+        batch = y.shape[: y.ndim - len(A.range_shape)]
+        dtype = COMPLEX_OF[A.dtype] if y.is_complex() else A.dtype
+        return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)
 
     def lipschitz(self) -> Scalar | None:
         """Return Lip(grad phi) |A|^2, with the operator's bound for the norm."""
         of_phi = self.phi.lipschitz()
         return None if of_phi is None else of_phi * self.A.norm_bound().double() ** 2
+
+    def curvature(self) -> Scalar | None:
+        """Return the curvature of phi, 1 if it knows none, times |A|^2."""
+        of_phi = self.phi.curvature()
+        return (1.0 if of_phi is None else of_phi) * self.A.norm_bound().double() ** 2
 
 
 class QuadraticFidelity(Fidelity):
@@ -57,6 +89,10 @@ class QuadraticFidelity(Fidelity):
     def normal_term(self) -> linalg.NormalTerm:
         """Return (A, W, 1), the Hessian A^H W A, for `linalg.solve_normal`."""
 
+    def curvature(self) -> Scalar | None:
+        """Return Lip(grad f)."""
+        return self.lipschitz()
+
     @property
     def supports(self) -> frozenset[str]:
         """Value, gradient, and a prox in image space (a linear system)."""
@@ -71,10 +107,3 @@ class QuadraticFidelity(Fidelity):
     def back_projected(self) -> Tensor:
         """Return A^H W y, the right-hand side of the normal equations."""
         return self.A.adjoint(self.weigh(self.y))
-
-    def start(self) -> Tensor:
-        """Return the zero image of the batch and kind that the data ask for."""
-        A, y = self.A, self.y
-        batch = y.shape[: y.ndim - len(A.range_shape)]
-        dtype = COMPLEX_OF[A.dtype] if y.is_complex() else A.dtype
-        return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)

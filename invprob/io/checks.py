@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, InputWarning, printable
 
-__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "check_file", "refuse_where"]
+__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "check_file", "refuse_where", "sound_geometry"]
 
 _RADIANS = {
     **dict.fromkeys(("degrees", "degree", "deg", "°"), np.pi / 180),
@@ -66,6 +67,15 @@ def check_angles(angles: NDArray[np.float64], views: range, where: str) -> None:
     )
     for doubt in angle_doubts(angles):
         warnings.warn(f"{where}: {doubt}", InputWarning, stacklevel=2)
+
+
+@contextmanager
+def sound_geometry(where: str) -> Iterator[None]:
+    """Turn an operator's complaint about its arguments into an InputError with a place."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {printable(error, 1000)}") from error
 
 
 def angle_doubts(angles: NDArray[np.float64]) -> list[str]:

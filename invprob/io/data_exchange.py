@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles
+from invprob.io.checks import angles_in_radians, check_angles, sound_geometry
 from invprob.io.fingerprint import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
 from invprob.io.options import ScanOptions, as_slice, selected
@@ -100,14 +100,15 @@ def _parallel_beam(wanted: _Views, axis: float, options: ScanOptions, where: str
     theta, columns = wanted.angles[wanted.views], len(wanted.columns)
     check_angles(theta, wanted.views, f"{where}: {THETA}")
     size = 1.0 if options.pixel_size is None else options.pixel_size
-    return ParallelBeam(
-        options.image_shape or (columns, columns),
-        theta,
-        columns,
-        pixel_size=size,
-        detector_size=size,
-        axis_offset=axis - (columns - 1) / 2,
-    )
+    with sound_geometry(where):
+        return ParallelBeam(
+            options.image_shape or (columns, columns),
+            theta,
+            columns,
+            pixel_size=size,
+            detector_size=size,
+            axis_offset=axis - (columns - 1) / 2,
+        )
 
 
 def _wanted(file: h5py.File, options: ScanOptions) -> _Views:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles, refuse_where
+from invprob.io.checks import angles_in_radians, check_angles, refuse_where, sound_geometry
 from invprob.io.fingerprint import fingerprint
 from invprob.io.options import ScanOptions, selected
 from invprob.operators import FanBeam
@@ -74,16 +74,17 @@ def _fan_beam(
         raise InputError(f"{where}: distances in {unit}, expected mm: correct parameters.distanceUnit")
     keys = ("distanceSourceOrigin", "distanceSourceDetector", "pixelSizePost", "effectivePixelSizePost")
     to_axis, to_detector, pitch, pixel_size = (_number(parameters, key, where) for key in keys)
-    return FanBeam(
-        options.image_shape or _IMAGE_SHAPE,
-        theta,
-        bins,
-        source_distance=to_axis,
-        detector_distance=to_detector - to_axis,
-        pixel_size=options.pixel_size or pixel_size,
-        detector_size=pitch,
-        axis_offset=0.0 if options.axis is None else options.axis - (bins - 1) / 2,
-    )
+    with sound_geometry(where):
+        return FanBeam(
+            options.image_shape or _IMAGE_SHAPE,
+            theta,
+            bins,
+            source_distance=to_axis,
+            detector_distance=to_detector - to_axis,
+            pixel_size=options.pixel_size or pixel_size,
+            detector_size=pitch,
+            axis_offset=0.0 if options.axis is None else options.axis - (bins - 1) / 2,
+        )
 
 
 def _read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:

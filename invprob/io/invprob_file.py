@@ -46,7 +46,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
         )
     if not scan.data.numel():
         raise OutputError(f"{printable(path)}: a scan with data of shape {tuple(scan.data.shape)} is empty")
-    tensors = [t for t in (scan.data, scan.truth) if t is not None]
+    tensors = [t for t in (scan.data, scan.truth, scan.weights) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)
     write_whole(path, lambda partial: _write(partial, scan, name))
@@ -67,6 +67,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
         data = torch.from_numpy(read_array(file, "data", (*items, views)))
         truth = torch.from_numpy(read_array(file, "truth", rows)) if exists(file, "truth") else None
         noise = _read_noise(file, rows)
+        weights = _read_weights(file, items, views)
         units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
         provenance = _read_provenance(file) | {
             "source": str(path),
@@ -74,7 +75,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
             "reader": FORMAT,
         }
     try:
-        return Scan(operator, data, noise, truth, units=units, provenance=provenance)
+        return Scan(operator, data, noise, truth, weights=weights, units=units, provenance=provenance)
     except ValueError as error:
         raise InputError(f"{printable(path)}: {error}") from error
 
@@ -105,6 +106,8 @@ def _write(path: Path, scan: Scan, name: str) -> None:
         write_array(file, "data", scan.data)
         if scan.truth is not None:
             write_array(file, "truth", scan.truth)
+        if scan.weights is not None:
+            write_array(file, "weights", scan.weights)
         if scan.noise is not None:
             write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
         write_attributes(file.create_group("units"), asdict(scan.units))
@@ -160,6 +163,14 @@ def _read_noise(file: h5py.File, rows: tuple[slice, ...]) -> float | Tensor | No
     per_item = dataset(file, "noise").ndim > 0
     noise = read_array(file, "noise", rows if per_item else ())
     return torch.from_numpy(noise) if per_item else float(noise)
+
+
+def _read_weights(file: h5py.File, items: tuple[slice, ...], views: slice) -> Tensor | None:
+    """Read weights for each item, or those all items share."""
+    if not exists(file, "weights"):
+        return None
+    shared = dataset(file, "weights").ndim < dataset(file, "data").ndim
+    return torch.from_numpy(read_array(file, "weights", (views,) if shared else (*items, views)))
 
 
 def _read_provenance(file: h5py.File) -> dict[str, str]:

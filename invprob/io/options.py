@@ -22,6 +22,7 @@ class ScanOptions:
     pixel_size: float | None = None
     axis: float | None = None
     image_shape: tuple[int, int] | None = None
+    rings: bool | None = None
 
     def refuse(self, *names: str, because: str) -> None:
         """Raise InputError if one of the options `names` is given to a reader that cannot honour it."""

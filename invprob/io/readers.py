@@ -15,6 +15,7 @@ from invprob.io import data_exchange, htc, invprob_file
 from invprob.io.checks import check_file
 from invprob.io.options import ScanOptions
 from invprob.io.result_file import FORMAT as RESULT_FORMAT
+from invprob.io.rings import without_rings
 from invprob.io.safe_hdf5 import dataset_names, exists, open_hdf5, read_text
 from invprob.scan import Scan
 
@@ -50,6 +51,7 @@ def load_scan(
     pixel_size: float | None = None,
     axis: float | None = None,
     image_shape: tuple[int, int] | None = None,
+    rings: bool | None = None,
 ) -> Scan:
     """Read a scan: Data Exchange HDF5, Helsinki Tomography Challenge 2022, or the project's own file.
 
@@ -57,11 +59,13 @@ def load_scan(
     `angles_unit`, "degrees" or "radians") replace those of the file; `angles_unit` alone replaces their unit.
     `pixel_size` is in mm; without one in the file or here, lengths are in pixels. `axis` is the detector
     column of the rotation axis, counted from 0 in bins; where the file needs one and none is given, it is
-    found. Raises InputError, which names what is wrong and the command-line option that mends it.
+    found. `rings` takes away what every bin adds to all views (`invprob.io.rings`). Raises InputError, which names
+    what is wrong and the command-line option that mends it.
     """
-    options = ScanOptions(rows, views, angles, angles_unit, pixel_size, axis, image_shape)
+    options = ScanOptions(rows, views, angles, angles_unit, pixel_size, axis, image_shape, rings)
     path = Path(path)
-    return reader_of(path).load(path, options)
+    scan = reader_of(path).load(path, options)
+    return without_rings(scan) if rings else scan
 
 
 def reader_of(path: Path) -> Reader:

@@ -79,7 +79,7 @@ def direct_result(problem: Level, x: Tensor, settings: dict[str, Any]) -> Result
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=certify_image(L2(problem.A, problem.y), x, problem.noise),
+        certificate=certify_image(L2(problem.A, problem.y, problem.weights), x, problem.noise),
         state=None,
         settings=settings,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from invprob.fidelities import L2
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
-from invprob.multilevel import Level, prolong, pyramid
+from invprob.multilevel import Level, filled, prolong, pyramid
 from invprob.operators.planar_ct import PlanarCT
 from invprob.priors import NonNegative, Sum, Tikhonov, TotalVariation
 from invprob.solvers import ADMM, ConjugateGradient, Solver, State
@@ -30,7 +29,7 @@ def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
     A = problem.A
     if not isinstance(A, PlanarCT):
         raise ValueError(f"fbp is for parallel and fan beams, not for {type(A).__name__}: use least-squares or tv")
-    x = A.direct(problem.y, window=window)
+    x = A.direct(filled(problem.y, problem.weights), window=window)
     settings = {"window": window}
     yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
 
@@ -41,7 +40,7 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
     A number as `strength` stops at a data residual of that share of the data instead.
     """
     given = fixed(strength)
-    size = linalg.norm(problem.y, len(problem.A.range_shape))
+    size = problem.size(problem.y)
     if given is not None:
         target = given * size
     else:
@@ -51,7 +50,7 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
     share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
     settings = {"strength": share.tolist(), "max_iter": max_iter}
-    yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y), settings=settings)
+    yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y, problem.weights), settings=settings)
 
 
 def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
@@ -64,7 +63,7 @@ def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300
         return solver, L2(level.A, level.y, weights), Tikhonov(chosen * A.norm().double() ** 2, D)
 
     chosen = _constant(problem, given) if given is not None else (yield from choose([problem], parts, start=1.0))
-    _, f, g = parts(problem, chosen, None)
+    _, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, f, g, settings=settings)
 
@@ -83,11 +82,12 @@ def tv(
     """
     A, given = problem.A, fixed(strength)
     constrained = (A.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
-    peak = A.adjoint(problem.y).abs().flatten(-problem.ndim).amax(-1).double()
+    weighted = problem.y if problem.weights is None else problem.weights * problem.y
+    peak = A.adjoint(weighted).abs().flatten(-problem.ndim).amax(-1).double()
     levels = pyramid(problem)
     contrast = _contrast(levels[0])
 
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
+    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * peak
         rho = torch.maximum(linalg.ratio(lam, THRESHOLD * contrast), WEAKEST * level.A.norm().double() ** 2)
         total_variation = TotalVariation(lam, ndim=level.ndim)
@@ -98,7 +98,7 @@ def tv(
     settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
     state: State | None = None
     for level in levels:
-        solver, f, g = parts(level, chosen, None)
+        solver, f, g = parts(level, chosen, level.weights)
         start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else None
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
@@ -108,17 +108,17 @@ def _constant(problem: Level, value: float) -> Tensor:
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
 
 
-def _finer(coarse: ADMMState, solver: Solver[Any], f: L2, g: Functional) -> ADMMState:
+def _finer(coarse: ADMMState, solver: ADMM, f: L2, g: Functional) -> ADMMState:
     """Return the start on a finer grid: the coarse image, interpolated, with the coarse multipliers."""
     fine: ADMMState = solver.init(f, g, prolong(coarse.x, f.A.domain_shape, smooth=True))
     u = tuple(
         prolong(c, tuple(t.shape), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
         for c, t, rc, rf in zip(coarse.u, fine.u, coarse.rho, fine.rho, strict=True)
     )
-    return replace(fine, u=u)
+    return solver.with_duals(f, g, fine, u)
 
 
 def _contrast(level: Level) -> Tensor:
     """Return how large the values of each item's image are, from a direct reconstruction."""
-    values = level.A.direct(level.y).abs().flatten(-level.ndim)
+    values = level.A.direct(filled(level.y, level.weights)).abs().flatten(-level.ndim)
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()

@@ -68,7 +68,10 @@ def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
 
 
 def _normalised(scan: Scan) -> tuple[Level, Tensor]:
-    """Return the scan with each item's data divided by the power of two that brings their maximum into [1, 2)."""
+    """Return the scan with each item's data divided by the power of two that brings their maximum into [1, 2).
+
+    Weights are divided by the mean of those that are not zero, and so is the noise's variance.
+    """
     A = scan.operator
     if not isinstance(A, LinearOperator):
         raise ValueError(f"the methods need a linear operator, {type(A).__name__} is none")
@@ -78,7 +81,14 @@ def _normalised(scan: Scan) -> tuple[Level, Tensor]:
     noise = None
     if scan.noise is not None:
         noise = torch.as_tensor(scan.noise, dtype=torch.float64, device=A.device).expand(scale.shape) / scale
-    return Level(A, y / linalg.per_item(scale, y, len(A.range_shape)), noise), scale
+    k = len(A.range_shape)
+    y = y / linalg.per_item(scale, y, k)
+    if scan.weights is None:
+        return Level(A, y, noise), scale
+    weights = scan.weights.to(A.device, torch.float64).expand(y.shape)
+    usual = weights.sum(linalg.item_axes(k)) / (weights > 0).sum(linalg.item_axes(k))
+    noise = None if noise is None else noise / usual.sqrt()
+    return Level(A, y, noise, (weights / linalg.per_item(usual, weights, k)).to(A.dtype)), scale
 
 
 def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict[str, Any]) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -10,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from invprob import linalg
 from invprob.fidelities import L2
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, report, run
@@ -58,13 +56,12 @@ def choose(levels: Sequence[Level], parts: Parts, start: float) -> Generator[Pro
 
 def _noise_norm(level: Level) -> Tensor:
     noise = torch.zeros(level.batch, dtype=torch.float64) if level.noise is None else level.noise
-    return noise * math.sqrt(level.readings)
+    return noise * level.readings**0.5
 
 
 def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
     """Run a search on a level; readings under the mask, if there is one, are held out and make the score."""
-    k = len(on.A.range_shape)
-    weights = None if mask is None else (~mask).to(on.A.dtype)
+    weights = on.counted(None if mask is None else ~mask)
     x0, tried = None, 0
     while (trial := search.ask()) is not None:
         tried += 1
@@ -74,27 +71,33 @@ def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Gen
         phase = f"choosing the strength, {search.name} {tried} of at most {search.rounds}"
         state = yield from run(phase, on, solver, f, g, state=begin, settings={"strength": trial.tolist()})
         x0 = state.x
-        misfit = on.A(x0) - on.y
-        search.tell(linalg.norm(misfit if mask is None else misfit * mask, k))
+        search.tell(on.size(on.A(x0) - on.y, mask))
     return search.best
 
 
 def held_out_misfit(problem: Level, max_iter: int) -> Generator[Progress, None, Tensor]:
     """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item."""
-    k = len(problem.A.range_shape)
     mask = hold_out(problem.A.range_shape).to(problem.y.device)
-    used = (~mask).to(problem.A.dtype)
-    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), L2(problem.A, problem.y, used)
+    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), L2(problem.A, problem.y, problem.counted(~mask))
+    share = _share(problem, ~mask)
     best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
     target, worse = torch.zeros_like(best), torch.zeros_like(best)
     for step in iterate(solver, f):
         yield report("choosing when to stop", problem, solver, f, None, step)
         state = cast(CGState, step.state)
-        error = linalg.norm(state.misfit * mask, k)
+        error = problem.size(state.misfit, mask)
         better = (error < best) & (worse < WORSE)
         best = torch.where(better, error, best)
-        target = torch.where(better, linalg.norm(state.misfit * used, k) / used.double().mean().sqrt(), target)
+        target = torch.where(better, problem.size(state.misfit, ~mask) / share.sqrt(), target)
         worse = torch.where(better, 0.0, worse + 1)
         if bool((worse >= WORSE).all()):
             break
     return target
+
+
+def _share(problem: Level, mask: Tensor) -> Tensor:
+    """Return how many of the readings that count are under a mask, as a share."""
+    if problem.weights is None:
+        return mask.double().mean()
+    k = len(problem.A.range_shape)
+    return ((problem.weights > 0) & mask).double().sum(tuple(range(-k, 0))) / problem.readings

@@ -10,3 +10,4 @@ from invprob.priors.simple import GroupL1 as GroupL1
 from invprob.priors.simple import NonNegative as NonNegative
 from invprob.priors.tikhonov import Tikhonov as Tikhonov
 from invprob.priors.total_variation import TotalVariation as TotalVariation
+from invprob.priors.wavelet import WaveletL1 as WaveletL1

@@ -18,7 +18,7 @@ class L1(Prior):
         return x.abs().sum(item_axes(self.ndim))
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-        return _shrink(v, v.abs(), per_item(t, v.real, self.ndim))
+        return shrink(v, v.abs(), per_item(t, v.real, self.ndim))
 
 
 class GroupL1(Prior):
@@ -28,7 +28,7 @@ class GroupL1(Prior):
         return length(x, -self.ndim).sum(item_axes(self.ndim))
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-        return _shrink(v, length(v, -self.ndim), per_item(t, v.real, self.ndim))
+        return shrink(v, length(v, -self.ndim), per_item(t, v.real, self.ndim))
 
 
 class Box(Prior):
@@ -68,7 +68,7 @@ class NonNegative(Box):
         super().__init__(0.0, math.inf, ndim)
 
 
-def _shrink(v: Tensor, size: Tensor, t: Tensor) -> Tensor:
+def shrink(v: Tensor, size: Tensor, t: Tensor) -> Tensor:
     """Return v (1 - t / size)_+ without dividing by zero."""
     return v * ((size - t).clamp(min=0) / torch.where(size > 0, size, 1))
 

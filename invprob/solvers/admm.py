@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +12,12 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term, require
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, never, size_of, start_image
+from invprob.solvers.base import Assumption, Solver, State, least_force, never, size_of, start_image
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
+
+
+REFRESH = 20  # iterations after which the residual of the x-update is computed anew, against the drift of rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,9 @@ class ADMMState(State):
     u: tuple[Tensor, ...]
     rho: tuple[Tensor, ...]  # (*batch,) each
     data: Tensor  # A^H W y
+    pulled: Tensor  # sum_i rho_i C_i^H z_i
+    target: Tensor  # right-hand side of the next x-update
+    remainder: Tensor  # what primal leaves of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,64 +72,78 @@ class ADMM(Solver[ADMMState]):
         for term in split:
             require(term.functional, "prox", self)
         z = tuple(term.apply(x0) for term in split)
-        return ADMMState(
-            x=x0,
-            iteration=0,
-            residual=never(x0, f.ndim),
-            primal=x0,
-            z=z,
-            u=tuple(torch.zeros_like(t) for t in z),
-            rho=self._penalties(f, split, never(x0, f.ndim)),
-            data=f.back_projected() if isinstance(f, QuadraticFidelity) else torch.zeros_like(x0),
-        )
+        rho = self._penalties(f, split, never(x0, f.ndim))
+        return self._from(f, g, x0, z, tuple(torch.zeros_like(t) for t in z), rho)
+
+    def with_duals(self, f: Functional, g: Functional, state: ADMMState, u: tuple[Tensor, ...]) -> ADMMState:
+        """Return the state with other scaled dual variables."""
+        return self._from(f, g, state.primal, state.z, u, state.rho)
 
     def step(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
         """Return the next state."""
         ndim = f.ndim
         split = _split_terms(f, g, state.x)
-        primal = self._solve_x(f, g, split, state)
+        correction, remainder = linalg.correct_normal(
+            _normal_terms(f, g, split, state), state.remainder, reduction=self.x_accuracy, max_iter=100, ndim=ndim
+        )
+        primal = state.primal + correction
         z_new, u_new, primal_residuals = [], [], []
-        change, force = torch.zeros_like(primal), torch.zeros_like(primal)
         for term, z, u, rho in zip(split, state.z, state.u, state.rho, strict=True):
             k = term.functional.ndim
             Cx = term.apply(primal)
-            mixed = self.relaxation * Cx + (1 - self.relaxation) * z
-            z_next = term.functional.prox(mixed + u, 1 / rho)
-            u_next = u + mixed - z_next
-            r = per_item(rho, primal, ndim)
-            change = change + r * term.pull(z_next - z)
-            force = force + r * term.pull(u_next)
+            mixed = self.relaxation * Cx + (1 - self.relaxation) * z + u
+            z_next = term.functional.prox(mixed, 1 / rho)
             size = torch.maximum(size_of(term, Cx, primal, ndim), linalg.norm(z_next, k))
             primal_residuals.append(linalg.ratio(linalg.norm(Cx - z_next, k), size))
             z_new.append(z_next)
-            u_new.append(u_next)
+            u_new.append(mixed - z_next)
+        pulled, force = (_pull(split, state.rho, parts, ndim) for parts in (z_new, u_new))
+        target = state.data + pulled - force
         primal_residual = torch.stack(primal_residuals).amax(0)
-        scale = torch.maximum(linalg.norm(force, ndim), linalg.norm(state.data, ndim))
-        dual_residual = linalg.ratio(linalg.norm(change, ndim), scale)
-        rho_new, u_scaled = state.rho, tuple(u_new)
-        if self.balance and state.iteration < 50:
-            rho_new, u_scaled = _balanced(split, rho_new, u_scaled, primal_residual, dual_residual)
-        return ADMMState(
+        least = (rho * least_force(term, u) for term, u, rho in zip(split, u_new, state.rho, strict=True))
+        scale = torch.stack([linalg.norm(force, ndim), linalg.norm(state.data, ndim), *least]).amax(0)
+        dual_residual = linalg.ratio(linalg.norm(pulled - state.pulled, ndim), scale)
+        following = ADMMState(
             x=_presented(split, primal, z_new),
             iteration=state.iteration + 1,
             residual=torch.maximum(primal_residual, dual_residual),
             primal=primal,
             z=tuple(z_new),
-            u=u_scaled,
-            rho=rho_new,
+            u=tuple(u_new),
+            rho=state.rho,
             data=state.data,
+            pulled=pulled,
+            target=target,
+            remainder=remainder + (target - state.target),
         )
+        balancing = self.balance and state.iteration < 50
+        if balancing:
+            penalties, duals = _balanced(split, state.rho, following.u, primal_residual, dual_residual)
+            following = replace(following, rho=penalties, u=duals)
+        return self._prepared(f, g, following) if balancing or following.iteration % REFRESH == 0 else following
 
-    def _solve_x(self, f: Functional, g: Functional, split: tuple[Term, ...], state: ADMMState) -> Tensor:
-        ndim, b = f.ndim, state.data
-        normal = [t for t in (f.normal_term(), *(term.normal_term() for term in g.terms(state.x))) if t is not None]
-        for term, z, u, rho in zip(split, state.z, state.u, state.rho, strict=True):
-            b = b + per_item(rho, b, ndim) * term.pull(z - u)
-            normal.append((term.operator, None, rho))
-        floor = 10 * torch.finfo(b.dtype).eps
-        return linalg.solve_normal(
-            normal, b, x0=state.primal, tol=floor, reduction=self.x_accuracy, max_iter=100, ndim=ndim
-        )
+    def _from(
+        self,
+        f: Functional,
+        g: Functional,
+        primal: Tensor,
+        z: tuple[Tensor, ...],
+        u: tuple[Tensor, ...],
+        rho: tuple[Tensor, ...],
+    ) -> ADMMState:
+        """Return the state before the first iteration."""
+        data = f.back_projected() if isinstance(f, QuadraticFidelity) else torch.zeros_like(primal)
+        zero = torch.zeros_like(primal)
+        state = ADMMState(primal, 0, never(primal, f.ndim), primal, z, u, rho, data, zero, zero, zero)
+        return self._prepared(f, g, state)
+
+    def _prepared(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
+        """Return the state with what follows from its variables worked out."""
+        split = _split_terms(f, g, state.x)
+        pulled, force = (_pull(split, state.rho, parts, f.ndim) for parts in (state.z, state.u))
+        target = state.data + pulled - force
+        remainder = target - linalg.apply_normal(_normal_terms(f, g, split, state), state.primal, f.ndim)
+        return replace(state, pulled=pulled, target=target, remainder=remainder)
 
     def _penalties(self, f: Functional, split: tuple[Term, ...], like: Tensor) -> tuple[Tensor, ...]:
         if self.rho is None:
@@ -169,11 +189,26 @@ def _split_terms(f: Functional, g: Functional, x: Tensor) -> tuple[Term, ...]:
     return split
 
 
+def _normal_terms(f: Functional, g: Functional, split: tuple[Term, ...], state: ADMMState) -> list[linalg.NormalTerm]:
+    """Return the parts of the matrix of the x-update."""
+    smooth = [t for t in (f.normal_term(), *(term.normal_term() for term in g.terms(state.x))) if t is not None]
+    return [*smooth, *((term.operator, None, rho) for term, rho in zip(split, state.rho, strict=True))]
+
+
+def _pull(split: tuple[Term, ...], rho: Sequence[Tensor], duals: Sequence[Tensor], ndim: int) -> Tensor:
+    """Return sum_i rho_i C_i^H of one dual variable per term."""
+    parts = []
+    for term, r, dual in zip(split, rho, duals, strict=True):
+        part = term.pull(dual)
+        parts.append(per_item(r, part, ndim) * part)
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+
 def _default_penalty(f: Functional, term: Term) -> Tensor:
-    """Return PENALTY Lip(grad f) / |C|^2 for a term of g, and Lip(grad phi) for the fidelity's own."""
+    """Return PENALTY times the curvature of f / |C|^2 for a term of g, and that of phi for the fidelity's own."""
     own = isinstance(f, Fidelity) and term.functional is f.phi
-    lipschitz = term.functional.lipschitz() if own else f.lipschitz()
-    curvature = torch.as_tensor(1.0 if lipschitz is None else lipschitz, dtype=torch.float64)
+    found = term.functional.curvature() if own else f.curvature()
+    curvature = torch.as_tensor(1.0 if found is None else found, dtype=torch.float64)
     rho = curvature if own else PENALTY * curvature / term.norm_bound() ** 2
     return torch.where((rho > 0) & rho.isfinite(), rho, 1.0)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity, QuadraticFidelity
+from invprob.fidelities import Fidelity
 from invprob.functional import Functional, Term
 
 FLAT = 1e-2
@@ -112,7 +112,8 @@ def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -
         if not f.A.matched:
             raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
         x0 = f.A.as_image(x0)
-    return f.start() + x0 if isinstance(f, QuadraticFidelity) else x0
+        x0 = f.start() + x0
+    return x0
 
 
 def size_of(term: Term, Cx: Tensor, x: Tensor, ndim: int) -> Tensor:
@@ -122,6 +123,14 @@ def size_of(term: Term, Cx: Tensor, x: Tensor, ndim: int) -> Tensor:
     """
     most = FLAT * term.norm_bound().to(x.device) * linalg.norm(x, ndim)
     return torch.maximum(linalg.norm(Cx, term.functional.ndim), most)
+
+
+def least_force(term: Term, p: Tensor) -> Tensor:
+    """Return a hundredth of |C| |p| per item, the least that a residual of stationarity is relative to.
+
+    Without a quadratic part the forces C_i^H p_i cancel at the solution, a single one is zero there.
+    """
+    return FLAT * term.norm_bound().to(p.device) * linalg.norm(p, term.functional.ndim)
 
 
 def never(x: Tensor, ndim: int) -> Tensor:

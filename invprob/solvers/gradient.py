@@ -10,8 +10,9 @@ from torch import Tensor
 from invprob import linalg
 from invprob.functional import Functional, Scalar, require
 from invprob.linalg import per_item
+from invprob.linop import LinearOperator
 from invprob.solvers.base import Assumption, Solver, State, never, start_image
-from invprob.solvers.proximal_gradient import legal_step, step_assumption
+from invprob.solvers.proximal_gradient import joint_curvature, legal_step, step_assumption
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,37 +24,54 @@ class GradientState(State):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientDescent(Solver[GradientState]):
-    """x <- x - tau (grad f(x) + grad g(x)) (Landweber 1951 for f = L2); tau = 1 / (L_f + L_g) unless given.
+    """x <- x - tau M (grad f(x) + grad g(x)) (Landweber 1951 for f = L2, M = I); tau = 1 / L unless given.
 
-    Both parts need a gradient; a step that must diverge is refused. The residual is |tau grad| / |x|.
+    Both parts need a gradient; a step that must diverge is refused. The residual is |tau M grad| / |x|. L is
+    L_f + L_g, and with a `preconditioner` M, a self-adjoint positive operator on images, |A M A^H| instead of |A|^2 in
+    L_f and |M| L_g: descent along the gradient of another inner product, <u, M^-1 v>, such as the Sobolev gradient with
+    M = SobolevMetric(shape, -2 t) (Neuberger 1997). What M sends to zero stays as it was at the start.
     """
 
     step_size: float | None = None
+    preconditioner: LinearOperator | None = None
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> GradientState:
         """Return the state at x0."""
         x0 = start_image(self, f, g, x0)
         require(f, "grad", self)
         require(g, "grad", self)
-        tau = legal_step(self, self.step_size, _lipschitz(f, g), f, 2.0)
+        M = self.preconditioner
+        item = tuple(x0.shape[x0.ndim - f.ndim :])
+        if M is not None and not M.domain_shape == M.range_shape == item:
+            raise ValueError(f"GradientDescent: the preconditioner {M!r} does not map images of shape {item} to such")
+        tau = legal_step(self, self.step_size, self._lipschitz(f, g), f, 2.0, M)
         like = never(x0, f.ndim)
         return GradientState(x0, 0, like, tau.to(like).expand(like.shape))
 
     def step(self, f: Functional, g: Functional, state: GradientState) -> GradientState:
         """Return the next state."""
-        move = per_item(state.step_size, state.x, f.ndim) * (f.grad(state.x) + g.grad(state.x))
+        gradient = f.grad(state.x) + g.grad(state.x)
+        if self.preconditioner is not None:
+            gradient = self.preconditioner(gradient)
+        move = per_item(state.step_size, state.x, f.ndim) * gradient
         x = state.x - move
         residual = linalg.ratio(linalg.norm(move, f.ndim), linalg.norm(x, f.ndim))
         return GradientState(x, state.iteration + 1, residual, state.step_size)
 
     def assumptions(self, f: Functional, g: Functional, state: GradientState) -> tuple[Assumption, ...]:
         """Return the conditions of convergence (Nesterov 2004, theorem 2.1.14)."""
-        return (*super().assumptions(f, g, state), step_assumption(state.step_size, _lipschitz(f, g), f))
+        legal = step_assumption(state.step_size, self._lipschitz(f, g), f, self.preconditioner)
+        return (*super().assumptions(f, g, state), legal)
 
-
-def _lipschitz(f: Functional, g: Functional) -> Scalar | None:
-    of_f, of_g = f.lipschitz(), g.lipschitz()
-    if of_f is None or of_g is None:
-        return None
-    constant = torch.as_tensor(of_f, dtype=torch.float64)
-    return constant + torch.as_tensor(of_g, dtype=torch.float64, device=constant.device)
+    def _lipschitz(self, f: Functional, g: Functional) -> Scalar | None:
+        """Return the Lipschitz constant of M^{1/2} grad (f + g) M^{1/2}, None where there is none."""
+        of_f, of_g, M = f.lipschitz(), g.lipschitz(), self.preconditioner
+        if of_f is None or of_g is None:
+            return None
+        constant = torch.as_tensor(of_f, dtype=torch.float64)
+        other = torch.as_tensor(of_g, dtype=torch.float64, device=constant.device)
+        if M is None:
+            return constant + other
+        size = M.norm_bound().double()
+        joint = joint_curvature(f, M)
+        return (constant * size if joint is None else torch.minimum(constant * size, joint)) + other * size

@@ -11,9 +11,9 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Term, require
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, never, size_of, start_image
+from invprob.solvers.base import Assumption, Solver, State, least_force, never, size_of, start_image
 
-BALANCE = 0.05  # default dual step of the fidelity relative to Lip(grad phi): best over sparse and limited-angle CT
+BALANCE = 0.05  # default dual step of the fidelity over the curvature of phi: best over sparse and limited-angle CT
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class PrimalDual(Solver[PrimalDualState]):
 
     Chambolle & Pock 2011, algorithm 1; h is the first term of g without an operator, every other one and phi o A
     are dual. Steps obey tau sum_i sigma_i |K_i|^2 <= 1, each term with an equal share, whatever the norms; `balance`
-    is the dual step of the fidelity relative to Lip(grad phi). Each step costs one A and one A^H.
+    is the dual step of the fidelity relative to the curvature of phi. Each step costs one A and one A^H.
     """
 
     balance: float = BALANCE
@@ -51,8 +51,8 @@ class PrimalDual(Solver[PrimalDualState]):
         for term in (*duals, *([primal] if primal else [])):
             require(term.functional, "prox", self)
         Kx = tuple(term.apply(x0) for term in duals)
-        lipschitz = duals[0].functional.lipschitz()
-        first = self.balance * torch.as_tensor(1.0 if lipschitz is None else lipschitz, dtype=torch.float64)
+        curvature = duals[0].functional.curvature()
+        first = self.balance * torch.as_tensor(1.0 if curvature is None else curvature, dtype=torch.float64)
         squares = [_positive(term.norm_bound() ** 2) for term in duals]
         tau = 1 / (len(duals) * _positive(first) * squares[0])
         like = never(x0, f.ndim)
@@ -91,7 +91,8 @@ class PrimalDual(Solver[PrimalDualState]):
             Kx_new.append(Kx)
             Kp_new.append(term.pull(p_next))
         drift = (state.x - x) / tau - (total - torch.stack(Kp_new).sum(0))
-        scale = torch.stack([state.scale, *(linalg.norm(t, ndim) for t in Kp_new)]).amax(0)
+        forces = (*(linalg.norm(t, ndim) for t in Kp_new), *map(least_force, duals, p_new))
+        scale = torch.stack([state.scale, *forces]).amax(0)
         residual = torch.stack([linalg.ratio(linalg.norm(drift, ndim), scale), *dual_residuals]).amax(0)
         return replace(
             state,

@@ -11,6 +11,7 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, require
 from invprob.linalg import per_item
+from invprob.linop import LinearOperator
 from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
 
@@ -67,10 +68,20 @@ class ProximalGradient(Solver[ProximalGradientState]):
         return (*super().assumptions(f, g, state), step_assumption(state.step_size, f.lipschitz(), f))
 
 
-def legal_step(solver: object, given: float | None, lipschitz: Scalar | None, f: Functional, limit: float) -> Tensor:
-    """Return the step size per item, 1 / L unless given; ValueError if there is no L or the step must diverge."""
+def legal_step(
+    solver: object,
+    given: float | None,
+    lipschitz: Scalar | None,
+    f: Functional,
+    limit: float,
+    M: LinearOperator | None = None,
+) -> Tensor:
+    """Return the step size per item, 1 / L unless given; ValueError if there is no L or the step must diverge.
+
+    M is the preconditioner of the gradient, None for the identity.
+    """
     if given is not None:
-        surely = _certain_curvature(f)
+        surely = _certain_curvature(f, M)
         if not 0 < given < float("inf") or given * surely > limit:
             legal = f"(0, {limit / surely:g}], as Lip(grad f) is at least {surely:g}" if surely else "(0, inf)"
             raise ValueError(f"{type(solver).__name__}: step_size={given:g} cannot converge; it must lie in {legal}")
@@ -84,21 +95,39 @@ def legal_step(solver: object, given: float | None, lipschitz: Scalar | None, f:
     return torch.where(constant > 0, 1 / constant, 1.0)
 
 
-def _certain_curvature(f: Functional) -> float:
-    """Return what Lip(grad f) surely reaches: min w |A|^2, with |A| estimated from below; 0 where nothing is known."""
+def joint_curvature(f: Functional, M: LinearOperator) -> Tensor | None:
+    """Return max w |A M A^H| >= Lip(M^{1/2} grad f M^{1/2}) per item for a quadratic f, else None."""
+    if not isinstance(f, QuadraticFidelity):
+        return None
+    A, weights, rho = f.normal_term()
+    if A is None:
+        return None
+    of_phi = None if weights is None else f.phi.lipschitz()
+    most = torch.as_tensor(1.0 if of_phi is None else of_phi, dtype=torch.float64)
+    return most * torch.as_tensor(rho, dtype=torch.float64) * (A @ M @ A.H).norm_bound().double()
+
+
+def _certain_curvature(f: Functional, M: LinearOperator | None) -> float:
+    """Return what Lip(grad f) surely reaches: min w |A|^2 (|A M A^H|) estimated from below; 0 if nothing is known."""
     term = f.normal_term() if isinstance(f, QuadraticFidelity) else None
     if term is None:
         return 0.0
     A, weights, rho = term
     least = torch.as_tensor(rho).amin() * (1.0 if weights is None else weights.amin())
-    return float((least * (1.0 if A is None else A.norm().double().amin() ** 2)).detach())
+    if A is None:
+        return float(least)
+    square = A.norm().double() ** 2 if M is None else (A @ M @ A.H).norm().double()
+    return float((least * square.amin()).detach())
 
 
-def step_assumption(step: Tensor, lipschitz: Scalar | None, f: Functional) -> Assumption:
+def step_assumption(
+    step: Tensor, lipschitz: Scalar | None, f: Functional, M: LinearOperator | None = None
+) -> Assumption:
     """Return whether the step is within 1 / L, for every item."""
     statement = "step_size <= 1 / L"
     if lipschitz is None:
         return Assumption(statement, None, "the gradient has no Lipschitz constant")
-    how = f.A.norm_bound_kind if isinstance(f, Fidelity) else "given by the functional"
+    A = f.normal_term()[0] if isinstance(f, QuadraticFidelity) else f.A if isinstance(f, Fidelity) else None
+    how = "given by the functional" if A is None else (A if M is None else A @ M @ A.H).norm_bound_kind
     product = float((step * torch.as_tensor(lipschitz, dtype=torch.float64).to(step.device)).max())
     return Assumption(statement, product <= 1 + 1e-6, f"step_size L <= {product:.3g}; |A|: {how}")

@@ -33,11 +33,9 @@ class Identity(LinearOperator):
         """Return the constructor's arguments but dtype."""
         return {"shape": self.domain_shape}
 
-    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
-        """Return the identity, or W itself, as a diagonal."""
-        if weights is None:
-            return Diagonal(torch.ones((), dtype=self.dtype, device=self.device), "any")
-        return Diagonal(weights, "pixel")
+    def diagonal(self) -> Diagonal | None:
+        """Return 1, in any basis."""
+        return Diagonal(torch.ones((), dtype=self.dtype, device=self.device), "any")
 
     def _norm(self) -> Tensor:
         return torch.ones((), dtype=self.dtype, device=self.device)

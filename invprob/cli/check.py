@@ -1,0 +1,165 @@
+"""`invprob check`: everything that can be verified of a scan and its operator without an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from invprob.cli import parse
+from invprob.cli.console import fact, fail, say, warn
+from invprob.cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from invprob.io.summary import ValueSummary
+    from invprob.linop import LinearOperator
+    from invprob.operators.planar_ct import PlanarCT
+    from invprob.scan import Scan
+
+__all__ = ["check"]
+
+_TRUE_ADJOINT = {"torch.float32": 1e-6, "torch.float64": 1e-12}  # what rounding leaves of one
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
+    angles: Annotated[
+        parse.AngleRange | None,
+        typer.Option(parser=parse.angles, metavar="FIRST:LAST:COUNT", help="Angles to check instead of the file's."),
+    ] = None,
+    angles_unit: Annotated[str | None, typer.Option(metavar="deg|rad", help="Unit of the angles.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(parser=parse.positive, metavar="MM", help="Detector pixel in mm.")
+    ] = None,
+    axis: Annotated[
+        float | None, typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.")
+    ] = None,
+    image_shape: Annotated[
+        parse.ImageShape | None, typer.Option(parser=parse.image_shape, metavar="HxW", help="Pixels of the image.")
+    ] = None,
+    max_memory: Annotated[
+        float | None,
+        typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
+    """Verify a scan and its operator without reconstructing: values, geometry, adjoint, norm, time and memory.
+
+    What is doubtful about the geometry is a warning, and the exit code is 0; what makes a reconstruction impossible is
+    an error.
+    """
+    del debug
+    if angles is not None and angles_unit is None:
+        raise UsageError("--angles needs a unit: add --angles-unit deg or --angles-unit rad")
+
+    from invprob.cli.memory import budget, bytes_of_a_row, rows_at_once
+    from invprob.cli.source import Source, read_options
+    from invprob.io import scan_summary
+
+    options = read_options(None, None, angles, angles_unit, pixel_size, axis, image_shape, rings=False)
+    source = Source.open(file, options)
+    summary = scan_summary(file, angles=options.angles, angles_unit=angles_unit)
+    row, count = source.sample, 1 if source.rows is None else len(source.rows)
+    at_once = rows_at_once(row, count, budget(max_memory))  # before anything large is made
+    fact("scan", f"{source.path} ({source.layout}), {count} row{'s' * (count > 1)}")
+    _describe(row)
+    if source.axis is not None:
+        fact("axis", f"column {source.axis.column:.2f} +- {source.axis.uncertainty:.2f}, found in the data")
+    bad = summary.values.not_finite if summary.values is not None else 0
+    if summary.values is not None:
+        _tell(summary.values)
+    _measure(row)
+    need = sum(bytes_of_a_row(row)) / 2**30
+    fact("memory", f"about {need:.2g} GiB for one row with tv; {at_once} of {count} fit at a time")
+    doubts = _doubts(row, summary.hints)
+    for doubt in doubts:
+        warn(doubt)
+    if bad:
+        fail(f"{file}: {bad} values are NaN or infinite: repair them, or leave them out with --rows or --views")
+        return ExitCode.INPUT
+    if not doubts:
+        say("Nothing in it looks doubtful.")
+    return ExitCode.OK
+
+
+def _describe(scan: Scan) -> None:
+    from invprob.cli.closing import count_weights
+    from invprob.operators.planar_ct import PlanarCT
+
+    A = scan.operator
+    fact("geometry", repr(A))
+    fact("shapes", f"image {_sizes(A.domain_shape)}, data {_sizes(A.range_shape)}")
+    fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}, data in {scan.units.data}")
+    if scan.weights is not None:
+        fact("weights", count_weights(scan.weights))
+    if isinstance(A, PlanarCT):
+        _view(A, scan.units.length)
+
+
+def _view(A: PlanarCT, unit: str) -> None:
+    from invprob.io.coverage import field_of_view
+
+    inscribed = 0.5 * A.pixel_size * min(A.domain_shape)
+    fact(
+        "view",
+        f"the detector sees the radius {field_of_view(A):.4g} {unit}; the image's inscribed circle has {inscribed:.4g}",
+    )
+
+
+def _tell(values: ValueSummary) -> None:
+    found = f"{values.not_finite} NaN or infinite" if values.not_finite else "all finite"
+    looked = "" if values.checked == values.total else f" of the {values.checked} looked at"
+    grade = "bad" if values.not_finite else "known"
+    fact("values", f"{found}{looked}, {values.smallest:.6g} to {values.largest:.6g}", grade)
+
+
+def _measure(scan: Scan) -> None:
+    """Say whether the adjoint is one, what the norm is, and how long one application takes."""
+    from invprob.certificate import adjoint_mismatch
+    from invprob.linop import LinearOperator
+
+    A = scan.operator
+    if not isinstance(A, LinearOperator):
+        fact("operator", "not linear: it has no adjoint and no norm")
+        return
+    mismatch = adjoint_mismatch(A)
+    true = mismatch <= _TRUE_ADJOINT[str(A.dtype)]
+    verdict = "a true pair" if true and A.matched else "an approximate pair: solvers that need a true one refuse it"
+    fact("adjoint", f"mismatch {mismatch:.0e}, {verdict}", "good" if true else "bad")
+    fact("norm", f"{float(A.norm().max()):.6g}, at most {float(A.norm_bound().max()):.6g} ({A.norm_bound_kind})")
+    y = scan.data.reshape(-1, *A.range_shape)[0].to(A.device)
+    forward, backward = _seconds(A, y)
+    fact("time", f"{_brief(forward)} for one application of A, {_brief(backward)} for its adjoint, measured once")
+
+
+def _seconds(A: LinearOperator, y: Tensor) -> tuple[float, float]:
+    """Return the times of an application and of the adjoint; tables and compiled code are there from before."""
+    import time
+
+    start = time.perf_counter()
+    x = A.adjoint(y)
+    middle = time.perf_counter()
+    A(x)
+    return time.perf_counter() - middle, middle - start
+
+
+def _doubts(row: Scan, hints: tuple[str, ...]) -> list[str]:
+    """Return the hints of the summary, and what the geometry as the options have it adds to them."""
+    from invprob.io.coverage import coverage_doubts
+    from invprob.multilevel import filled
+
+    A = row.operator
+    said = " ".join(hints)
+    item = filled(row.data, row.weights).reshape(-1, *A.range_shape)[0].numpy()
+    return [*hints, *(doubt for doubt in coverage_doubts(A, item) if doubt not in said)]
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _brief(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
