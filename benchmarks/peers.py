@@ -144,13 +144,17 @@ def deepinv_pair(A: ParallelBeam) -> Pair:
     return Pair("deepinv", project, backproject, off_centre=True)
 
 
-def odl_ray_transform(A: Geometry) -> Any:
-    """Return ODL's ray transform, computed by ASTRA; its images are turned by a quarter (x first)."""
+def odl_ray_transform(A: Geometry, *, mirrored: bool = False) -> Any:
+    """Return ODL's ray transform, computed by ASTRA, of images [x, y] with y upwards.
+
+    `mirrored` has y downwards and the views in reverse: then ODL's images are ours, transposed (parallel beams only).
+    """
     odl = load("odl")
     tomography, (height, width) = odl.applications.tomo, A.domain_shape
     space = odl.uniform_discr([-width / 2, -height / 2], [width / 2, height / 2], (width, height), dtype="float32")
     step = A.angles[1] - A.angles[0]  # cells around the angles, whose middles are the angles
-    angles = odl.uniform_partition(A.angles[0] - step / 2, A.angles[-1] + step / 2, len(A.angles))
+    first, last = (-A.angles[-1], -A.angles[0]) if mirrored else (A.angles[0], A.angles[-1])
+    angles = odl.uniform_partition(first - step / 2, last + step / 2, len(A.angles))
     half = A.detectors * A.detector_size / 2
     detector = odl.uniform_partition(-half, half, A.detectors)
     if isinstance(A, FanBeam):
@@ -162,15 +166,15 @@ def odl_ray_transform(A: Geometry) -> Any:
 
 
 def odl_pair(A: Geometry) -> Pair:
-    """Return ODL's pair; its adjoint is that of weighted spaces and is scaled back."""
+    """Return ODL's pair, the copies that turn its images included."""
     transform = odl_ray_transform(A)
-    adjoint, weight = transform.adjoint, transform.domain.cell_volume / transform.range.cell_volume
+    adjoint = transform.adjoint
 
     def project(array: Array) -> Array:
         return np.asarray(transform(np.ascontiguousarray(array[::-1].T)).data)
 
     def backproject(array: Array) -> Array:
-        return np.asarray(adjoint(array).data).T[::-1] * np.float32(weight)
+        return np.asarray(adjoint(array).data).T[::-1]
 
     return Pair("ODL astra_cpu", project, backproject)
 

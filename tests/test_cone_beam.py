@@ -50,7 +50,7 @@ def ends(A: ConeBeam) -> tuple[np.ndarray, np.ndarray]:
 
 def joseph(A: ConeBeam, volume: np.ndarray) -> np.ndarray:
     """Every ray by itself: at each step along its steeper axis of the plane, the four voxels around it."""
-    slices, height, width = volume.shape
+    slices = volume.shape[0]
     source, bins = ends(A)
     # in voxel indices (slice, row, column)
     p = source[..., ::-1] / A.voxel_size * (1, -1, 1) + (np.array(volume.shape) - 1) / 2

@@ -1,5 +1,7 @@
 """The physics: operators from images to measurements."""
 
+from invprob.operators.astra_geometry import from_astra as from_astra
+from invprob.operators.astra_geometry import to_astra as to_astra
 from invprob.operators.blur import Blur as Blur
 from invprob.operators.cone_beam import ConeBeam as ConeBeam
 from invprob.operators.downsample import Downsample as Downsample

@@ -209,7 +209,7 @@ def _locate(
         j = min(int(p), last - 1)
         place[t - t0] = (t + 1) * along + j * across
         share_right[t - t0] = real(p - j)
-    return across
+    return int(across)
 
 
 @jit

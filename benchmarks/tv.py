@@ -1,0 +1,265 @@
+"""Sparse-view CT with total variation end to end: seconds to a relative gap of the objective."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+import torch
+import tv_peers
+from numpy.typing import NDArray
+from plane import HALF_PIXEL, SUB_BINS
+from report import Absent, Fact, Finding, Ratio
+from restoration import total_variation
+from torch import Tensor
+
+from invprob import Scan, iterate, reconstruct
+from invprob.fidelities import L2
+from invprob.linop import LinearOperator
+from invprob.methods.progress import Progress
+from invprob.methods.reconstruct import progress
+from invprob.operators import ParallelBeam
+from invprob.phantoms import shepp_logan
+from invprob.priors import TotalVariation
+from invprob.solvers import ADMM
+
+Array = NDArray[Any]
+LAM = 8.0
+GAPS = (1e-2, 1e-3, 1e-5)
+
+
+class EnoughError(Exception):
+    """The gap is closed, or the budget is spent."""
+
+
+@dataclass
+class Clock:
+    """Times a solver from outside: stands still while the objective is evaluated."""
+
+    objective: Callable[[Array], float]
+    least: float
+    budget: float
+    every: int
+    seconds: float = 0.0
+    count: int = 0
+    reached: dict[float, float] = field(default_factory=dict)
+    best: float = math.inf
+    since: float = 0.0
+
+    def start(self) -> None:
+        """Let it run."""
+        self.since = time.perf_counter()
+
+    def look(self, show: Callable[[], Array]) -> None:
+        """Stand still, note which gaps the image closes; EnoughError when there is nothing more to learn."""
+        self.seconds += time.perf_counter() - self.since
+        self.count += 1
+        if self.count % self.every == 0:
+            gap = self.objective(show()) / self.least - 1
+            self.best = min(self.best, gap)
+            for target in GAPS:
+                if gap <= target:
+                    self.reached.setdefault(target, self.seconds)
+        if len(self.reached) == len(GAPS) or self.seconds > self.budget:
+            raise EnoughError
+        self.start()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A projector's pair, the data made for where it has its middle, and what solvers of its problem need."""
+
+    name: str
+    A: LinearOperator
+    b: Array
+    norm: float
+
+    def objective(self, x: Array) -> float:
+        """Return 1/2 |A x - b|^2 + lam TV(x), summed in float64."""
+        image = torch.from_numpy(np.ascontiguousarray(x, np.float32))
+        residual = self.A(image).double() - torch.from_numpy(self.b).double()
+        return float(0.5 * residual.square().sum() + LAM * total_variation(image.double().numpy()))
+
+
+def tv(*, quick: bool, patience: float, budget: float, cache: Path | None) -> Iterator[Finding]:
+    """Compare solvers, each on its own kernel, against that kernel's optimum."""
+    del patience
+    A = _geometry(quick)
+    section, budget = f"tv {A.domain_shape[0]}^2, {len(A.angles)} views", min(budget, 1.0) if quick else budget
+    own = _kernel("joseph", quick)
+    clocks: dict[str, Clock] = {}
+    for name, prepare in OURS.items():
+        clocks[name], ready = _time(own, prepare, budget, 1, quick, cache)
+        yield from _told(section, name, clocks[name], ready)
+    yield from _as_a_user(section, own, quick, cache)
+    for name, (kernel, prepare, every) in PEERS.items():
+        try:
+            clock, ready = _time(_kernel(kernel, quick), prepare, budget, every, quick, cache)
+        except Exception as error:  # absent or broken, a peer never stops the others
+            yield Absent(section, name, str(error) or type(error).__name__)
+            continue
+        yield from _told(section, name, clock, ready)
+        for gap in GAPS:
+            ours, theirs = (_milliseconds(c.reached.get(gap)) for c in (clocks["method tv"], clock))
+            note = "" if theirs else f"at {clock.best:.1e} after {clock.seconds:.0f} s"
+            yield Ratio(section, f"to {gap:g}", ours, name, theirs, note=note)
+
+
+def _time(
+    kernel: Kernel,
+    prepare: Callable[[tv_peers.Problem], tv_peers.Prepared],
+    budget: float,
+    every: int,
+    quick: bool,
+    cache: Path | None,
+) -> tuple[Clock, float]:
+    """Return the clock of one run, and the seconds of the set-up before it."""
+    least = _optimum(kernel.name, quick, cache)
+    start = time.perf_counter()
+    prepared = prepare(tv_peers.Problem(_geometry(quick), kernel.b, LAM, kernel.norm))
+    ready = time.perf_counter() - start
+    clock = Clock(kernel.objective, least, budget, every)
+    clock.start()
+    try:
+        prepared.run(clock.look)
+    except EnoughError:
+        pass
+    return clock, ready
+
+
+def _told(section: str, name: str, clock: Clock, ready: float) -> Iterator[Finding]:
+    yield Fact(section, f"{name}: set-up", ready, "s")
+    for gap, seconds in sorted(clock.reached.items(), reverse=True):
+        yield Fact(section, f"{name}: to {gap:g}", seconds, "s")
+    yield Fact(section, f"{name}: time of an iteration", 1e3 * clock.seconds / clock.count, "ms")
+    yield Fact(section, f"{name}: smallest gap seen", clock.best, note=f"{clock.count} iterations")
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
+
+
+def _as_a_user(section: str, kernel: Kernel, quick: bool, cache: Path | None) -> Iterator[Finding]:
+    """Call `reconstruct` as a user does, all included but the choice of the strength."""
+    A, b = _geometry(quick), torch.from_numpy(kernel.b)
+    strength = LAM / float(A.adjoint(b).abs().max())
+    start = time.perf_counter()
+    result = reconstruct(Scan(_geometry(quick), b), "tv", strength=strength, nonnegative=False)
+    seconds = time.perf_counter() - start
+    gap = kernel.objective(result.x.numpy()) / _optimum(kernel.name, quick, cache) - 1
+    yield Fact(section, "reconstruct(scan, 'tv'), tol 1e-3, set-up and certificate included", seconds, "s")
+    yield Fact(section, "its gap", gap, note=result.status)
+
+
+def _admm(problem: tv_peers.Problem, rho: float | None) -> tv_peers.Prepared:
+    A = _again(problem.A)
+    f, g = L2(A, torch.from_numpy(problem.b)), TotalVariation(problem.lam)
+    f.lipschitz()  # the norm, for the default penalty
+    solver = ADMM(rho=rho, tol=0, max_iter=tv_peers.MANY)
+
+    def run(look: tv_peers.Look) -> None:
+        for step in iterate(solver, f, g):
+            look(step.state.x.numpy)
+
+    return tv_peers.Prepared(run)
+
+
+def _method(problem: tv_peers.Problem) -> tv_peers.Prepared:
+    """The method `tv`; nothing of it counts as set-up but the operator."""
+    A, b = _again(problem.A), torch.from_numpy(problem.b)
+    strength = problem.lam / float(A.adjoint(b).abs().max())
+
+    def run(look: tv_peers.Look) -> None:
+        settings = {"strength": strength, "nonnegative": False, "tol": 1e-5, "max_iter": 3000}
+        for event in progress(Scan(A, b), "tv", **settings):
+            # its coarse levels pass by: their images are no candidates
+            if str(A.domain_shape[0]) in event.phase:
+                look(partial(_image_of, event))
+
+    return tv_peers.Prepared(run)
+
+
+def _image_of(event: Progress) -> Array:
+    image: Array = event.result().x.numpy()
+    return image
+
+
+def _again(A: ParallelBeam) -> ParallelBeam:
+    """Return the operator with nothing remembered."""
+    return ParallelBeam(**A.config())
+
+
+OURS: dict[str, Callable[[tv_peers.Problem], tv_peers.Prepared]] = {
+    "ADMM, default rho": partial(_admm, rho=None),
+    "ADMM, rho = lam / 0.1": partial(_admm, rho=LAM / 0.1),
+    "method tv": _method,
+}
+PEERS: dict[str, tuple[str, Callable[[tv_peers.Problem], tv_peers.Prepared], int]] = {
+    "ODL pdhg": ("joseph", tv_peers.odl, 5),
+    "pyproximal PrimalDual": ("joseph", tv_peers.pyproximal, 5),
+    "SCICO PDHG": ("line", tv_peers.scico, 5),
+    "deepinv FISTA": ("deepinv", tv_peers.deepinv, 1),
+}
+
+
+@lru_cache(maxsize=2)
+def _geometry(quick: bool) -> ParallelBeam:
+    n, views = (32, 12) if quick else (256, 60)
+    return ParallelBeam((n, n), np.arange(views) * (math.pi / views), math.ceil(math.sqrt(2) * n))
+
+
+@lru_cache(maxsize=8)
+def _kernel(name: str, quick: bool) -> Kernel:
+    """Return the analytic data, each bin's mean, with noise of 1 % of the maximum, for a projector."""
+    A = _geometry(quick)
+    if name == "joseph":
+        pair, operator = None, A
+    else:
+        pair = peers.astra_pair(A, "line") if name == "line" else peers.deepinv_pair(A)
+        operator = _wrapped(pair, A)
+    phantom = shepp_logan(A.domain_shape[0] / 2)
+    if pair is not None and pair.off_centre:
+        phantom = replace(phantom, centres=phantom.centres - HALF_PIXEL)
+    fine = A.config() | {"detectors": SUB_BINS * A.detectors, "detector_size": A.detector_size / SUB_BINS}
+    lines = phantom.line_integrals(*ParallelBeam(**fine).rays())
+    clean = lines.unflatten(-1, (A.detectors, SUB_BINS)).mean(-1).numpy()
+    noise = 0.01 * clean.max() * np.random.default_rng(0).standard_normal(clean.shape)
+    return Kernel(name, operator, (clean + noise).astype(np.float32), float(operator.norm()))
+
+
+def _wrapped(pair: peers.Pair, A: ParallelBeam) -> LinearOperator:
+    """Return a peer's pair as an operator of ours."""
+
+    def each(function: Callable[[Array], Array]) -> Callable[[Tensor], Tensor]:
+        return lambda t: torch.from_numpy(np.array(function(t.detach().numpy()), np.float32))
+
+    return LinearOperator.from_functions(each(pair.forward), each(pair.adjoint), A.domain_shape, A.range_shape)
+
+
+@lru_cache(maxsize=8)
+def _optimum(name: str, quick: bool, cache: Path | None) -> float:
+    """Return the least objective for a kernel: of a long run of our ADMM over that very projector, kept in a file."""
+    shape = "x".join(map(str, (*_geometry(quick).domain_shape, *_geometry(quick).range_shape)))
+    kept = None if cache is None else cache / f"tv-optimum-{name}-{shape}.txt"
+    if kept is not None and kept.exists():
+        return float(kept.read_text())
+    kernel = _kernel(name, quick)
+    f, g = L2(kernel.A, torch.from_numpy(kernel.b)), TotalVariation(LAM, tol=1e-7)
+    least, last = math.inf, math.inf
+    for step in iterate(ADMM(rho=LAM / 0.1, tol=0, x_accuracy=0.03, max_iter=500 if quick else 3000), f, g):
+        if step.state.iteration % 25 == 0:
+            least = min(least, kernel.objective(step.state.x.numpy()))
+            if last - least < 2e-8 * least:
+                break
+            last = least
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(f"{least!r}\n")
+    return least

@@ -1,0 +1,51 @@
+"""The benchmark scripts still run, on tiny problems; how fast anything is, is no business of a test."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ct.py"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What a quick run of the sections that need no peer but ASTRA and scikit-image wrote."""
+    out = tmp_path_factory.mktemp("benchmarks") / "out.json"
+    options = ["--quick", "--repeats", "1", "--peers-budget", "0.2", "--threads", "1", "--json", str(out)]
+    command = [sys.executable, str(SCRIPT), "--only", "projectors", "fan", "tv", "deblur", *options]
+    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return json.loads(out.read_text())["repeats"][0]
+
+
+def test_every_section_measures_ours(found):
+    sections = {f["section"].split()[0] for f in found if f["kind"] in ("Ratio", "Fact")}
+    assert sections == {"parallel", "fan", "tv", "deblur"}
+    ratios = [f for f in found if f["kind"] == "Ratio"]
+    assert ratios
+    assert all(f["ours"] > 0 for f in ratios if f["section"].startswith(("parallel", "fan", "deblur")))
+
+
+def test_errors_and_mismatches_are_small(found):
+    value = {(f["section"].split()[0], f["what"]): f["value"] for f in found if f["kind"] == "Fact"}
+    for section in ("parallel", "fan"):
+        assert value[section, "adjoint mismatch of invprob"] < 1e-6
+        assert value[section, "relative error of invprob, mean of the bin"] < 0.06  # 32 x 32 pixels
+
+
+def test_tv_reaches_the_optimum(found):
+    value = {f["what"]: f["value"] for f in found if f["kind"] == "Fact" and f["section"].startswith("tv")}
+    assert value["ADMM, rho = lam / 0.1: smallest gap seen"] < 1e-2
+    assert abs(value["its gap"]) < 1e-2
+
+
+@pytest.mark.skipif(find_spec("leapctype") is not None, reason="a peer that is here")
+def test_absent_peers_are_named_not_an_error(found):
+    absent = {f["peer"]: f["reason"] for f in found if f["kind"] == "Absent"}
+    assert "not installed" in absent["LEAP"]
