@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +38,7 @@ class Pair:
     off_centre: bool = False
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str) -> ModuleType:
     """Return a package; NotInstalledError if it is missing or does not import."""
     try:
@@ -48,13 +49,11 @@ def load(name: str) -> ModuleType:
         raise NotInstalledError(f"not installed ({type(error).__name__}: {str(error).splitlines()[0][:80]})") from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_deepinv() -> ModuleType:
     """Return deepinv, whose import needs help where torchvision does not match torch."""
-    try:
+    with suppress(ImportError):
         importlib.import_module("peers_torchvision")
-    except ImportError:
-        pass
     return load("deepinv")
 
 
@@ -243,6 +242,6 @@ def leap_pair(A: Geometry) -> Pair:
     def backproject(array: Array) -> Array:
         sinogram[:, 0] = array
         model.backproject(sinogram, image)
-        return image[0]
+        return np.asarray(image[0])
 
     return Pair("LEAP", project, backproject)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import peers
 import torch
+from numpy.typing import NDArray
 from report import Absent, Fact, Finding, Ratio
 from timing import race, triad_bandwidth
 from torch import Tensor
@@ -28,7 +30,7 @@ class Size:
 
     pixels: int
     angles: int
-    targets: dict[str, float]
+    targets: Mapping[str, float]
 
     @property
     def detectors(self) -> int:
@@ -48,9 +50,15 @@ class Size:
     def fan(self, backend: str = "auto") -> FanBeam:
         """Return the operator for views over a full turn, source and detector two images away from the axis."""
         views = np.arange(self.angles) * (2 * math.pi / self.angles)
-        distances = {"source_distance": 2.0 * self.pixels, "detector_distance": 2.0 * self.pixels}
-        shape = (self.pixels, self.pixels)
-        return FanBeam(shape, views, self.detectors, **distances, detector_size=2.0, backend=backend)
+        return FanBeam(
+            (self.pixels, self.pixels),
+            views,
+            self.detectors,
+            source_distance=2.0 * self.pixels,
+            detector_distance=2.0 * self.pixels,
+            detector_size=2.0,
+            backend=backend,
+        )
 
 
 RAYS = {"rays forward": 5, "rays adjoint": 3, "rays forward, batch": 8, "rays adjoint, batch": 8}
@@ -75,7 +83,7 @@ def fan(*, quick: bool, patience: float) -> Iterator[Finding]:
 
 
 def _compare(
-    section: str, ours: dict[str, peers.Geometry], reference: str, targets: dict[str, float], patience: float
+    section: str, ours: Mapping[str, peers.Geometry], reference: str, targets: Mapping[str, float], patience: float
 ) -> Iterator[Finding]:
     A = ours[""]
     phantom = shepp_logan(A.domain_shape[0] / 2)
@@ -109,9 +117,10 @@ def _compare(
 
 
 def _own_pair(A: peers.Geometry) -> peers.Pair:
-    return peers.Pair(
-        "invprob", lambda x: A(torch.as_tensor(x)).numpy(), lambda y: A.adjoint(torch.as_tensor(y)).numpy()
-    )
+    def on_arrays(apply: Callable[[Tensor], Tensor]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        return lambda t: apply(torch.as_tensor(t)).numpy()
+
+    return peers.Pair("invprob", on_arrays(A), on_arrays(A.adjoint))
 
 
 def _accuracy(section: str, pairs: list[peers.Pair], A: peers.Geometry, x: Tensor) -> Iterator[Finding]:
@@ -138,8 +147,8 @@ def _sinogram(A: peers.Geometry, lines: int, off_centre: bool) -> Tensor:
     if off_centre:
         phantom = replace(phantom, centres=phantom.centres - HALF_PIXEL)
     fine = A.config() | {"detectors": lines * A.detectors, "detector_size": A.detector_size / lines}
-    rays = type(A)(**fine).rays()
-    return phantom.line_integrals(*rays).unflatten(-1, (A.detectors, lines)).mean(-1)
+    exact = phantom.line_integrals(*type(A)(**fine).rays())
+    return exact.reshape(*A.range_shape, lines).mean(-1)
 
 
 def roofline(*, quick: bool, patience: float) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def scico(problem: Problem) -> Prepared:
         while True:
             solver.step()
             x = np.asarray(solver.x)  # waits until it is there
-            look(lambda x=x: x)
+            look(x.view)
 
     return Prepared(run)
 
@@ -106,12 +106,12 @@ def pyproximal(problem: Problem) -> Prepared:
         def shown(x: Array) -> None:
             look(lambda: x.reshape(shape))
 
-        primal_dual(_Zero(package), h, K, x0, TAU, SIGMA, niter=MANY, callback=shown)
+        primal_dual(_zero(package), h, K, x0, TAU, SIGMA, niter=MANY, callback=shown)
 
     return Prepared(run)
 
 
-def _Zero(package: Any) -> Any:
+def _zero(package: Any) -> Any:
     """Return the functional 0, which pyproximal lacks, as a quadratic without terms."""
 
     class Zero(package.ProxOperator):  # type: ignore[misc]

@@ -75,7 +75,8 @@ def _ball_integrals(A: Any) -> torch.Tensor:
     place = torch.stack([-far * theta.sin() + u * theta.cos(), far * theta.cos() + u * theta.sin(), v], -1)
     along = torch.nn.functional.normalize(place - source, dim=-1)
     closest = source.square().sum(-1) - (source * along).sum(-1).square()
-    return 2 * ((0.4 * A.domain_shape[0]) ** 2 - closest).clamp(min=0).sqrt().float()
+    chords: torch.Tensor = 2 * ((0.4 * A.domain_shape[0]) ** 2 - closest).clamp(min=0).sqrt().float()
+    return chords
 
 
 def rtk_pair(A: Any, x: torch.Tensor, y: torch.Tensor) -> tuple[Callable[[], Any], Callable[[], Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import Bound, LinearOperator, Shape
 
@@ -195,9 +196,9 @@ class Scaled(_Wrapped):
         """Return |c|^2 times the diagonal of A^H W A, where it has one."""
         return self._times_square(self.inner.gram_diagonal(weights))
 
-    def gram_diagonal_estimate(self) -> Diagonal | None:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal | None:
         """Return |c|^2 times the estimate of A, where it has one."""
-        return self._times_square(self.inner.gram_diagonal_estimate())
+        return self._times_square(self.inner.gram_diagonal_estimate(basis))
 
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return |c|^2 times that of A, where it has one."""
@@ -274,9 +275,9 @@ class Lifted(_Wrapped):
         """Return the diagonal of A^H W A, the same for every index."""
         return self._for_all(self.inner.gram_diagonal(weights), self.domain_shape)
 
-    def gram_diagonal_estimate(self) -> Diagonal | None:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal | None:
         """Return the estimate of A, the same for every index."""
-        return self._for_all(self.inner.gram_diagonal_estimate(), self.domain_shape)
+        return self._for_all(self.inner.gram_diagonal_estimate(basis), self.domain_shape)
 
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return the diagonal of A A^H, the same for every index."""

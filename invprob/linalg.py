@@ -356,6 +356,13 @@ def _solve_by_rows(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Tensor 
 def _preconditioner(terms: Sequence[NormalTerm], b: Tensor, ndim: int) -> Map | None:
     """Return v -> M^-1 v with every part's estimated diagonal in place of it, None where one has no estimate."""
     parts = [None if A is None else A.gram_diagonal_estimate() for A, _, _ in terms]
+    basis = next((part.basis for part in parts if part is not None and part.basis != "any"), None)
+    parts = [
+        A.gram_diagonal_estimate(basis)
+        if A is not None and part is not None and part.basis not in ("any", basis)
+        else part
+        for part, (A, _, _) in zip(parts, terms, strict=True)
+    ]
     if any(part is None and A is not None for part, (A, _, _) in zip(parts, terms, strict=True)):
         return None
     means = [(A, None, rho if W is None else rho * _mean(A, W)) for A, W, rho in terms]

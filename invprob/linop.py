@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
+from invprob.bases import Basis
 from invprob.kernel import run_kernel
 from invprob.module import COMPLEX_OF, Module, precision_of
 
@@ -258,8 +259,12 @@ class LinearOperator(Operator):
         own = self.diagonal()
         return None if own is None else own.gram(weights)
 
-    def gram_diagonal_estimate(self) -> linalg.Diagonal | None:
-        """Return a basis in which A^H A is nearly diagonal, with a diagonal >= 0: a preconditioner for `solve`."""
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> linalg.Diagonal | None:
+        """Return a basis in which A^H A is nearly diagonal, with a diagonal >= 0: a preconditioner for `solve`.
+
+        The basis asked for, so that operators go together, if A has an estimate there, else the one that fits A best.
+        """
+        del basis
         return self.gram_diagonal()
 
     def row_gram_diagonal(self) -> linalg.Diagonal | None:

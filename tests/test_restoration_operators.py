@@ -78,7 +78,8 @@ def test_one_kernel_per_item(boundary):
         assert relative(solved[k].flatten(), torch.linalg.solve(system, b[k].flatten())) <= 1e-10
     noise = torch.full((3,), 0.1, dtype=DOUBLE)
     direct = A.direct(A(x), noise)
-    assert relative(direct[1], each[1].direct(each[1](x[1]), 0.1)) <= 1e-4
+    # "valid" is solved to a residual of 1e-5, which leaves the image that much freer where nothing is measured
+    assert relative(direct[1], each[1].direct(each[1](x[1]), 0.1)) <= (0.05 if boundary == "valid" else 1e-4)
 
 
 def test_what_is_diagonal_is_solved_in_closed_form(monkeypatch):
@@ -88,7 +89,10 @@ def test_what_is_diagonal_is_solved_in_closed_form(monkeypatch):
     assert [A.gram_diagonal().basis for A in closed] == ["fourier", "cosine"]
     for boundary in ("valid", "zero", "reflect"):
         assert Blur((6, 5), odd, boundary).gram_diagonal() is None
-        assert Blur((6, 5), odd, boundary).gram_diagonal_estimate().basis == "cosine"
+        expected = "fourier" if boundary in ("periodic", "valid") else "cosine"
+        assert Blur((6, 5), odd, boundary).gram_diagonal_estimate().basis == expected
+        for basis in ("fourier", "cosine"):
+            assert Blur((6, 5), odd, boundary).gram_diagonal_estimate(basis).basis == basis
     closed += [Downsample((6, 8), (3, 2), odd, dtype=DOUBLE), Downsample((6, 8), 2, dtype=DOUBLE)]
     closed += [Downsample((4, 6), 2, randn((3, 2), torch.complex128, 4), dtype=DOUBLE)]
     closed += [RandomProjection((6, 5), 11, dtype=DOUBLE), -3 * RandomProjection((6, 5), 11, dtype=DOUBLE)]

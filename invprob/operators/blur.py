@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from invprob import linalg
+from invprob.bases import Basis
 from invprob.linalg import Diagonal, NormalTerm
 from invprob.linop import Bound, LinearOperator
 from invprob.module import COMPLEX_OF
@@ -95,12 +96,15 @@ class Blur(LinearOperator):
         own = self.diagonal()
         return None if own is None or weights is not None else Diagonal(self._power(), own.basis)
 
-    def gram_diagonal_estimate(self) -> Diagonal:
-        """Return the cosine symbol, the mean of |k^|^2 over the signs of the frequencies, of the size of A^H A.
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
+        """Return |k^|^2 of the size of A^H A: Fourier for "periodic" and "valid", which wrap or do not care, else cosine.
 
-        Cosine also where A is diagonal in the Fourier basis, because finite differences are.
+        The cosine symbol is the mean over the signs of the frequencies.
         """
-        return Diagonal(self._cached("symbol", self._symbol), "cosine")
+        wraps = self.boundary in ("periodic", "valid") if basis not in ("fourier", "cosine") else basis == "fourier"
+        if wraps:
+            return Diagonal(self._cached("fourier symbol", self._fourier_symbol), "fourier")
+        return Diagonal(self._cached("symbol", self._cosine_symbol), "cosine")
 
     def direct(self, y: Tensor, noise: float | Tensor | None = None) -> Tensor:
         """Return Wiener's estimate (A^H A + sigma^2/C D^H D)^-1 A^H y for images of power C / frequency^2.
@@ -162,23 +166,32 @@ class Blur(LinearOperator):
 
         return self._cached("power", compute)
 
-    def _symbol(self) -> Tensor:
+    def _fourier_symbol(self) -> Tensor:
+        symbol = self._wide_transfer(self.domain_shape).abs().square()
+        return self._in_precision(symbol * self._share(symbol))
+
+    def _cosine_symbol(self) -> Tensor:
         double = [2 * n for n in self.domain_shape]
-        axes, d = linalg.item_axes(len(double)), len(double)
+        axes = linalg.item_axes(len(double))
         symbol = self._wide_transfer(double).abs().square()
         for axis, n in zip(axes, self.domain_shape, strict=True):
             symbol = 0.5 * (symbol + symbol.flip(axis).roll(1, axis)).narrow(axis, 0, n)
+        return self._in_precision(symbol * self._share(symbol))
+
+    def _share(self, symbol: Tensor) -> Tensor:
+        """Return how much of the kernel's power meets the image and is kept, on average, to multiply a symbol."""
+        d = len(self.domain_shape)
         square, taps = self.kernel.abs().square(), self.kernel.shape[-d:]
         met = outer([overlap(k, axis, self.boundary) for k, axis in zip(taps, self._axes, strict=True)])
         share = linalg.ratio((square * met).flatten(-d).sum(-1), square.flatten(-d).sum(-1))
-        return self._in_precision(symbol * linalg.per_item(share, symbol, d))
+        return linalg.per_item(share, symbol, d)
 
     def _passed(self) -> Tensor:
         """Return how much of an image of power 1 / |D^|^2 passes the blur, per pixel: mean |k^|^2 / |D^|^2.
 
         Over cosine frequencies for "periodic", too: pictures do not repeat, and hold waves longer than themselves.
         """
-        symbol = self.gram_diagonal_estimate().values.double()
+        symbol = self.gram_diagonal_estimate("cosine").values.double()
         falling = Gradient(self.domain_shape, dtype=torch.float64).to(self.device).gram_diagonal()
         if falling is None:
             raise RuntimeError("finite differences are diagonal in the cosine basis")

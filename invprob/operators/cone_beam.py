@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from invprob.kernel import on_both_parts
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import LinearOperator
 from invprob.operators import cone_kernels
@@ -163,11 +164,12 @@ class ConeBeam(LinearOperator):
 
         return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
 
-    def gram_diagonal_estimate(self) -> Diagonal:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the cosine symbol of A^H A as if it blurred every voxel as it does the central one.
 
         The blur is tapered as in `PlanarCT.gram_diagonal_estimate` and made even in each axis.
         """
+        del basis
         return Diagonal(self._cached("symbol", self._symbol), "cosine")
 
     def _symbol(self) -> Tensor:

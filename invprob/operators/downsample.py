@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from invprob.bases import Basis
 from invprob.linalg import Diagonal, item_axes, ratio
 from invprob.linop import Bound, LinearOperator
 from invprob.operators.blur import Blur
@@ -89,9 +90,9 @@ class Downsample(LinearOperator):
             return None
         return Diagonal(self._cached("folded", self._folded), "fourier")
 
-    def gram_diagonal_estimate(self) -> Diagonal:
-        """Return the blur's cosine symbol over the factor: A^H A without the aliasing."""
-        found = self._blur().gram_diagonal_estimate()
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
+        """Return the blur's symbol over the factor: A^H A without the aliasing."""
+        found = self._blur().gram_diagonal_estimate(basis)
         return Diagonal(found.values * self._share(), found.basis)
 
     def direct(self, y: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from invprob import linalg
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import LinearOperator
 from invprob.transforms import Gradient
@@ -60,8 +61,9 @@ class Mask(LinearOperator):
         """Return the mask, in pixels."""
         return Diagonal(self._m(), "pixel")
 
-    def gram_diagonal_estimate(self) -> Diagonal:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the mean of m^2, in any basis, so that it goes with finite differences."""
+        del basis
         d = len(self.domain_shape)
         mean = self._m().square().flatten(-d).mean(-1)
         return Diagonal(linalg.per_item(mean, mean, d), "any")

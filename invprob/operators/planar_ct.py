@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from invprob.kernel import on_both_parts
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
@@ -124,12 +125,13 @@ class PlanarCT(LinearOperator):
 
         return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
 
-    def gram_diagonal_estimate(self) -> Diagonal:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the cosine symbol of A^H A as if it blurred every pixel as it does the central one.
 
         The blur is tapered by the overlap of the image with itself, as in T. Chan's circulant (SIAM J. Sci. Stat.
         Comput. 9, 1988), and its spectrum made even in each axis, which the cosine basis asks for.
         """
+        del basis
         return Diagonal(self._cached("symbol", self._symbol), "cosine")
 
     def _symbol(self) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import LinearOperator
 
@@ -78,8 +79,9 @@ class RandomProjection(LinearOperator):
         """Return 1: the rows are orthonormal."""
         return Diagonal(torch.ones((), dtype=self.dtype, device=self.device), "any")
 
-    def gram_diagonal_estimate(self) -> Diagonal:
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the share of the measurements in the pixels, which is what a pixel keeps of itself on average."""
+        del basis
         share = self.measurements / math.prod(self.domain_shape)
         return Diagonal(torch.tensor(share, dtype=self.dtype, device=self.device), "any")
 

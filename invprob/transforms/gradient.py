@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import Bound, LinearOperator
 
@@ -45,12 +46,22 @@ class Gradient(LinearOperator):
         """Return D^T D in the cosine basis: sum_i 4 sin^2(pi k_i / 2 n_i) (Strang 1999)."""
         if weights is not None:
             return None
+        return Diagonal(self._cached("squares", lambda: self._squares(1.0)), "cosine")
+
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal | None:
+        """Return `gram_diagonal`, or in the Fourier basis that of periodic differences, sum_i 4 sin^2(pi k_i / n_i)."""
+        if basis != "fourier":
+            return self.gram_diagonal()
+        return Diagonal(self._cached("periodic squares", lambda: self._squares(2.0)), "fourier")
+
+    def _squares(self, turns: float) -> Tensor:
+        """Return sum_i 4 sin^2(turns pi k_i / 2 n_i), k_i = 0 .. n_i - 1."""
         d = len(self.domain_shape)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for i, n in enumerate(self.domain_shape):
             k = torch.arange(n, dtype=torch.float64, device=self.device)
-            total = total + (4 * torch.sin(math.pi * k / (2 * n)).square()).reshape(n, *(1,) * (d - 1 - i))
-        return Diagonal(total.to(self.dtype), "cosine")
+            total = total + (4 * torch.sin(turns * math.pi * k / (2 * n)).square()).reshape(n, *(1,) * (d - 1 - i))
+        return total.to(self.dtype)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments but dtype."""
