@@ -73,17 +73,28 @@ def pairs(A: Geometry) -> Iterator[tuple[str, Callable[[], Pair]]]:
     yield "LEAP", lambda: leap_pair(A)
 
 
-def astra_pair(A: Geometry, kind: str) -> Pair:
-    """Return ASTRA's projector on arrays that it shares with us: no copies are timed."""
+def astra_geometry(A: Geometry) -> tuple[Any, Any]:
+    """Return ASTRA's descriptions of the image and of the rays."""
     astra = load("astra")
     (height, width), pixel = A.domain_shape, A.pixel_size
     corners = (-width / 2 * pixel, width / 2 * pixel, -height / 2 * pixel, height / 2 * pixel)
     volume = astra.create_vol_geom(height, width, *corners)
     if isinstance(A, FanBeam):
         rest = (A.source_distance, A.detector_distance)
-        detector = astra.create_proj_geom("fanflat", A.detector_size, A.detectors, A.angles, *rest)
-    else:
-        detector = astra.create_proj_geom("parallel", A.detector_size, A.detectors, A.angles)
+        return volume, astra.create_proj_geom("fanflat", A.detector_size, A.detectors, A.angles, *rest)
+    return volume, astra.create_proj_geom("parallel", A.detector_size, A.detectors, A.angles)
+
+
+def astra_matrix(A: Geometry, kind: str) -> Any:
+    """Return ASTRA's projector as a sparse matrix of scipy."""
+    astra, (volume, detector) = load("astra"), astra_geometry(A)
+    projector = astra.create_projector(kind, detector, volume)
+    return astra.matrix.get(astra.projector.matrix(projector))
+
+
+def astra_pair(A: Geometry, kind: str) -> Pair:
+    """Return ASTRA's projector on arrays that it shares with us: no copies are timed."""
+    astra, (volume, detector) = load("astra"), astra_geometry(A)
     image, sinogram = np.zeros(A.domain_shape, np.float32), np.zeros(A.range_shape, np.float32)
     projector = astra.create_projector(kind, detector, volume)
     x, y = astra.data2d.link("-vol", volume, image), astra.data2d.link("-sino", detector, sinogram)

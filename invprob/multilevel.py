@@ -14,6 +14,7 @@ from invprob import linalg
 from invprob.linop import LinearOperator
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one thing
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,21 @@ def _restricted(level: Level, A: LinearOperator, restrict: Callable[[Tensor], Te
 
 
 def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:
-    """Return t, whose last two axes are a coarse image, on a finer grid; `smooth` interpolates linearly."""
-    if tuple(t.shape[-2:]) == tuple(shape[-2:]):
+    """Return t, whose last axes are a coarse image, on a finer grid of `shape`, one to three axes.
+
+    `smooth` interpolates linearly between the pixels' middles, else every pixel keeps its value. ValueError for more
+    axes.
+    """
+    d = len(shape)
+    if tuple(t.shape[-d:]) == tuple(shape):
         return t
+    if d not in LINEAR:
+        raise ValueError(f"prolong: shape must be that of an image of one to three axes, got {tuple(shape)}")
     if t.is_complex():
         return torch.complex(prolong(t.real, shape, smooth=smooth), prolong(t.imag, shape, smooth=smooth))
-    flat = t.reshape(1, -1, *t.shape[-2:])
-    size = list(shape[-2:])
-    fine = F.interpolate(flat, size, mode="bilinear", align_corners=False) if smooth else F.interpolate(flat, size)
-    return fine.reshape(*t.shape[:-2], *size)
+    flat, size = t.reshape(1, -1, *t.shape[-d:]), list(shape)
+    fine = F.interpolate(flat, size, mode=LINEAR[d], align_corners=False) if smooth else F.interpolate(flat, size)
+    return fine.reshape(*t.shape[:-d], *size)
 
 
 def filled(y: Tensor, weights: Tensor | None) -> Tensor:

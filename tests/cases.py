@@ -175,7 +175,7 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "blur-nonnegative": lambda d: Blur((3, 4), randn((6, 5), seed=32).abs(), dtype=d),
     "blur-complex": lambda d: Blur((3, 5), randn((2, 3), torch.complex128, 33), dtype=d),
     "blur-valid": lambda d: Blur((5, 4), randn((2, 3), seed=34), "valid", dtype=d),
-    "blur-zero": lambda d: Blur((5, 4), randn((4, 3), seed=51), "zero", dtype=d),
+    "blur-zero": lambda d: Blur((5, 4), randn((4, 3), seed=35), "zero", dtype=d),
     "blur-zero-nonnegative": lambda d: Blur((3, 4), randn((6, 9), seed=36).abs(), "zero", dtype=d),
     "blur-zero-complex": lambda d: Blur((4, 3), randn((3, 4), torch.complex128, 37), "zero", dtype=d),
     "blur-reflect": lambda d: Blur((4, 5), randn((3, 4), seed=38), "reflect", dtype=d),

@@ -41,7 +41,7 @@ def test_errors_and_mismatches_are_small(found):
 
 def test_tv_reaches_the_optimum(found):
     value = {f["what"]: f["value"] for f in found if f["kind"] == "Fact" and f["section"].startswith("tv")}
-    assert value["ADMM, rho = lam / 0.1: smallest gap seen"] < 1e-2
+    assert value["ADMM, rho = |A|^2 / 40: smallest gap seen"] < 1e-2
     assert abs(value["its gap"]) < 1e-2
 
 

@@ -383,6 +383,21 @@ def test_coarser(shape, detectors):
     assert ParallelBeam((3, 3), [0.0], 1).coarser() is None
 
 
+# ---- large geometries
+
+
+def test_too_many_rays_are_told_before_memory_is_touched():
+    for detectors in (2**28 + 1, 10**9, 10**30):
+        with pytest.raises(ValueError, match="at most 268435456 rays"):
+            ParallelBeam((8, 8), [0.0], detectors)
+
+
+def test_repr_makes_no_rays(monkeypatch):
+    A = ParallelBeam((8, 8), np.arange(4) * PI / 4, 2**25)
+    monkeypatch.setattr(A, "rays", None)
+    assert "8 mirrored copies at once" in repr(A)
+
+
 # ---- preconditioning
 
 

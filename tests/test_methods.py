@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from laws import relative
 
-from invprob import metrics, phantoms
+from invprob import metrics, multilevel, phantoms
 from invprob.linop import LinearOperator
 from invprob.methods import progress, reconstruct
-from invprob.operators import FanBeam, ParallelBeam
+from invprob.operators import ConeBeam, FanBeam, ParallelBeam
 from invprob.scan import Scan
 
 METHODS = ["fbp", "least-squares", "tikhonov", "tv"]
@@ -131,8 +133,46 @@ def test_every_method_but_fbp_serves_a_users_operator(method):
     result = reconstruct(Scan(A, A(truth)), method)
     assert result.status in ("converged", "max_iter")
     assert float(result.certificate.data_residual) < 0.2
-    with pytest.raises(ValueError, match="fbp is for parallel and fan beams"):
+    with pytest.raises(ValueError, match="fbp is for parallel, fan and cone beams"):
         reconstruct(Scan(A, A(truth)), "fbp")
+
+
+@pytest.fixture(scope="module")
+def balls():
+    """A ball of 1 with a hole, 32 voxels along each axis, seen by a cone beam with 1 % noise, and the truth."""
+    n = 32
+    angles = torch.arange(24) * 2 * math.pi / 24
+    A = ConeBeam((n, n, n), angles, (40, 40), source_distance=80.0, detector_distance=40.0, detector_size=1.6)
+    place = torch.arange(2 * n) / 2 - n / 2 + 0.25
+    z, y, x = torch.meshgrid(place, place, place, indexing="ij")
+    fine = ((x**2 + y**2 + z**2 < 144) & ((x - 4) ** 2 + y**2 + (z + 2) ** 2 > 16)).float()
+    finer = ConeBeam(**(A.config() | {"volume_shape": (2 * n,) * 3, "voxel_size": 0.5}))
+    data, noise = phantoms.add_gaussian_noise(finer(fine), 0.01, 3, ndim=3)
+    return Scan(A, data, float(noise), F.avg_pool3d(fine[None], 2)[0])
+
+
+def test_fbp_serves_cone_beams(balls):
+    image = reconstruct(balls, "fbp", window="hann").x
+    assert relative(image, balls.operator.direct(balls.data, window="hann")) <= 1e-6
+    assert relative(image, balls.truth) < 0.45
+
+
+def test_tv_serves_cone_beams(balls):
+    result = reconstruct(balls, "tv")
+    assert result.status == "converged"
+    assert relative(result.x, balls.truth) < 0.6 * relative(reconstruct(balls, "fbp", window="hann").x, balls.truth)
+    assert float(result.x[balls.truth == 1].mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_tv_of_a_volume_from_coarse_to_fine(balls, monkeypatch):
+    """Image and multipliers go to the finer grid along all three axes: a start nearer than zero."""
+    settings = {"strength": 3e-3, "tol": 1e-3}
+    alone = reconstruct(balls, "tv", **settings)
+    monkeypatch.setattr(multilevel, "SMALLEST", 16)
+    assert next(progress(balls, "tv", **settings)).phase == "total variation, 16 x 16 x 16"
+    together = reconstruct(balls, "tv", **settings)
+    assert relative(together.x, alone.x) <= 0.03
+    assert together.n_iter <= alone.n_iter
 
 
 def test_progress_tells_the_phases_and_holds_the_best_image_so_far():

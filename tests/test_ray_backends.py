@@ -10,7 +10,7 @@ from laws import data_of, image_of, mismatch, randn, relative
 from invprob.operators import FanBeam, ParallelBeam
 from invprob.operators.joseph import project
 from invprob.operators.planar_ct import BACKENDS
-from invprob.operators.symmetry import IDENTITY, Turn, find_orbits, pixel_map
+from invprob.operators.symmetry import IDENTITY, Turn, find_cover, pixel_map
 from invprob.registry import OPERATORS, load
 
 TURNS = [Turn(k, mirrored) for k in range(4) for mirrored in (False, True)]
@@ -52,7 +52,9 @@ def test_backends_are_one_operator(name, shape, detectors):
 def test_every_ray_is_a_member_of_one_orbit(name):
     A = scan(name, (16, 16), 25)
     share = SCANS[name][-1]
-    found = find_orbits(A.angles, 25, (16, 16), centred=A.axis_offset == 0, reversible=A.reversible, tolerance=1e-12)
+    cover = find_cover(A.angles, 25, (16, 16), centred=A.axis_offset == 0, reversible=A.reversible, tolerance=1e-12)
+    found = cover.orbits()
+    assert cover.walked == len(found.rays)
     members = np.sort(found.members[found.members >= 0])
     assert np.array_equal(members, np.arange(A.angles.size * 25))
     assert len(found.rays) <= share * A.angles.size * 25

@@ -14,6 +14,7 @@ from invprob.functional import Functional
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
 from invprob.multilevel import Level, filled, prolong, pyramid
+from invprob.operators.cone_beam import ConeBeam
 from invprob.operators.planar_ct import PlanarCT
 from invprob.priors import NonNegative, Sum, Tikhonov, TotalVariation
 from invprob.solvers import ADMM, ConjugateGradient, Solver, State
@@ -25,10 +26,11 @@ WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
 
 def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
-    """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann."""
+    """Filtered back-projection, Feldkamp's for cone beams; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann."""
     A = problem.A
-    if not isinstance(A, PlanarCT):
-        raise ValueError(f"fbp is for parallel and fan beams, not for {type(A).__name__}: use least-squares or tv")
+    if not isinstance(A, (PlanarCT, ConeBeam)):
+        name = type(A).__name__
+        raise ValueError(f"fbp is for parallel, fan and cone beams, not for {name}: use least-squares or tv")
     x = A.direct(filled(problem.y, problem.weights), window=window)
     settings = {"window": window}
     yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
@@ -112,7 +114,7 @@ def _finer(coarse: ADMMState, solver: ADMM, f: L2, g: Functional) -> ADMMState:
     """Return the start on a finer grid: the coarse image, interpolated, with the coarse multipliers."""
     fine: ADMMState = solver.init(f, g, prolong(coarse.x, f.A.domain_shape, smooth=True))
     u = tuple(
-        prolong(c, tuple(t.shape), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
+        prolong(c, tuple(t.shape[-f.ndim :]), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
         for c, t, rc, rf in zip(coarse.u, fine.u, coarse.rho, fine.rho, strict=True)
     )
     return solver.with_duals(f, g, fine, u)

@@ -11,15 +11,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.kernel import on_both_parts
 from invprob.bases import Basis
+from invprob.kernel import on_both_parts
 from invprob.linalg import Diagonal
-from invprob.linop import LinearOperator
+from invprob.linop import Coarser, LinearOperator
 from invprob.operators import cone_kernels
 from invprob.operators.fan_beam import FanBeam
 from invprob.operators.fdk import ConeMap, feldkamp
-
-MAX_RAYS = 2**31
+from invprob.operators.planar_ct import MAX_RAYS
 
 
 class ConeBeam(LinearOperator):
@@ -88,7 +87,7 @@ class ConeBeam(LinearOperator):
         self._check_distances()
 
     def _check_distances(self) -> None:
-        radius = 0.5 * self.voxel_size * math.hypot(*self.domain_shape[1:])
+        radius = self._radius(self.domain_shape, self.voxel_size)
         if not radius < self.source_distance < math.inf:
             raise ValueError(
                 f"ConeBeam: the source at source_distance={self.source_distance} lies inside the cylinder around the "
@@ -104,6 +103,11 @@ class ConeBeam(LinearOperator):
                 f"ConeBeam: the outermost detector row is seen at {math.degrees(math.atan(steepest)):.3g} degrees to "
                 "the plane of the source; at most 45 are computed: use fewer rows, or a longer distance"
             )
+
+    @staticmethod
+    def _radius(shape: Sequence[int], voxel_size: float) -> float:
+        """Return how far a volume's corners reach from the axis."""
+        return 0.5 * voxel_size * math.hypot(*shape[1:])
 
     @property
     def magnification(self) -> float:
@@ -182,6 +186,37 @@ class ConeBeam(LinearOperator):
             symbol = torch.movedim(torch.movedim(symbol, axis, -1) @ waves.to(symbol).mT, -1, axis)
         return symbol.clamp(min=0)
 
+    def coarser(self) -> Coarser | None:
+        """Return the rays of 2 x 2 bins as one, on voxels twice the size.
+
+        None for a detector of less than two bins along an axis, and where the wider grid of an odd size would reach
+        the source.
+        """
+        rows, columns = (n // 2 for n in self.detector_shape)
+        shape, voxel = [-(-n // 2) for n in self.domain_shape], 2 * self.voxel_size
+        if not rows or not columns or self._radius(shape, voxel) >= self.source_distance:
+            return None
+
+        def offset(bins: int, axis_offset: float) -> float:
+            axis = (bins - 1) / 2 + axis_offset
+            return (axis - 0.5) / 2 - (bins // 2 - 1) / 2
+
+        config = self.config() | {
+            "volume_shape": shape,
+            "detector_shape": (rows, columns),
+            "voxel_size": voxel,
+            "detector_size": [2 * pitch for pitch in self.detector_size],
+            "axis_offset": offset(self.detector_shape[1], self.axis_offset),
+            "row_offset": offset(self.detector_shape[0], self.row_offset),
+        }
+        coarse = ConeBeam(**config, dtype=self.dtype).to(self.device)
+
+        def restrict(y: Tensor) -> Tensor:
+            pairs = y[..., : 2 * rows, : 2 * columns].reshape(*y.shape[:-2], rows, 2, columns, 2)
+            return pairs.mean((-3, -1))
+
+        return Coarser(coarse, restrict, 4)
+
     def _forward(self, x: Tensor) -> Tensor:
         paths, threads = self._paths(), torch.get_num_threads()
         return self._on_items(x, self.range_shape, lambda item: cone_kernels.project(item, paths, threads))
@@ -201,8 +236,7 @@ class ConeBeam(LinearOperator):
     ) -> Tensor:
         """Run an array function on one item after the other; `positive` says that its matrix has no negative entry.
 
-        The kernels' sums cancel to rounding where a ray meets nothing; below zero that is then cut off for an item
-        without negative numbers, so that what is non-negative stays so.
+        The kernels' sums cancel to rounding where a ray meets nothing.
         """
         batch = t.shape[:-3]
         items = t.detach().cpu().reshape(batch.numel(), *t.shape[-3:]).contiguous().numpy()
@@ -210,7 +244,7 @@ class ConeBeam(LinearOperator):
         for k, item in enumerate(items):
             out[k] = torch.from_numpy(function(item))
             if positive and item.min() >= 0:
-                out[k].clamp_(min=0)
+                out[k].clamp_(min=0)  # a mean count below zero, by however little, has no likelihood
         return out.to(t.device).reshape(*batch, *shape_out)
 
     def _paths(self) -> cone_kernels.ColumnPaths:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,10 @@ PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
 class RayFamily:
     """Rays that step over the same axis: position(row) = start + slope * row in pixels, `length` per step.
 
-    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels. `members` (rays, copies) is the place of each ray in the flattened
-    sinogram, copy by copy; `maps` (copies, 3) where the flattened copies take their pixels as offset, per row, per
-    column, and `inverses` where the image finds them in the padded copies.
+    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels. `members`
+    (rays, copies) is the place of each ray in the flattened sinogram, copy by copy; `maps` (copies, 3) where the
+    flattened copies take their pixels as offset, per row, per column, and `inverses` where the image finds them in
+    the padded copies.
     """
 
     start: Array
@@ -89,9 +90,11 @@ class RayTable:
             steps, size = (width, height) if turned else (height, width)
             found = [pixel_map(turn, image_shape, transposed=turned) for turn in orbits.turns]
             maps = np.array([m.strides(width) for m in found])
-            inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found]) + [PAD_LEFT, 0, 0]
-            columns = (start.astype(dtype), slope.astype(dtype), length.astype(dtype), *_meets(start, slope, steps, size))
-            return RayFamily(*columns, orbits.members[chosen].astype(np.int32), maps, inverses, steps, size)
+            inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found])
+            inverses[:, 0] += PAD_LEFT
+            lines = (t.astype(dtype) for t in (start, slope, length))
+            met = _meets(start, slope, steps, size)
+            return RayFamily(*lines, *met, orbits.members[chosen].astype(np.int32), maps, inverses, steps, size)
 
         over_rows = family(steep, row, dr, column, dc, turned=False)
         over_columns = family(~steep, column, dc, row, dr, turned=True)
@@ -177,7 +180,7 @@ def _copy(rows: Array, pixels: Array, maps: Array, lo: int, hi: int) -> None:
                 line[j, lane] = image[place + j * step]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _walk(lanes: int) -> Callable[..., None]:
     """Return the forward kernel for so many lanes: rays lo..hi go down rows (steps, padded width, lanes)."""
 
@@ -257,7 +260,7 @@ def _collect(values: Array, sinogram: Array, length: Array, members: Array, lo: 
                     values[k, item * copies + copy] = sinogram[item, members[k, copy]] * length[k]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _spread(lanes: int) -> Callable[..., None]:
     """Return the backward kernel for so many lanes: all rays write into the rows lo..hi, which this thread owns."""
 

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.kernel import on_both_parts
 from invprob.bases import Basis
+from invprob.kernel import on_both_parts
 from invprob.linalg import Diagonal
 from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
 from invprob.operators.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ray_matrix import RayMatrix
-from invprob.operators.symmetry import find_orbits
+from invprob.operators.symmetry import Cover, find_cover
 
-MAX_RAYS = 2**30
+MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
 BACKENDS = ("auto", "rays", "copies", "matrix")
 SAME_ANGLE = {torch.float32: 5e-7, torch.float64: 1e-13}  # radians: the rounding of angles handed over
 
@@ -178,9 +178,11 @@ class PlanarCT(LinearOperator):
         if self._by_matrix:
             return self._matrix().backproject(y).reshape(*y.shape[:-2], *self.domain_shape)
         table, threads = self._table(), torch.get_num_threads()
-        return self._on_arrays(
-            y, self.domain_shape, lambda items: joseph.backproject(items.reshape(len(items), table.count), table, threads)
-        )
+
+        def backproject(items: NDArray[Any]) -> NDArray[Any]:
+            return joseph.backproject(items.reshape(len(items), table.count), table, threads)
+
+        return self._on_arrays(y, self.domain_shape, backproject)
 
     def _on_arrays(
         self, t: Tensor, shape_out: tuple[int, ...], function: Callable[[NDArray[Any]], NDArray[Any]]
@@ -204,22 +206,27 @@ class PlanarCT(LinearOperator):
     def _make_table(self) -> joseph.RayTable:
         points, directions = self.rays()
         shape = (self.domain_shape[0], self.domain_shape[1])
-        orbits = None
-        if self.backend != "rays":
-            orbits = find_orbits(
-                self.angles,
-                self.detectors,
-                shape,
-                centred=self.axis_offset == 0,
-                reversible=self.reversible,
-                tolerance=SAME_ANGLE[self.dtype],
-            )
+        orbits = None if self.backend == "rays" else self._cover().orbits()
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
         return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits)
 
+    def _cover(self) -> Cover:
+        """Return which views are walked for which others: cheap, unlike the table of the rays."""
+        return self._cached(
+            "cover",
+            lambda: find_cover(
+                self.angles,
+                self.detectors,
+                (self.domain_shape[0], self.domain_shape[1]),
+                centred=self.axis_offset == 0,
+                reversible=self.reversible,
+                tolerance=SAME_ANGLE[self.dtype],
+            ),
+        )
+
     def _how(self) -> str:
         """Say in a few words how it computes."""
-        copies = self._table().copies
+        copies = 1 if self.backend == "rays" else len(self._cover().turns)
         at_once = f", {copies} mirrored copies at once" if copies > 1 else ""
         if self._by_matrix:
             return f"sparse matrix{at_once} on {self.device}"

@@ -76,7 +76,44 @@ class Orbits:
         return cls(rays, rays[:, None], (IDENTITY,))
 
 
-def find_orbits(
+@dataclass(frozen=True)
+class Cover:
+    """Half detectors of views, number 2 view + half, that are walked, and what each turn makes of them.
+
+    `images` (units, turns) are the half detectors whose rays are found on the way, -1 for none. The first half of
+    `detectors` bins ends before the bin `split`.
+    """
+
+    units: Array
+    images: Array
+    turns: tuple[Turn, ...]
+    detectors: int
+    split: int
+
+    @property
+    def walked(self) -> int:
+        """How many rays are walked."""
+        seconds = int(np.count_nonzero(self.units % 2))
+        return (len(self.units) - seconds) * self.split + seconds * (self.detectors - self.split)
+
+    def orbits(self) -> Orbits:
+        """Return the same ray by ray."""
+        rays, members = [], []
+        for unit, images in zip(self.units, self.images, strict=True):
+            bins = np.arange(self.split) if unit % 2 == 0 else np.arange(self.split, self.detectors)
+            rays.append(unit // 2 * self.detectors + bins)
+            members.append(np.stack([self._members(int(unit), int(image), bins) for image in images], axis=1))
+        return Orbits(np.concatenate(rays), np.concatenate(members), self.turns)
+
+    def _members(self, unit: int, image: int, bins: Array) -> Array:
+        """Return the rays that the bins of a unit become; the middle bin of a flipped detector is left to its view."""
+        if image < 0:
+            return np.full(len(bins), -1)
+        places = bins if unit % 2 == image % 2 else self.detectors - 1 - bins
+        return np.where((places < self.split) == (image % 2 == 0), image // 2 * self.detectors + places, -1)
+
+
+def find_cover(
     angles: Array,
     detectors: int,
     image_shape: tuple[int, int],
@@ -84,20 +121,18 @@ def find_orbits(
     centred: bool,
     reversible: bool,
     tolerance: float,
-) -> Orbits:
-    """Return the orbits that cost least, of rays numbered (angle, detector).
+) -> Cover:
+    """Return the cover that costs least, of rays numbered (angle, detector), in time that only the views decide.
 
     `centred`: the detector is its own mirror image about the axis; `reversible`: the ray (angle + pi, -s) is the ray
     (angle, s), as for parallel beams. Angles count as equal to `tolerance`.
     """
-    best, least = Orbits.none(len(angles) * detectors), np.inf
     partners = _Partners(np.asarray(angles), detectors, centred, reversible, tolerance)
-    for turns in _candidates(image_shape):
-        found = partners.orbits(turns)
-        cost = STEP * len(found.rays) * max(image_shape) + COPY * len(found.turns) * image_shape[0] * image_shape[1]
-        if cost < least:
-            best, least = found, cost
-    return best
+
+    def cost(found: Cover) -> float:
+        return STEP * found.walked * max(image_shape) + COPY * len(found.turns) * image_shape[0] * image_shape[1]
+
+    return min((partners.cover(turns) for turns in _candidates(image_shape)), key=cost)
 
 
 def _candidates(image_shape: tuple[int, int]) -> list[tuple[Turn, ...]]:
@@ -118,7 +153,7 @@ class _Partners:
         self.order = np.argsort(self.angles, kind="stable")
         self.split = (detectors + 1) // 2 if centred else detectors
 
-    def orbits(self, turns: Sequence[Turn]) -> Orbits:
+    def cover(self, turns: Sequence[Turn]) -> Cover:
         """Return a cover of all units by orbits of single ones, found in order; turns never used are left out."""
         views = len(self.angles)
         units = [2 * v + half for half in range(2 if self.split < self.detectors else 1) for v in range(views)]
@@ -135,7 +170,10 @@ class _Partners:
                 if free >= 0:
                     done[free] = True
             chosen.append((unit, row))
-        return self._rays(chosen, turns)
+        images = np.array([row for _, row in chosen])
+        used = np.flatnonzero((images >= 0).any(axis=0))
+        walked = np.array([unit for unit, _ in chosen])
+        return Cover(walked, images[:, used], tuple(turns[int(k)] for k in used), self.detectors, self.split)
 
     def _images(self, turn: Turn) -> list[Array]:
         """Return the units that a turn makes of all units, -1 for none: as they come, and read backwards."""
@@ -159,20 +197,3 @@ class _Partners:
         units = np.stack([first, second], axis=1)
         units[view < 0] = -1
         return units.reshape(-1)
-
-    def _rays(self, chosen: list[tuple[int, list[int]]], turns: Sequence[Turn]) -> Orbits:
-        table = np.array([row for _, row in chosen])
-        used = np.flatnonzero((table >= 0).any(axis=0))
-        rays, members = [], []
-        for (unit, _), row in zip(chosen, table[:, used], strict=True):
-            bins = np.arange(self.split) if unit % 2 == 0 else np.arange(self.split, self.detectors)
-            rays.append(unit // 2 * self.detectors + bins)
-            members.append(np.stack([self._members(unit, int(image), bins) for image in row], axis=1))
-        return Orbits(np.concatenate(rays), np.concatenate(members), tuple(turns[int(k)] for k in used))
-
-    def _members(self, unit: int, image: int, bins: Array) -> Array:
-        """Return the rays that the bins of a unit become; the middle bin of a flipped detector is left to its view."""
-        if image < 0:
-            return np.full(len(bins), -1)
-        places = bins if unit % 2 == image % 2 else self.detectors - 1 - bins
-        return np.where((places < self.split) == (image % 2 == 0), image // 2 * self.detectors + places, -1)

@@ -51,7 +51,7 @@ class ADMM(Solver[ADMMState]):
     rho: Scalar | Sequence[float] | None = None
     relaxation: float = 1.6
     balance: bool = False
-    x_accuracy: float = 0.1
+    x_accuracy: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
