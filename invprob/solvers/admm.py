@@ -12,7 +12,7 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term, require
 from invprob.linalg import per_item
-from invprob.solvers.base import Assumption, Solver, State, least_force, never, size_of, start_image
+from invprob.solvers.base import FLAT, Assumption, Solver, State, least_force, never, size_of, start_image
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
 
@@ -93,10 +93,12 @@ class ADMM(Solver[ADMMState]):
             Cx = term.apply(primal)
             mixed = self.relaxation * Cx + (1 - self.relaxation) * z + u
             z_next = term.functional.prox(mixed, 1 / rho)
-            size = torch.maximum(size_of(term, Cx, primal, ndim), linalg.norm(z_next, k))
-            primal_residuals.append(linalg.ratio(linalg.norm(Cx - z_next, k), size))
+            u_next = mixed - z_next
+            # where the solution is zero, x is small beside what holds it there
+            sizes = (size_of(term, Cx, primal, ndim), linalg.norm(z_next, k), FLAT * linalg.norm(u_next, k))
+            primal_residuals.append(linalg.ratio(linalg.norm(Cx - z_next, k), torch.stack(sizes).amax(0)))
             z_new.append(z_next)
-            u_new.append(mixed - z_next)
+            u_new.append(u_next)
         pulled, force = (_pull(split, state.rho, parts, ndim) for parts in (z_new, u_new))
         target = state.data + pulled - force
         primal_residual = torch.stack(primal_residuals).amax(0)
