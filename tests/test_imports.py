@@ -12,7 +12,7 @@ ROOT = Path(invprob.__file__).parent
 # from the ground up; a module may import from its own floor and from those below
 FLOORS = [
     {"errors", "registry", "module", "threads"},
-    {"linop", "functional", "linalg", "transforms", "algebra", "adapters", "kernel", "bases"},
+    {"linop", "functional", "linalg", "items", "krylov", "transforms", "algebra", "adapters", "kernel", "bases"},
     {"operators", "priors", "fidelities"},
     {"solvers", "solve", "certificate", "sampling"},
     {"tuning", "training", "phantoms", "metrics", "scan", "io", "multilevel", "verdict"},

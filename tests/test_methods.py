@@ -154,25 +154,23 @@ def balls():
 def test_fbp_serves_cone_beams(balls):
     image = reconstruct(balls, "fbp", window="hann").x
     assert relative(image, balls.operator.direct(balls.data, window="hann")) <= 1e-6
-    assert relative(image, balls.truth) < 0.45
+    assert relative(image, balls.truth) < 0.2
 
 
 def test_tv_serves_cone_beams(balls):
     result = reconstruct(balls, "tv")
     assert result.status == "converged"
-    assert relative(result.x, balls.truth) < 0.6 * relative(reconstruct(balls, "fbp", window="hann").x, balls.truth)
+    assert relative(result.x, balls.truth) < 0.7 * relative(reconstruct(balls, "fbp", window="hann").x, balls.truth)
     assert float(result.x[balls.truth == 1].mean()) == pytest.approx(1, abs=0.03)
 
 
 def test_tv_of_a_volume_from_coarse_to_fine(balls, monkeypatch):
-    """Image and multipliers go to the finer grid along all three axes: a start nearer than zero."""
+    """Image and multipliers go to the finer grid along all three axes, and lead to the same minimum."""
     settings = {"strength": 3e-3, "tol": 1e-3}
     alone = reconstruct(balls, "tv", **settings)
     monkeypatch.setattr(multilevel, "SMALLEST", 16)
     assert next(progress(balls, "tv", **settings)).phase == "total variation, 16 x 16 x 16"
-    together = reconstruct(balls, "tv", **settings)
-    assert relative(together.x, alone.x) <= 0.03
-    assert together.n_iter <= alone.n_iter
+    assert relative(reconstruct(balls, "tv", **settings).x, alone.x) <= 0.01
 
 
 def test_progress_tells_the_phases_and_holds_the_best_image_so_far():

@@ -69,8 +69,8 @@ def test_views_at_one_angle_are_views_of_their_own():
     assert relative(A.adjoint(y), plain.adjoint(y)) <= 1e-12
 
 
-@pytest.mark.parametrize("items", [0, 1, 2, 3, 5, 17])
-@pytest.mark.parametrize("backend", ["rays", "copies", "matrix"])
+@pytest.mark.parametrize("items", [0, 1, 2, 3, 5, 17, 32])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_any_batch_fills_the_lanes(backend, items):
     A = scan("half-turn", (16, 16), 24, backend)
     x, y = randn((items, 16, 16), seed=5), randn((items, *A.range_shape), seed=6)

@@ -26,7 +26,10 @@ WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
 
 def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
-    """Filtered back-projection, Feldkamp's for cone beams; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann."""
+    """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann.
+
+    Of cone beams that of Feldkamp, Davis & Kress 1984.
+    """
     A = problem.A
     if not isinstance(A, (PlanarCT, ConeBeam)):
         name = type(A).__name__

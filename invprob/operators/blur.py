@@ -97,7 +97,7 @@ class Blur(LinearOperator):
         return None if own is None or weights is not None else Diagonal(self._power(), own.basis)
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
-        """Return |k^|^2 of the size of A^H A: Fourier for "periodic" and "valid", which wrap or do not care, else cosine.
+        """Return |k^|^2 of the size of A^H A: Fourier if "periodic" or "valid", which wrap or do not care, else cosine.
 
         The cosine symbol is the mean over the signs of the frequencies.
         """

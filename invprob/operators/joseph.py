@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.operators.lanes import load, pair, store, total
-from invprob.operators.symmetry import Orbits, pixel_map
+from invprob.operators.symmetry import Orbits, Turn, pixel_map
 from invprob.threads import jit, team
 
 Array = NDArray[Any]
@@ -35,10 +35,10 @@ PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
 class RayFamily:
     """Rays that step over the same axis: position(row) = start + slope * row in pixels, `length` per step.
 
-    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels. `members`
-    (rays, copies) is the place of each ray in the flattened sinogram, copy by copy; `maps` (copies, 3) where the
-    flattened copies take their pixels as offset, per row, per column, and `inverses` where the image finds them in
-    the padded copies.
+    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels; `turned` says
+    that these are the image's columns. `members` (rays, copies) is the place of each ray in the flattened sinogram,
+    copy by copy; `maps` (copies, 3) where the flattened copies take their pixels as offset, per row, per column, and
+    `inverses` where the image finds them in the padded copies.
     """
 
     start: Array
@@ -51,6 +51,7 @@ class RayFamily:
     inverses: Array
     steps: int
     across: int
+    turned: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class RayTable:
     families: tuple[RayFamily, ...]
     image_shape: tuple[int, int]
     count: int
-    copies: int
+    turns: tuple[Turn, ...]
 
     @classmethod
     def build(
@@ -71,8 +72,12 @@ class RayTable:
         pixel_size: float,
         dtype: Any,
         orbits: Orbits | None = None,
+        steep: Array | None = None,
     ) -> RayTable:
-        """Return the table of the lines through `points` along `directions`, (..., 2) as (x, y) in length units."""
+        """Return the table of the lines through `points` along `directions`, (..., 2) as (x, y) in length units.
+
+        `steep` says which rays step over rows, by default those that are steeper to them.
+        """
         height, width = image_shape
         points, directions = points.reshape(-1, 2), directions.reshape(-1, 2)
         count = len(points)
@@ -81,7 +86,7 @@ class RayTable:
         column = points[:, 0] / pixel_size + (width - 1) / 2
         row = (height - 1) / 2 - points[:, 1] / pixel_size
         dc, dr = directions[:, 0] / pixel_size, -directions[:, 1] / pixel_size
-        steep = np.abs(dr) >= np.abs(dc)
+        steep = np.abs(dr) >= np.abs(dc) if steep is None else steep[orbits.rays]
 
         def family(chosen: Array, along: Array, step: Array, across: Array, drift: Array, turned: bool) -> RayFamily:
             slope = drift[chosen] / step[chosen]
@@ -92,14 +97,28 @@ class RayTable:
             maps = np.array([m.strides(width) for m in found])
             inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found])
             inverses[:, 0] += PAD_LEFT
-            lines = (t.astype(dtype) for t in (start, slope, length))
-            met = _meets(start, slope, steps, size)
-            return RayFamily(*lines, *met, orbits.members[chosen].astype(np.int32), maps, inverses, steps, size)
+            enter, leave = _meets(start, slope, steps, size)
+            start, slope, length = (t.astype(dtype) for t in (start, slope, length))
+            members = orbits.members[chosen].astype(np.int32)
+            return RayFamily(start, slope, length, enter, leave, members, maps, inverses, steps, size, turned)
 
         over_rows = family(steep, row, dr, column, dc, turned=False)
         over_columns = family(~steep, column, dc, row, dr, turned=True)
         found = tuple(f for f in (over_rows, over_columns) if len(f.start))
-        return cls(found, image_shape, count, len(orbits.turns))
+        return cls(found, image_shape, count, orbits.turns)
+
+    @property
+    def copies(self) -> int:
+        """How many copies of an image are walked at once."""
+        return len(self.turns)
+
+    def steep(self) -> Array:
+        """Return which rays, of all, step over the rows of the image."""
+        flags = np.zeros(self.count, bool)
+        for family in self.families:
+            for turn, members in zip(self.turns, family.members.T, strict=True):
+                flags[members[members >= 0]] = family.turned == bool(turn.quarters % 2)
+        return flags
 
     def threads(self, items: int, most: int) -> int:
         """Return how many threads the work is worth, `most` at most."""

@@ -19,7 +19,7 @@ from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
 from invprob.operators.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ray_matrix import RayMatrix
-from invprob.operators.symmetry import Cover, find_cover
+from invprob.operators.symmetry import Cover, Orbits, find_cover
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
 BACKENDS = ("auto", "rays", "copies", "matrix")
@@ -171,18 +171,26 @@ class PlanarCT(LinearOperator):
     def _forward(self, x: Tensor) -> Tensor:
         if self._by_matrix:
             return self._matrix().project(x).reshape(*x.shape[:-2], *self.range_shape)
-        table, threads = self._table(), torch.get_num_threads()
-        return self._on_arrays(x, self.range_shape, lambda items: joseph.project(items, table, threads))
+        return self._on_arrays(x, self.range_shape, lambda items: self._in_parts(joseph.project, items))
 
     def _adjoint(self, y: Tensor) -> Tensor:
         if self._by_matrix:
             return self._matrix().backproject(y).reshape(*y.shape[:-2], *self.domain_shape)
-        table, threads = self._table(), torch.get_num_threads()
+        count = self.angles.size * self.detectors
+        return self._on_arrays(
+            y, self.domain_shape, lambda items: self._in_parts(joseph.backproject, items.reshape(len(items), count))
+        )
 
-        def backproject(items: NDArray[Any]) -> NDArray[Any]:
-            return joseph.backproject(items.reshape(len(items), table.count), table, threads)
-
-        return self._on_arrays(y, self.domain_shape, backproject)
+    def _in_parts(self, function: Callable[..., NDArray[Any]], items: NDArray[Any]) -> NDArray[Any]:
+        """Run a projector on as many items as fill whole registers by themselves, and on the rest in copies."""
+        threads = torch.get_num_threads()
+        whole = len(items) // joseph.LANES * joseph.LANES if self.backend == "auto" and self._copies() > 1 else 0
+        if not whole:
+            return function(items, self._table(), threads)
+        parts = [function(items[:whole], self._table_of_all(), threads)]
+        if whole < len(items):
+            parts.append(function(items[whole:], self._table(), threads))
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _on_arrays(
         self, t: Tensor, shape_out: tuple[int, ...], function: Callable[[NDArray[Any]], NDArray[Any]]
@@ -204,11 +212,17 @@ class PlanarCT(LinearOperator):
         return self._cached("rays", self._make_table)
 
     def _make_table(self) -> joseph.RayTable:
+        return self._build(None if self.backend == "rays" else self._cover().orbits(), None)
+
+    def _table_of_all(self) -> joseph.RayTable:
+        """Return the table without copies; rays at 45 degrees step over the axis they step over in the copies."""
+        return self._cached("all rays", lambda: self._build(None, self._table().steep()))
+
+    def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> joseph.RayTable:
         points, directions = self.rays()
         shape = (self.domain_shape[0], self.domain_shape[1])
-        orbits = None if self.backend == "rays" else self._cover().orbits()
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
-        return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits)
+        return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits, steep)
 
     def _cover(self) -> Cover:
         """Return which views are walked for which others: cheap, unlike the table of the rays."""
@@ -224,9 +238,12 @@ class PlanarCT(LinearOperator):
             ),
         )
 
+    def _copies(self) -> int:
+        return 1 if self.backend == "rays" else len(self._cover().turns)
+
     def _how(self) -> str:
         """Say in a few words how it computes."""
-        copies = 1 if self.backend == "rays" else len(self._cover().turns)
+        copies = self._copies()
         at_once = f", {copies} mirrored copies at once" if copies > 1 else ""
         if self._by_matrix:
             return f"sparse matrix{at_once} on {self.device}"

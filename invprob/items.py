@@ -1,0 +1,56 @@
+"""Arithmetic per item of the batch: inner products, norms, and numbers that multiply every item by its own.
+
+`ndim` is the number of trailing axes that make one item.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def item_axes(ndim: int) -> tuple[int, ...]:
+    """Return the trailing axes that make one item."""
+    return tuple(range(-ndim, 0))
+
+
+def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
+    """Return Re <a, b> per item, in float64 so that no square over- or underflows, of shape `(*batch,)`."""
+    product = a.real.double() * b.real.double()
+    if a.is_complex() and b.is_complex():
+        product = product + a.imag.double() * b.imag.double()
+    return product.sum(item_axes(ndim)) if ndim else product
+
+
+def norm(a: Tensor, ndim: int) -> Tensor:
+    """Return the Euclidean norm per item, of shape `(*batch,)`, in float64."""
+    if ndim == 0:
+        return a.abs().double()
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    size: Tensor = torch.linalg.vector_norm(a, dim=item_axes(ndim), dtype=wide)
+    return size
+
+
+def length(field: Tensor, axis: int) -> Tensor:
+    """Return the Euclidean length of the vectors along one axis, which is kept with size 1.
+
+    Spelled out, where no derivative at zero is asked for: torch's own norm over a short leading axis is a hundred
+    times slower.
+    """
+    if torch.is_grad_enabled() and field.requires_grad:
+        safe: Tensor = torch.linalg.vector_norm(field, dim=axis, keepdim=True)
+        return safe
+    square = field.real.square() + field.imag.square() if field.is_complex() else field.square()
+    return square.sum(axis, keepdim=True).sqrt()
+
+
+def per_item(scalar: float | Tensor, like: Tensor, ndim: int) -> Tensor:
+    """Return a number or a `(*batch,)` tensor in a shape that multiplies `like`, in its precision."""
+    t = scalar if isinstance(scalar, Tensor) else torch.tensor(scalar, dtype=torch.float64)
+    t = t.to(device=like.device, dtype=like.dtype if t.is_complex() else like.real.dtype)
+    return t.reshape(t.shape + (1,) * ndim) if t.ndim else t
+
+
+def ratio(a: Tensor, b: Tensor) -> Tensor:
+    """Return a / b, and 0 where a is 0, whatever b is."""
+    return torch.where(a == 0, torch.zeros_like(a), a / torch.where(a == 0, torch.ones_like(b), b))

@@ -1,0 +1,140 @@
+"""What can be learnt of a matrix by applying it: conjugate gradients and bounds of the largest eigenvalue.
+
+Every tolerance is relative, so that scaling the input scales the output; nothing here adds an epsilon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invprob.items import inner, norm, per_item, ratio
+
+Map = Callable[[Tensor], Tensor]
+SURE = 12  # steps before an eigenvalue counts as found: one may look converged while it is still the second
+
+
+@dataclass(frozen=True)
+class CGResult:
+    """What conjugate gradients found: the solution, what is left (b - M x), steps and relative residual per item."""
+
+    x: Tensor
+    remainder: Tensor
+    n_iter: Tensor
+    residual: Tensor
+
+
+def conjugate_gradient(
+    apply: Map,
+    b: Tensor,
+    *,
+    ndim: int,
+    x0: Tensor | None = None,
+    tol: float = 1e-6,
+    reduction: float = 0.0,
+    max_iter: int = 1000,
+    preconditioner: Map | None = None,
+) -> CGResult:
+    """Solve M x = b for a self-adjoint M >= 0 until |b - M x| <= tol |b| or reduction |b - M x0|, per item.
+
+    Hestenes & Stiefel 1952; an item that has arrived, or whose search direction p is in the null space of M as far
+    as rounding lets it be told, stays where it is while its neighbours go on.
+    """
+    x = torch.zeros_like(b) if x0 is None else x0.expand_as(b).to(b.dtype)
+    r = b.clone() if x0 is None else b - apply(x)
+    p, rz = torch.zeros_like(b), torch.zeros((), dtype=torch.float64, device=b.device)
+    residual = norm(r, ndim)
+    target = torch.maximum(tol * norm(b, ndim), reduction * residual)
+    n_iter = torch.zeros(residual.shape, dtype=torch.int64, device=b.device)
+    steepest, rounding = torch.zeros_like(residual), torch.finfo(b.dtype).eps
+    active = residual > target
+    for _ in range(max_iter):
+        if not bool(active.any()):
+            break
+        z = r if preconditioner is None else preconditioner(r)
+        rz, rz_old = inner(r, z, ndim), rz
+        p = z + per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim) * p
+        Mp = apply(p)
+        curvature = inner(p, Mp, ndim)
+        steepness = ratio(curvature, inner(p, p, ndim))
+        steepest = torch.maximum(steepest, steepness)
+        active = active & (steepness > rounding * steepest) & (rz > 0)
+        alpha = per_item(torch.where(active, ratio(rz, curvature), 0.0), b, ndim)
+        x = x + alpha * p
+        r = r - alpha * Mp
+        n_iter = n_iter + active
+        residual = torch.where(active, norm(r, ndim), residual)
+        active = active & (residual > target)
+    return CGResult(x, r, n_iter, ratio(residual, norm(b, ndim)))
+
+
+def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: int = 500) -> Tensor:
+    """Return the largest eigenvalue of a self-adjoint M >= 0 from below: the best that all vectors M^k v can tell.
+
+    That is the largest Ritz value (Lanczos 1950), which comes far closer than the last vector's Rayleigh quotient for
+    the same work (Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992). Vectors that lose their
+    orthogonality only find it twice. Stops when it grows by less than `tol` relative to itself over a step and the
+    Ritz vector leaves a residual of less than sqrt(tol), not before `SURE` steps. The start vector comes from a
+    generator of its own, so that the answer is the same every time. `blank` is one item (any values).
+    """
+    ndim, generator = blank.ndim, torch.Generator().manual_seed(0)
+    v = torch.randn(blank.shape, dtype=blank.dtype, generator=generator).to(blank.device)
+    v = v / norm(v, ndim).to(v.real.dtype)
+    before = torch.zeros_like(v)
+    value = beta = torch.zeros((), dtype=torch.float64, device=blank.device)
+    alphas: list[Tensor] = []
+    betas: list[Tensor] = []
+    for step in range(max_iter):
+        w = apply(v)
+        alpha = inner(v, w, ndim)
+        w = w - per_item(alpha, w, ndim) * v - per_item(beta, w, ndim) * before
+        alphas.append(alpha)
+        previous = value
+        value, last = _top_ritz(alphas, betas)
+        beta = norm(w, ndim)
+        if not bool(beta > 4 * torch.finfo(blank.dtype).eps * value):
+            break  # the vectors span all that M makes of the first
+        settled = (value - previous <= tol * value) & (beta * last <= math.sqrt(tol) * value)
+        if step >= SURE and bool(settled):
+            break
+        betas.append(beta)
+        before, v = v, w / beta.to(v.real.dtype)
+    return value
+
+
+def _top_ritz(alphas: Sequence[Tensor], betas: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalue of the tridiagonal matrix, and the size of its unit vector's last entry."""
+    matrix = torch.diag(torch.stack(list(alphas)))
+    if betas:
+        off = torch.stack(list(betas))
+        matrix = matrix + torch.diag(off, 1) + torch.diag(off, -1)
+    value = torch.linalg.eigvalsh(matrix)[-1]
+    with torch.no_grad():
+        last = torch.linalg.eigh(matrix).eigenvectors[-1, -1].abs()
+    return value, last
+
+
+def collatz_wielandt(apply: Map, blank: Tensor, *, max_iter: int = 20, tol: float = 1e-2) -> Tensor:
+    """Return max_i (M v)_i / v_i >= the largest eigenvalue of an entrywise non-negative M, v from power steps.
+
+    Holds for every v > 0 (Collatz 1942, Wielandt 1950). Entries that M never reaches form zero rows and columns
+    and are left out. Every vector's ratio is a bound, the smallest is returned; it stops when bound and Rayleigh
+    quotient agree to `tol`.
+    """
+    ndim = blank.ndim
+    v = torch.ones_like(blank)
+    bound = torch.full((), math.inf, dtype=torch.float64, device=blank.device)
+    for _ in range(max_iter):
+        w = apply(v)
+        reached = (v > 0) & (w > 0)
+        if not bool(reached.any()):
+            return torch.zeros_like(bound)
+        bound = torch.minimum(bound, (w[reached] / v[reached]).max().double())
+        if bool(bound * inner(v, v, ndim) <= (1 + tol) * inner(v, w, ndim)):
+            break
+        v = w / w.max()
+    return bound * (1 + 16 * torch.finfo(blank.dtype).eps)
