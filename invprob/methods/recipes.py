@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from invprob.solvers import ADMM, ConjugateGradient, Solver, State
 from invprob.solvers.admm import ADMMState
 from invprob.transforms import Gradient
 
-THRESHOLD = 0.1  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
+THRESHOLD = 0.03  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
+ROUGHER = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
 WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
 
@@ -104,6 +106,7 @@ def tv(
     state: State | None = None
     for level in levels:
         solver, f, g = parts(level, chosen, level.weights)
+        solver = solver if level is levels[-1] else replace(solver, tol=ROUGHER * tol)
         start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else None
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)

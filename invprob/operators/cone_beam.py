@@ -18,7 +18,8 @@ from invprob.linop import Coarser, LinearOperator
 from invprob.operators import cone_kernels
 from invprob.operators.fan_beam import FanBeam
 from invprob.operators.fdk import ConeMap, feldkamp
-from invprob.operators.planar_ct import MAX_RAYS
+
+MAX_RAYS = 2**32  # more is a slip, told before memory is touched: 16 GB of readings
 
 
 class ConeBeam(LinearOperator):

@@ -2,44 +2,178 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invprob.functional import Functional, Scalar
+from invprob.kernel import on_both_parts
+from invprob.linalg import item_axes, per_item
 from invprob.priors.base import nonnegative
+from invprob.priors.callables import DenoiserFunction, OnBatch, PerItem, check_answer, is_network, phase
+from invprob.priors.jacobian import Expansion, expansion
 
-DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
+ComplexMap = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+ComplexAs = Literal["whole", "parts", "magnitude"] | ComplexMap | None
+Scale = Scalar | Literal["max"]
+PATCH = 128  # a network's Jacobian is looked at on so many central pixels per axis: time and memory stay bounded
 
 
-class Denoiser(Functional):
-    """prox(v, tau) = D(v, sigma) with sigma = sqrt(lam tau), or with a fixed sigma; exactly one of lam and sigma.
+class DenoiserPrior(Functional):
+    """A prior that asks a denoiser D(v, sigma): how D is called, in which units, and what it expands.
 
-    D(v, sigma) takes items `(*batch, *item)` and the standard deviation of the noise to remove, a 0-d or `(*batch,)`
-    tensor in units of v. With a fixed sigma the fixed point depends on the step of the solver.
+    D is a network for (B, C, H, W) and sigma (B,), any function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`,
+    or a numpy function (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of
+    the image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves
+    others; a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma).
+    `complex_as` says what D sees of complex images: "parts", real and imaginary apart, sigma being the standard
+    deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors and back. By
+    default networks and arrays see parts, functions of tensors the whole. `channels` says that the first axis of an
+    item counts channels (default: if it has three axes or more). `power_steps` is the work the certificate puts into
+    the Lipschitz constants, 0 for none.
     """
 
     convex = False
 
     def __init__(
-        self, D: DenoiserFunction, *, lam: Scalar | None = None, sigma: Scalar | None = None, ndim: int = 2
+        self, D: DenoiserFunction, ndim: int, scale: Scale, complex_as: ComplexAs, channels: bool | None, power_steps: int
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        if isinstance(scale, str):
+            if scale != "max":
+                raise ValueError(f"{name}: scale must be positive numbers or 'max', got {scale!r}")
+        elif not bool((nonnegative(scale, "scale", self) > 0).all()):
+            raise ValueError(f"{name}: scale must be positive, got {scale}")
+        if isinstance(complex_as, str) and complex_as not in ("whole", "parts", "magnitude"):
+            raise ValueError(
+                f"{name}: complex_as must be 'whole', 'parts', 'magnitude' or a pair of maps, got {complex_as!r}"
+            )
+        if power_steps < 0:
+            raise ValueError(f"{name}: power_steps must not be negative, got {power_steps}")
+        self.D = D
+        self.ndim = ndim
+        self.scale = scale
+        self.channels = channels
+        self.power_steps = power_steps
+        on_arrays = isinstance(D, PerItem)
+        self.complex_as = complex_as or ("parts" if is_network(D) or on_arrays else "whole")
+
+    @abstractmethod
+    def noise_level(self, tau: Scalar | None = None) -> Tensor | None:
+        """Return the sigma that D is asked with in a prox of step tau; None where that is not known."""
+
+    def denoise(self, v: Tensor, sigma: Scalar) -> Tensor:
+        """Return D(v, sigma) in the units of v; v itself for items with sigma = 0."""
+        level = torch.as_tensor(sigma, dtype=v.real.dtype, device=v.device)
+        c = self.unit(v)
+        if c is None:
+            x = self._by_kind(v, level)
+        else:
+            size = per_item(c, v, self.ndim)
+            x = size * self._by_kind(v / size, level / c.to(level))
+        still = level == 0
+        return torch.where(per_item(still, v, self.ndim) != 0, v, x) if bool(still.any()) else x
+
+    def unit(self, v: Tensor) -> Tensor | None:
+        """Return what counts as 1 for D, a number or one per item; None if v is in D's units."""
+        if not isinstance(self.scale, str):
+            c = torch.as_tensor(self.scale, dtype=v.real.dtype, device=v.device)
+            return None if not isinstance(self.scale, Tensor) and self.scale == 1 else c
+        if not v.numel():
+            return None
+        top = v.abs().amax(item_axes(self.ndim))
+        return torch.where(top > 0, top, torch.ones_like(top))
+
+    def in_trained_range(self, x: Tensor, sigma: Tensor) -> bool | None:
+        """Return whether sigma lies in D's attribute `sigma_range` (in D's units); None if it has none."""
+        span = getattr(self.D, "sigma_range", None)
+        if span is None:
+            return None
+        c = self.unit(x)
+        level = sigma if c is None else sigma / c.to(sigma)
+        slack = 1e-6 * float(span[1])
+        return bool(((level >= span[0] - slack) & (level <= span[1] + slack)).all())
+
+    def expansion(self, x: Tensor, sigma: Tensor) -> Expansion | None:
+        """Return the Lipschitz constants of D(., sigma) and of I - D around x, estimated from below, None if unwanted.
+
+        A network is looked at on the central 128 pixels of each axis.
+        """
+        if self.power_steps == 0 or not x.numel():
+            return None
+        space = self.ndim - 1 if self.channels or (self.channels is None and self.ndim > 2) else self.ndim
+        if is_network(self.D):
+            for axis in item_axes(space):
+                n = min(x.shape[axis], PATCH)
+                x = x.narrow(axis, (x.shape[axis] - n) // 2, n)
+        return expansion(lambda v: self.denoise(v, sigma), x.contiguous(), steps=self.power_steps)
+
+    def _by_kind(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return D(v, sigma) for real or complex v in D's units."""
+        how = self.complex_as
+        if not v.is_complex() or how == "whole":
+            return self._ask(v, sigma, self.ndim)
+        if how == "magnitude":
+            return self._ask(v.abs(), sigma, self.ndim).clamp(min=0) * phase(v)
+        if how == "parts":
+            both = sigma.expand(2, *sigma.shape) if sigma.ndim else sigma
+            return on_both_parts(lambda t: self._ask(t, both, self.ndim), v)
+        apart, together = how
+        real = apart(v)
+        return check_answer(together(self._ask(real, sigma, real.ndim - (v.ndim - self.ndim))), v)
+
+    def _ask(self, v: Tensor, sigma: Tensor, ndim: int) -> Tensor:
+        """Return what D says to items of `ndim` axes."""
+        if is_network(self.D) and isinstance(self.D, nn.Module):
+            return OnBatch(self.D, ndim, channels=self.channels)(v, sigma)
+        answer: object = self.D(v, sigma)
+        if isinstance(answer, np.ndarray):
+            answer = PerItem(self.D, ndim)(v, sigma)  # type: ignore[arg-type]
+        return check_answer(answer, v)
+
+
+class Denoiser(DenoiserPrior):
+    """prox(v, tau) = D(v, sigma) with sigma = sqrt(lam tau), or with a fixed sigma; exactly one of lam and sigma.
+
+    sigma is the standard deviation of the noise to remove, in units of v. With a fixed one the fixed point depends on
+    the step of the solver. ValueError if D returns NaN, another shape or dtype. See `DenoiserPrior` for D and the rest.
+    """
+
+    def __init__(
+        self,
+        D: DenoiserFunction,
+        lam: Scalar | None = None,
+        sigma: Scalar | None = None,
+        *,
+        ndim: int = 2,
+        scale: Scale = 1.0,
+        complex_as: ComplexAs = None,
+        channels: bool | None = None,
+        power_steps: int = 12,
+    ) -> None:
+        super().__init__(D, ndim, scale, complex_as, channels, power_steps)
         if (lam is None) == (sigma is None):
             raise ValueError("Denoiser: give exactly one of lam (sigma = sqrt(lam tau)) and sigma (fixed)")
-        self.D = D
         self.lam = None if lam is None else nonnegative(lam, "lam", self)
         self.sigma = None if sigma is None else nonnegative(sigma, "sigma", self)
-        self.ndim = ndim
+
+    def noise_level(self, tau: Scalar | None = None) -> Tensor | None:
+        """Return sqrt(lam tau), or the fixed sigma."""
+        if self.lam is None or tau is None:
+            return self.sigma
+        t = nonnegative(tau, "tau", self)
+        return (self.lam.to(t.device) * t).sqrt()
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return D(v, sigma)."""
-        sigma = self.sigma
-        if self.lam is not None:
-            sigma = (self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device)).sqrt()
-        x = self.D(v, torch.as_tensor(sigma, dtype=v.real.dtype, device=v.device))
-        if not isinstance(x, Tensor) or x.shape != v.shape or x.dtype != v.dtype:
-            got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"the denoiser was given {tuple(v.shape)} {v.dtype} and returned {got}")
-        return x
+        sigma = self.noise_level(tau)
+        return self.denoise(v, 0.0 if sigma is None else sigma.to(v.device))
+
+    def extra_repr(self) -> str:
+        """Show what sigma comes from."""
+        return f"sigma={self.sigma.tolist()}" if self.sigma is not None else f"lam={self.lam.tolist()}"  # type: ignore[union-attr]

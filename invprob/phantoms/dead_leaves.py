@@ -1,0 +1,160 @@
+"""Dead leaves: images as opaque, textured things of all sizes that hide each other.
+
+The model with radius law r^-3 is scale invariant and has the statistics of natural images (Lee, Mumford &
+Huang 2001, Int. J. Comput. Vis. 41); that it suffices to train denoisers: Achddou, Gousseau & Ladjal (2021).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from invprob.phantoms.textures import coloured_noise, textures, uniform32
+
+__all__ = ["dead_leaves"]
+
+_FINE = 2  # leaves are painted on a grid finer by this factor, then averaged: soft edges
+_SIDES = 6  # half planes that cut out a polygon
+_BANK = 6  # textures per image, which its leaves share
+_AT_ONCE = 2**21  # pixels of leaf windows painted at a time: bounds the memory
+_SMALLEST = 4  # half width of the smallest window, pixels of the fine grid
+
+
+def dead_leaves(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Return (count, size, size) float32 images, not yet cut to [0, 1]; every image has laws of its own."""
+    side = _FINE * size
+    leaves = _Leaves.draw(count, side, generator)
+    front = _bent(_front(leaves, count, side), count, side, generator)
+    return avg_pool2d(_painted(leaves, front, side, generator)[:, None], _FINE)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Leaves:
+    """All leaves of all images, the first `count` of them being the backgrounds; later ones lie on top."""
+
+    image: Tensor  # which image it lies in
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    narrow: Tensor  # ratio of the axes
+    tilt: Tensor
+    round: Tensor  # an ellipse, else a polygon
+    grey: Tensor
+    contrast: Tensor  # of the texture
+    slope: Tensor  # of the shading, (n, 2), grey per radius
+
+    @classmethod
+    def draw(cls, count: int, side: int, generator: torch.Generator) -> _Leaves:
+        smallest = _FINE * torch.exp(uniform32(generator, 0, math.log(8.0), count))
+        largest = torch.exp(uniform32(generator, math.log(0.15), math.log(0.9), count)) * side
+        largest = torch.maximum(largest, 2 * smallest)
+        covered = uniform32(generator, 1.5, 3.5, count)
+        # E[r^2] under the law r^-3 on [a, b], and half of the disc being leaf
+        mean_square = 2 * (largest / smallest).log() / (smallest**-2 - largest**-2)
+        number = (covered * side**2 / (0.5 * math.pi * mean_square)).ceil().long()
+        image = torch.repeat_interleave(torch.arange(count), number)
+        image = torch.cat([torch.arange(count), image[torch.randperm(len(image), generator=generator)]])
+        n = len(image)
+
+        def unit(*more: int) -> Tensor:
+            return uniform32(generator, 0, 1, n, *more)
+
+        low, high = smallest[image] ** -2, largest[image] ** -2
+        radius = (low + unit() * (high - low)).rsqrt()
+        middle = uniform32(generator, 0.2, 0.8, count)[image]
+        spread = uniform32(generator, 0.1, 1, count)[image]
+        busy = uniform32(generator, 0, 1, count)[image]
+        plain = unit() < 0.25
+        return cls(
+            image=image,
+            x=unit() * side,
+            y=unit() * side,
+            radius=radius,
+            narrow=0.25 + 0.75 * unit(),
+            tilt=unit() * math.pi,
+            round=unit() < uniform32(generator, 0, 1, count)[image],
+            grey=(1 - spread) * middle + spread * unit(),
+            contrast=torch.exp(math.log(0.004) + unit() * math.log(60.0)) * busy * ~plain,
+            slope=0.3 * (unit(2) - 0.5) * unit(1).square(),
+        )
+
+
+def _front(leaves: _Leaves, count: int, side: int) -> Tensor:
+    """Return which leaf is seen in each pixel, (count, side, side)."""
+    front = torch.arange(count).repeat_interleave(side * side)  # a pixel without a leaf shows the background
+    half = _SMALLEST
+    done = torch.zeros(len(leaves.image), dtype=torch.bool)
+    done[:count] = True
+    while not bool(done.all()):
+        now = ~done & (leaves.radius <= half - 1) if half < side else ~done
+        for kind in (True, False):
+            for part in (now & (leaves.round == kind)).nonzero()[:, 0].split(max(1, _AT_ONCE // (4 * half * half))):
+                _lay(front, leaves, part, half, side, polygon=not kind)
+        done |= now
+        half *= 2
+    return front.view(count, side, side)
+
+
+def _lay(front: Tensor, leaves: _Leaves, part: Tensor, half: int, side: int, *, polygon: bool) -> None:
+    """Let the leaves `part`, all within `half` pixels of their centres, hide what lies under them."""
+    window = torch.arange(-half, half)
+    rows = leaves.y[part].long()[:, None] + window
+    columns = leaves.x[part].long()[:, None] + window
+    dy, dx = rows - leaves.y[part, None], columns - leaves.x[part, None]
+    cos, sin = leaves.tilt[part, None].cos(), leaves.tilt[part, None].sin()
+    r, b = leaves.radius[part, None], (leaves.radius * leaves.narrow)[part, None]
+    u = (dx * cos / r)[:, None, :] + (dy * sin / r)[:, :, None]
+    v = (dy * cos / b)[:, :, None] - (dx * sin / b)[:, None, :]
+    inside = u.square() + v.square() < 1
+    if polygon:
+        inside &= _cut(leaves, part, u, v)
+    seen = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
+    pixel = (leaves.image[part, None] * side + rows)[:, :, None] * side + columns[:, None, :]
+    inside &= seen
+    owner = part[:, None, None].expand_as(pixel)[inside]
+    front.scatter_reduce_(0, pixel[inside], owner, "amax")
+
+
+def _cut(leaves: _Leaves, part: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Return where random half planes leave something of the unit disc: rectangles, and other convex polygons."""
+    # of numbers the leaf has anyway: as good as new random ones
+    phase = (leaves.x[part] * 7.13) % 1.0
+    box = (leaves.y[part] * 5.71) % 1.0 < 0.5
+    inside = torch.ones_like(u, dtype=torch.bool)
+    for k in range(_SIDES):
+        loose = (k + 0.7 * torch.sin(17 * phase * (k + 1))) / _SIDES
+        angle = 2 * math.pi * torch.where(box, torch.full_like(loose, k / 4), loose)
+        reach = torch.where(box, torch.full_like(loose, 0.7), 0.45 + 0.4 * ((phase * (k + 3) * 3.7) % 1.0))
+        inside &= u * angle.cos()[:, None, None] + v * angle.sin()[:, None, None] < reach[:, None, None]
+    return inside
+
+
+def _bent(front: Tensor, count: int, side: int, generator: torch.Generator) -> Tensor:
+    """Displace pixels smoothly, so that edges are not all straight or round."""
+    fields = coloured_noise(2 * count, side, generator, slope=uniform32(generator, 1.5, 2.5, 2 * count))
+    amount = (uniform32(generator, 0, 1, count, 1, 1).square() * 0.03 * side).repeat(2, 1, 1)
+    dy, dx = (amount * fields).round().long().chunk(2)
+    place = torch.arange(side)
+    rows, columns = (place[:, None] + dy).clamp(0, side - 1), (place + dx).clamp(0, side - 1)
+    return front.flatten(1).gather(1, (rows * side + columns).flatten(1)).view_as(front)
+
+
+def _painted(leaves: _Leaves, front: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Give every leaf its grey, its shading and its piece of a texture."""
+    count, n = len(front), len(leaves.image)
+    bank = textures(count * _BANK, side, generator).flatten()
+    choice = torch.randint(_BANK, (n,), generator=generator) + _BANK * leaves.image
+    start = torch.randint(side, (2, n), generator=generator)
+    place = torch.arange(side)
+    owner = front.flatten()
+    y, x = (t.expand(count, side, side).reshape(-1) for t in (place[:, None], place))
+    row, column = (y + start[0][owner]) % side, (x + start[1][owner]) % side
+    grain = bank[(choice[owner] * side + row) * side + column]
+    slope = leaves.slope / leaves.radius[:, None]
+    level = leaves.grey - slope[:, 0] * leaves.y - slope[:, 1] * leaves.x
+    image = level[owner] + slope[:, 0][owner] * y + slope[:, 1][owner] * x + leaves.contrast[owner] * grain
+    return image.view(count, side, side)

@@ -1,0 +1,172 @@
+"""Denoisers as plain functions D(v, sigma) of items: networks, numpy code, averages over a group, relaxations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invprob.linalg import item_axes, norm, per_item
+
+DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
+ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
+SYMMETRIES = tuple((turns, flipped) for flipped in (False, True) for turns in range(4))  # of the square
+
+
+class PerItem:
+    """D(v, sigma) of a numpy function: called once per item with a copy of it as an array and sigma as a float.
+
+    `ndim` is the number of axes of an item. An array of another floating precision is converted to that of v.
+    """
+
+    def __init__(self, function: ArrayFunction, ndim: int = 2) -> None:
+        self.function = function
+        self.ndim = ndim
+        self.sigma_range: tuple[float, float] | None = getattr(function, "sigma_range", None)
+
+    def __call__(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return D(v, sigma) for v `(*batch, *item)` and sigma 0-d or `(*batch,)`."""
+        cut = v.ndim - self.ndim
+        items = v.detach().cpu().reshape(-1, *v.shape[cut:])
+        levels = sigma.detach().double().cpu().expand(v.shape[:cut]).flatten().tolist()
+        if not levels:
+            return v.clone()
+        found = [self._one(item, level) for item, level in zip(items, levels, strict=True)]
+        return torch.stack(found).reshape(v.shape).to(v.device)
+
+    def _one(self, item: Tensor, level: float) -> Tensor:
+        answer = np.asarray(self.function(item.numpy().copy(), level))
+        kind = np.complexfloating if item.is_complex() else np.floating
+        if answer.shape != tuple(item.shape) or not np.issubdtype(answer.dtype, kind):
+            raise ValueError(
+                f"the denoiser was given an array {tuple(item.shape)} {item.dtype} and returned "
+                f"{answer.shape} {answer.dtype}"
+            )
+        return torch.from_numpy(np.ascontiguousarray(answer)).to(item.dtype)
+
+
+class OnBatch(nn.Module):
+    """D(v, sigma) of a network for (B, C, *space) and sigma (B,): the batch is made one axis and restored.
+
+    `channels` says that the first of the `ndim` axes of an item counts channels; without, one channel is put in.
+    """
+
+    def __init__(self, network: nn.Module, ndim: int = 2, *, channels: bool | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.ndim = ndim
+        self.channels = ndim > 2 if channels is None else channels
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return D(v, sigma) for v `(*batch, *item)` and sigma 0-d or `(*batch,)`."""
+        _check_precision(self.network, v)
+        cut = v.ndim - self.ndim
+        item = v.shape[cut:] if self.channels else (1, *v.shape[cut:])
+        flat = v.reshape(-1, *item)
+        answer = self.network(flat, sigma.expand(v.shape[:cut]).flatten())
+        return check_answer(answer, flat).reshape(v.shape)
+
+
+class Equivariant(nn.Module):
+    """D averaged over the rotations by 90 degrees and flips T of the last two axes: mean of T^-1 D(T v, sigma).
+
+    `how="one"` takes one T per call instead, chosen by the bits of v, so that equal images get equal answers: an eighth
+    of the work (Terris, Moreau, Pustelnik & Tachella 2024 draw it at random).
+    """
+
+    def __init__(self, D: DenoiserFunction, how: Literal["mean", "one"] = "mean") -> None:
+        super().__init__()
+        if how not in ("mean", "one"):
+            raise ValueError(f"Equivariant: how must be 'mean' or 'one', got {how!r}")
+        self.D = D
+        self.how = how
+        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the average of all eight, or one of them."""
+        if self.how == "one":
+            return self._turned(v, sigma, *SYMMETRIES[_bits(v) % len(SYMMETRIES)])
+        first, *rest = (self._turned(v, sigma, *symmetry) for symmetry in SYMMETRIES)
+        return sum(rest, start=first) / len(SYMMETRIES)
+
+    def _turned(self, v: Tensor, sigma: Tensor, turns: int, flipped: bool) -> Tensor:
+        t = v.rot90(turns, (-2, -1))
+        t = t.flip(-1) if flipped else t
+        x = check_answer(self.D(t, sigma), t)
+        x = x.flip(-1) if flipped else x
+        return x.rot90(-turns, (-2, -1))
+
+
+class Averaged(nn.Module):
+    """(1 - theta) v + theta D(v, sigma) with theta in (0, 1]: averaged if D is non-expansive and theta < 1.
+
+    The fixed points are those of D (Bauschke & Combettes 2017, section 4.5).
+    """
+
+    def __init__(self, D: DenoiserFunction, theta: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < theta <= 1:
+            raise ValueError(f"Averaged: theta must lie in (0, 1], got {theta}")
+        self.D = D
+        self.theta = theta
+        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the mixture."""
+        return (1 - self.theta) * v + self.theta * check_answer(self.D(v, sigma), v)
+
+
+def is_network(D: DenoiserFunction) -> bool:
+    """Return whether D wants (B, C, *space): a module that is neither a wrapper of a function nor OnBatch itself."""
+    if isinstance(D, Equivariant | Averaged):
+        return is_network(D.D)
+    return isinstance(D, nn.Module) and not isinstance(D, OnBatch)
+
+
+def check_answer(x: object, v: Tensor) -> Tensor:
+    """Return x if it is what a denoiser may make of v; ValueError, in one line, if it is not.
+
+    NaN is an error where v is so small that no square overflows: elsewhere the solver has diverged, not D failed.
+    """
+    if not isinstance(x, Tensor) or x.shape != v.shape or x.dtype != v.dtype:
+        got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        hint = ": wrap a numpy function in PerItem" if isinstance(x, np.ndarray) else ""
+        raise ValueError(f"the denoiser was given {tuple(v.shape)} {v.dtype} and returned {got}{hint}")
+    lost = x.isnan()
+    if bool(lost.any()) and bool((v.abs() < torch.finfo(v.dtype).max ** 0.5).all()):
+        raise ValueError(f"the denoiser was given finite numbers and returned NaN in {int(lost.sum())} of {x.numel()}")
+    return x
+
+
+def phase(v: Tensor) -> Tensor:
+    """Return v / |v|, and 1 where v is 0."""
+    size = v.abs()
+    return torch.where(size == 0, torch.ones_like(v), v / torch.where(size == 0, torch.ones_like(size), size))
+
+
+def _check_precision(network: nn.Module, v: Tensor) -> None:
+    """Refuse a single-precision network for a double-precision image, and the reverse."""
+    for weight in _weights(network):
+        if {weight.dtype, v.dtype} == {torch.float32, torch.float64}:
+            raise TypeError(
+                f"the denoiser's weights are {weight.dtype} and the image is {v.dtype}: "
+                f"move one of them, as by prior.to({v.dtype})"
+            )
+        return
+
+
+def _weights(network: nn.Module) -> Iterator[Tensor]:
+    return (p for p in network.parameters() if p.is_floating_point())
+
+
+def _bits(v: Tensor) -> int:
+    """Return a number that depends on every bit of v."""
+    words = torch.view_as_real(v) if v.is_complex() else v
+    whole = {torch.float32: torch.int32, torch.float64: torch.int64}[words.dtype]
+    numbers = words.detach().contiguous().view(whole).to(torch.int64)
+    # the last bits of a sum say little of round numbers, so high bits are folded down
+    folded = numbers ^ (numbers >> 17) ^ (numbers >> 31)
+    return int(folded.sum())
