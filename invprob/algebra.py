@@ -172,6 +172,7 @@ class Scaled(_Wrapped):
         else:
             raise ValueError(f"a scalar times {type(inner).__name__}: the factor has shape {tuple(factor.shape)}")
         super().__init__((inner,), inner.domain_shape, inner.range_shape, complex_factor=c.is_complex())
+        self.view_axes = inner.view_axes
         if isinstance(factor, Tensor) and not isinstance(factor, nn.Parameter):
             self.register_buffer("factor", c, persistent=False)
         else:

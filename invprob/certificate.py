@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from invprob.fidelities import L2, Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
 from invprob.solvers.base import Assumption, Solver, State
+from invprob.solvers.learned import contraction, learned_facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,9 @@ class Certificate:
     objective: Tensor | None = None
     stationarity: Tensor | None = None
     duality_gap: Tensor | None = None
-    lipschitz: float | None = None  # of the learned part
+    lipschitz: float | None = None  # of the learned part, around the result, from below
+    residual_lipschitz: float | None = None  # of the identity minus the learned part, likewise
+    contraction: Tensor | None = None  # by which factor the residual fell per iteration in the end, with a learned part
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -56,14 +60,26 @@ def adjoint_mismatch(A: LinearOperator) -> float:
 
 
 def certify(
-    solver: Solver[Any], f: Functional, g: Functional, state: State, noise: Scalar | None = None
+    solver: Solver[Any],
+    f: Functional,
+    g: Functional,
+    state: State,
+    noise: Scalar | None = None,
+    history: Mapping[str, list[Tensor]] | None = None,
 ) -> Certificate:
-    """Return the certificate of a state; costs a few applications of A, and once per A a power iteration."""
+    """Return the certificate of a state; costs a few applications of A, and once per A a power iteration.
+
+    A denoiser as prior costs its `power_steps` times six applications more.
+    """
     x = state.x
     facts: dict[str, Any] = {
         "fixed_point_residual": state.residual,
         "assumptions": solver.assumptions(f, g, state),
     }
+    learned = learned_facts(solver, f, g, state)
+    if learned["assumptions"]:
+        learned["assumptions"] = facts["assumptions"] + learned["assumptions"]
+        facts |= learned | {"contraction": contraction(history or {})}
     if isinstance(f, Fidelity):
         facts |= _operator_facts(f.A)
     if isinstance(f, QuadraticFidelity):
@@ -72,6 +88,13 @@ def certify(
         facts["objective"] = f.value(x) + g.value(x)
         facts |= _optimality(solver, f, g, state, facts["objective"])
     return Certificate(**facts)
+
+
+def steepest_step(f: QuadraticFidelity) -> Tensor:
+    """Return the length of the steepest-descent step from zero, which is about that of an image that fits the data."""
+    b = f.back_projected()
+    Ab = f.A(b)
+    return linalg.ratio(linalg.norm(b, f.ndim) ** 3, linalg.inner(Ab, f.weigh(Ab), len(f.A.range_shape)))
 
 
 def certify_image(f: QuadraticFidelity, x: Tensor, noise: Scalar | None = None) -> Certificate:
@@ -123,11 +146,8 @@ def _optimality(solver: Solver[Any], f: Functional, g: Functional, state: State,
         p = p + (Cx - z) / scale
         e = e + term.pull(p)
         gap = gap + part.value(Cx) - part.value(z) - linalg.inner(Cx - z, p, part.ndim)
-    b = f.back_projected()
-    size, scale = linalg.norm(e, f.ndim), linalg.norm(b, f.ndim)
-    Ab = f.A(b)
-    curvature = linalg.inner(Ab, f.weigh(Ab), len(f.A.range_shape))
-    radius = linalg.norm(x, f.ndim) + linalg.ratio(scale**3, curvature)
+    size, scale = linalg.norm(e, f.ndim), linalg.norm(f.back_projected(), f.ndim)
+    radius = linalg.norm(x, f.ndim) + steepest_step(f)
     return {
         "stationarity": linalg.ratio(size, scale),
         "duality_gap": linalg.ratio(gap.clamp(min=0) + size * radius, objective.double()),

@@ -181,12 +181,14 @@ class LinearOperator(Operator):
 
     A real operator applied to complex input acts on both parts; `is_complex` says that A has complex entries, and
     real input is promoted. Hooks for a subclass: `_forward`, and as far as they are worth it `_adjoint` (else
-    derived), `_gram`, `_norm`, `_norm_bound`, `diagonal`, `gram_diagonal`, `direct`. Attributes: `nonnegative` says
-    that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in
+    derived), `_gram`, `_norm`, `_norm_bound`, `diagonal`, `gram_diagonal`, `direct`. Attributes:
+    `view_axes` is how many leading data axes count views, whose readings share what no model explains; `nonnegative`
+    says that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in
     which case the adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched =
     False` that `_adjoint` only approximates A^H.
     """
 
+    view_axes: int = 0
     nonnegative: bool = False
     traceable: bool = True
     matched: bool = True

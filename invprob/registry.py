@@ -25,6 +25,8 @@ METHODS: Mapping[str, str] = {
     "least-squares": "invprob.methods:least_squares",
     "tikhonov": "invprob.methods:tikhonov",
     "tv": "invprob.methods:tv",
+    "wiener": "invprob.methods:wiener",
+    "wavelet": "invprob.methods:wavelet",
 }
 
 

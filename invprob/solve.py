@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.certificate import Certificate, certify
-from invprob.fidelities import Fidelity
+from invprob.certificate import Certificate, certify, steepest_step
+from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
 from invprob.solvers.base import Solver, State
 
@@ -117,7 +117,7 @@ def conclude(
         n_iter=step.n_iter,
         seconds=step.seconds,
         history={name: torch.stack(rows) for name, rows in step.history.items()},
-        certificate=certify(solver, f, g, replace(step.state, x=x), noise),
+        certificate=certify(solver, f, g, replace(step.state, x=x), noise, step.history),
         state=step.state,
     )
 
@@ -175,6 +175,8 @@ class _Watch:
         reference = torch.where(sizes.isfinite(), sizes, 0.0).amax(0)
         self.limit = torch.where(reference > 0, GROWTH * reference, torch.inf)
         self.merit = self.size if self.has_value else torch.full_like(state.residual, torch.inf)
+        # without a value nobody sees growth where the data see nothing, but for the length of the image
+        self.length = torch.zeros_like(state.residual) if self.has_value else self._natural_length(state.x)
         self.growing = torch.zeros_like(state.residual, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = defaultdict(list)
 
@@ -188,7 +190,8 @@ class _Watch:
         broken = running & (~linalg.norm(state.x, self.f.ndim).isfinite() | state.residual.isnan())
         if always or state.iteration % CHECK_EVERY == 0 or bool(broken.any()):
             self.size = self._size(state.x)
-            self.growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)
+            growing = torch.where(self.size > self.limit, self.growing + ~self.size.isinf(), 0)
+            self.growing = torch.where(self._outgrown(state.x), self.growing + 1, growing)
             broken = broken | self.size.isnan() | (self.growing >= PATIENCE)
             merit = self.size if self.has_value else state.residual
             self._prefer(state, merit, running & ~broken & (self.growing == 0))
@@ -198,6 +201,19 @@ class _Watch:
     def seconds(self) -> float:
         """Return the time since the start."""
         return time.perf_counter() - self.started
+
+    def _natural_length(self, x: Tensor) -> Tensor:
+        """Return |x| at the start, or that of an image that fits the data where it is more; 0 if neither is known."""
+        first = linalg.norm(x, self.f.ndim)
+        return torch.maximum(first, steepest_step(self.f)) if isinstance(self.f, QuadraticFidelity) else first
+
+    def _outgrown(self, x: Tensor) -> Tensor:
+        """Return which items are far longer than natural, where there is no objective to tell."""
+        length = linalg.norm(x, self.f.ndim)
+        if self.has_value:
+            return torch.zeros_like(length, dtype=torch.bool)
+        self.length = torch.where(self.length > 0, self.length, length)
+        return length > GROWTH * self.length
 
     def _size(self, x: Tensor) -> Tensor:
         """Return the objective, as far as f and g have values; an infinite one is a constraint not yet met."""

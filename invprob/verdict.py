@@ -180,7 +180,11 @@ def _operator(certificate: Mapping[str, Any]) -> Iterator[Statement]:
         how = f" ({kind})" if kind else ""
         yield Statement("known", f"The operator's norm is {norm:.4g}, at most {certificate['norm_bound']:.4g}{how}.")
     if certificate.get("lipschitz") is not None:
-        yield Statement("known", f"The learned part has a Lipschitz constant of {certificate['lipschitz']:.3g}.")
+        found = f"at least {certificate['lipschitz']:.3g} near the image"
+        yield Statement("known", f"The learned part has a Lipschitz constant of {found}.")
+    factors = [factor for factor in _numbers(certificate, "contraction") if math.isfinite(factor)]
+    if factors:
+        yield Statement("known", f"The iteration came nearer to its end by a factor of {max(factors):.3g} a step.")
 
 
 def _numbers(certificate: Mapping[str, Any], key: str) -> list[float]:

@@ -37,10 +37,13 @@ from invprob.operators import (
 )
 from invprob.priors import (
     L1,
+    RED,
     Analysis,
     Box,
     Denoiser,
+    GradientStepDenoiser,
     GroupL1,
+    Magnitude,
     NonNegative,
     Sum,
     Tikhonov,
@@ -100,6 +103,18 @@ def soft(v: Tensor, sigma: Tensor) -> Tensor:
     """A denoiser that is a prox: the soft threshold at sigma^2."""
     t = per_item(sigma**2, v, 2)
     return v * (1 - t / v.abs().clamp(min=1e-30)).clamp(min=0)
+
+
+def smoothed(v: Tensor, sigma: Tensor) -> Tensor:
+    """A linear denoiser, symmetric: each row mixed with its neighbours, in a circle."""
+    del sigma
+    return 0.5 * v + 0.25 * (v.roll(1, -1) + v.roll(-1, -1))
+
+
+def bent(v: Tensor, sigma: Tensor) -> Tensor:
+    """A network N without a symmetric Jacobian, of homogeneous degree 1, that autograd sees through."""
+    del sigma
+    return 0.6 * v + 0.3 * v.roll(1, -1) - 0.1 * v.roll(1, -2).abs()
 
 
 # ---- operators, by precision
@@ -281,7 +296,10 @@ PRIORS: dict[str, Case] = {
     "analysis-smooth": Case(lambda lam: Analysis(Tikhonov(lam), mixing()), degree=2),
     "wavelet-l1": Case(lambda lam: WaveletL1(lam, wavelet="db2"), (4, 6)),
     "wavelet-l1-1d": Case(lambda lam: WaveletL1(lam, ndim=1, levels=2), (7,)),
+    "magnitude": Case(lambda lam: Magnitude(L1(lam))),
     "denoiser": Case(lambda lam: Denoiser(soft, lam=lam)),
+    "red": Case(lambda lam: RED(smoothed, lam, symmetric=True), degree=2),
+    "gradient-step": Case(lambda lam: GradientStepDenoiser(bent, lam), degree=2),
 }
 
 

@@ -220,7 +220,7 @@ def spoil_angle(file):
 
 BROKEN = {
     "no detectors": (configured(detectors=0), "0 detectors x 60 angles; it takes whole detectors, at least 1"),
-    "1e9 detectors": (configured(detectors=10**9), "1000000000 detectors x 60 angles; .*at most 1073741824 rays"),
+    "1e9 detectors": (configured(detectors=10**9), "1000000000 detectors x 60 angles; .*at most 268435456 rays"),
     "source in the object": (configured(source_distance=5.0), "source_distance=5.0 lies inside the image"),
     "NaN angles": (spoil_angle, "angles must be a list of finite numbers in radians.*1 not finite"),
     "no pixels": (configured(image_shape=[0, 8]), "positive whole sizes"),

@@ -18,7 +18,14 @@ sys.exit(f"loaded {{loaded}}, code {{code}}" if loaded else 0)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["reconstruct", "--help"], ["reconstrukt"], ["simulate", "a", "--size", "x"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["reconstruct", "--help"],
+        ["train", "denoiser", "--help"],
+        ["reconstrukt"],
+        ["simulate", "a", "--size", "x"],
+    ],
 )
 def test_an_answer_needs_no_heavy_library(arguments):
     done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False)

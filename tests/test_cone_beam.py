@@ -314,7 +314,7 @@ GOOD = {
         ({"detector_shape": (0, 4)}, "whole and at least 1"),
         ({"detector_shape": (3, 2.5)}, "whole and at least 1"),
         ({"detector_shape": (3, 4, 5)}, "must be .rows, columns."),
-        ({"detector_shape": (2**16, 2**16)}, "at most 268435456 rays"),
+        ({"detector_shape": (2**16, 2**16)}, "at most 4294967296 rays"),
         ({"voxel_size": 0.0}, "voxel_size must be a positive length"),
         ({"detector_size": (1.0, math.inf)}, "detector_size .columns. must be"),
         ({"detector_size": (1.0, 1.0, 1.0)}, "one pitch or"),

@@ -127,6 +127,9 @@ def test_the_lipschitz_constant_holds_per_item(name):
     case = PRIORS[name]
     lam = torch.tensor([0.4, 200.0], dtype=DOUBLE)
     g = case.make(lam)
+    if name == "gradient-step":  # of a network: nobody knows the constant, steps are searched
+        assert g.lipschitz() is None
+        return
     constant = torch.as_tensor(g.lipschitz()).expand(2)
     assert bool((constant <= 20 * lam).all())  # and is no wild guess
     for x, y in zip(images(case, (2,)), images(case, (2,), seed=7), strict=True):

@@ -24,7 +24,7 @@ from invprob.linop import LinearOperator
 from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.priors import L1, Analysis, Box, Denoiser, NonNegative, Prior, Sum, Tikhonov, TotalVariation
 from invprob.solve import CHECK_EVERY, STATUS, Result, conclude, iterate, solve
-from invprob.solvers import ADMM, ConjugateGradient, GradientDescent, PrimalDual, ProximalGradient, Solver
+from invprob.solvers import ADMM, HQS, ConjugateGradient, GradientDescent, PrimalDual, ProximalGradient, Solver
 
 TIGHT = {"max_iter": 5000, "tol": 1e-8}
 
@@ -66,8 +66,11 @@ SOLVERS: dict[str, Callable[..., Solver]] = {
     "proximal-gradient": ProximalGradient,
     "proximal-gradient-plain": lambda **s: ProximalGradient(accelerate=False, **s),
     "proximal-gradient-no-restart": lambda **s: ProximalGradient(restart=False, **s),
+    "proximal-gradient-search": lambda **s: ProximalGradient(backtracking=True, **s),
+    "proximal-gradient-search-fast": lambda **s: ProximalGradient(backtracking=True, accelerate=True, **s),
     "gradient-descent": GradientDescent,
     "conjugate-gradient": ConjugateGradient,
+    "hqs": HQS,  # takes denoisers only: its problems are those of plug-and-play
 }
 
 
@@ -89,6 +92,8 @@ ONE_EACH = [
     ("primal-dual", "nonnegative total variation"),
     ("proximal-gradient", "l1"),
     ("proximal-gradient-plain", "box"),
+    ("proximal-gradient-search", "l1"),
+    ("proximal-gradient-search-fast", "l1"),
     ("gradient-descent", "tikhonov"),
     ("conjugate-gradient", "tikhonov"),
 ]

@@ -49,8 +49,11 @@ def test_an_item_that_has_settled_ignores_what_comes_after():
 
 
 def test_a_tenth_of_the_readings_is_held_out():
-    few, many = hold_out((10, 2000)), hold_out((100, 200))
+    few, many = hold_out((10, 2000), 1), hold_out((100, 200), 1)
     assert 0.09 < few.double().mean() < 0.11
     assert torch.equal(many.any(1), many.all(1))
     assert many.any(1).sum() == 10
-    assert torch.equal(many, hold_out((100, 200)))
+    assert torch.equal(many, hold_out((100, 200), 1))
+    pixels = hold_out((100, 200))
+    assert 0.08 < float(pixels.double().mean()) < 0.12
+    assert not bool(pixels.all(1).any())

@@ -21,6 +21,7 @@ from invprob.cli.inspect import inspect
 from invprob.cli.listing import list_names
 from invprob.cli.reconstruct import reconstruct
 from invprob.cli.simulate import simulate
+from invprob.cli.train import app as train
 from invprob.errors import printable
 
 __all__ = ["app", "main"]
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for command in (reconstruct, inspect, check, simulate):
     app.command()(command)
+app.add_typer(train, name="train")
 app.command(name="list")(list_names)
 
 

@@ -10,3 +10,5 @@ from invprob.methods.reconstruct import find_recipe as find_recipe
 from invprob.methods.reconstruct import progress as progress
 from invprob.methods.reconstruct import reconstruct as reconstruct
 from invprob.methods.reconstruct import settings_of as settings_of
+from invprob.methods.restoration import wavelet as wavelet
+from invprob.methods.restoration import wiener as wiener

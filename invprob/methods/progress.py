@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invprob.certificate import certify_image
-from invprob.fidelities import L2
+from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
 from invprob.multilevel import Level
 from invprob.solve import Result, Step, conclude, iterate
@@ -39,7 +39,7 @@ def run(
     phase: str,
     level: Level,
     solver: Solver[Any],
-    f: L2,
+    f: QuadraticFidelity,
     g: Functional | None = None,
     *,
     state: State | None = None,
@@ -55,7 +55,7 @@ def report(
     phase: str,
     level: Level,
     solver: Solver[Any],
-    f: L2,
+    f: QuadraticFidelity,
     g: Functional | None,
     step: Step,
     settings: dict[str, Any] | None = None,

@@ -12,6 +12,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import L2
 from invprob.functional import Functional
+from invprob.linop import LinearOperator
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
 from invprob.multilevel import Level, filled, prolong, pyramid
@@ -23,7 +24,7 @@ from invprob.solvers.admm import ADMMState
 from invprob.transforms import Gradient
 
 THRESHOLD = 0.03  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
-ROUGHER = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
+ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
 WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
 
@@ -69,7 +70,7 @@ def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
         return solver, L2(level.A, level.y, weights), Tikhonov(chosen * A.norm().double() ** 2, D)
 
-    chosen = _constant(problem, given) if given is not None else (yield from choose([problem], parts, start=1.0))
+    chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts, start=1.0))
     _, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, f, g, settings=settings)
@@ -80,39 +81,37 @@ def tv(
     *,
     strength: Strength = "auto",
     nonnegative: bool | None = None,
-    tol: float = 1e-3,
+    tol: float = 3e-4,
     max_iter: int = 300,
 ) -> Iterator[Progress]:
     """1/2 |A x - y|^2 + lam TV(x) with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM from coarse to fine.
 
     Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. `nonnegative=False` allows negative images under such operators.
     """
-    A, given = problem.A, fixed(strength)
-    constrained = (A.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
-    weighted = problem.y if problem.weights is None else problem.weights * problem.y
-    peak = A.adjoint(weighted).abs().flatten(-problem.ndim).amax(-1).double()
-    levels = pyramid(problem)
-    contrast = _contrast(levels[0])
+    given, constrained = fixed(strength), is_constrained(problem, nonnegative)
+    largest, levels = peak(problem), pyramid(problem)
+    size = contrast(levels[0])
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
-        lam = chosen * peak
-        rho = torch.maximum(linalg.ratio(lam, THRESHOLD * contrast), WEAKEST * level.A.norm().double() ** 2)
+        lam = chosen * largest
         total_variation = TotalVariation(lam, ndim=level.ndim)
         g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
+        rho = penalty(lam, size, level.A)
         return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
 
-    chosen = _constant(problem, given) if given is not None else (yield from choose(levels, parts, start=3e-2))
+    chosen = constant(problem, given) if given is not None else (yield from choose(levels, parts))
     settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
     state: State | None = None
     for level in levels:
         solver, f, g = parts(level, chosen, level.weights)
-        solver = solver if level is levels[-1] else replace(solver, tol=ROUGHER * tol)
+        solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
         start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else None
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
 
 
-def _constant(problem: Level, value: float) -> Tensor:
+def constant(problem: Level, value: float) -> Tensor:
+    """Return a number for every item."""
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
 
 
@@ -126,7 +125,23 @@ def _finer(coarse: ADMMState, solver: ADMM, f: L2, g: Functional) -> ADMMState:
     return solver.with_duals(f, g, fine, u)
 
 
-def _contrast(level: Level) -> Tensor:
+def is_constrained(problem: Level, nonnegative: bool | None) -> bool:
+    """Say whether images are kept >= 0: as asked, by default where A >= 0 and the data are real."""
+    return (problem.A.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
+
+
+def peak(problem: Level) -> Tensor:
+    """Return max |A^H W y| per item, what strengths are relative to."""
+    weighted = problem.y if problem.weights is None else problem.weights * problem.y
+    return problem.A.adjoint(weighted).abs().flatten(-problem.ndim).amax(-1).double()
+
+
+def penalty(lam: Tensor, size: Tensor, A: LinearOperator) -> Tensor:
+    """Return ADMM's rho for a threshold that is a fixed share of the contrast `size` of the image."""
+    return torch.maximum(linalg.ratio(lam, THRESHOLD * size), WEAKEST * A.norm().double() ** 2)
+
+
+def contrast(level: Level) -> Tensor:
     """Return how large the values of each item's image are, from a direct reconstruction."""
     values = level.A.direct(filled(level.y, level.weights)).abs().flatten(-level.ndim)
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()

@@ -13,15 +13,20 @@ from invprob.fidelities import L2
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, report, run
 from invprob.multilevel import Level
+from invprob.operators.blur import Blur
+from invprob.operators.noise_level import estimate_noise
 from invprob.solve import iterate
 from invprob.solvers import ConjugateGradient, Solver
 from invprob.solvers.conjugate_gradient import CGState
+from invprob.transforms import Identity
 from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search, hold_out
 
 Strength = float | str
 Parts = Callable[[Level, Tensor, "Tensor | None"], tuple[Solver[Any], L2, Functional]]
 SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 60  # residual at which, or steps after which, a trial strength is judged
+OF_SCANS, OF_PICTURES = 3e-2, 0.3  # strongest strength tried, relative to max |A^H y|
+PICTURES = (Identity, Blur)  # operators whose data are pictures, so that they show their noise
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 
 
@@ -34,24 +39,38 @@ def fixed(strength: Strength) -> float | None:
     return float(strength)
 
 
-def choose(levels: Sequence[Level], parts: Parts, start: float) -> Generator[Progress, None, Tensor]:
+def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) -> Generator[Progress, None, Tensor]:
     """Return the strength per item that predicts held-out readings best, but no less than what the noise asks for.
 
-    Held-out readings are tried on the coarsest level. Where the noise level is known and the image found would fit
-    the data more closely than it, the strength is raised until the misfit is the noise's (Morozov 1966), on the
-    first level fine enough to tell. `parts(level, strength, weights)` returns solver, fidelity and prior.
+    Held-out readings are tried on the coarsest level, from `start` downwards. Where the noise level is known, or can be
+    estimated because the data are a picture, and the image found would fit the data more closely than it, the
+    strength is raised until the misfit is the noise's (Morozov 1966), on the first level fine enough to tell.
+    `parts(level, strength, weights)` returns solver, fidelity and prior.
     """
     coarse = levels[0]
-    mask = hold_out(coarse.A.range_shape).to(coarse.y.device)
+    mask = hold_out(coarse.A.range_shape, coarse.A.view_axes).to(coarse.y.device)
+    start = (OF_SCANS if coarse.A.view_axes else OF_PICTURES) if start is None else start
     first = torch.full(coarse.batch, start, dtype=torch.float64, device=coarse.y.device)
-    chosen = yield from _search(HeldOutSearch(first), coarse, parts, mask)
+    prediction = HeldOutSearch(first)
+    chosen = yield from _search(prediction, coarse, parts, mask)
     finest = levels[-1]
+    if isinstance(finest.A, PICTURES) and finest.weights is None:
+        seen = estimate_noise(finest.y, len(finest.A.range_shape)).double()
+        finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
     if finest.noise is None:
         return chosen
-    fine = next((level for level in levels if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
-    target = _noise_norm(fine)
+    fine = next((level for level in levels[:-1] if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
+    # the error of a prediction is the noise and more: a noise level above it is wrong
+    most = prediction.score * (_counted(fine) / _counted(coarse, mask)).sqrt()
+    target = torch.minimum(_noise_norm(fine), most)
     raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
     return raised
+
+
+def _counted(level: Level, mask: Tensor | None = None) -> Tensor:
+    """Return the sum of the weights per item, under a mask if there is one."""
+    one = torch.ones(level.A.range_shape, dtype=level.A.dtype, device=level.y.device)
+    return level.size(one.expand(*level.batch, *one.shape), mask).square()
 
 
 def _noise_norm(level: Level) -> Tensor:
@@ -77,7 +96,7 @@ def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Gen
 
 def held_out_misfit(problem: Level, max_iter: int) -> Generator[Progress, None, Tensor]:
     """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item."""
-    mask = hold_out(problem.A.range_shape).to(problem.y.device)
+    mask = hold_out(problem.A.range_shape, problem.A.view_axes).to(problem.y.device)
     solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), L2(problem.A, problem.y, problem.counted(~mask))
     share = _share(problem, ~mask)
     best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)

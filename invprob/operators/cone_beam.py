@@ -35,6 +35,7 @@ class ConeBeam(LinearOperator):
     around the volume, or rays steeper than 45 degrees to the plane.
     """
 
+    view_axes = 1
     nonnegative = True
     traceable = False
 

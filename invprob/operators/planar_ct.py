@@ -36,6 +36,7 @@ class PlanarCT(LinearOperator):
     matrix; "auto" takes what is fastest: copies where they pay, and the matrix on an accelerator.
     """
 
+    view_axes = 1
     nonnegative = True
     traceable = False
     reversible: bool

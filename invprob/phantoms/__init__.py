@@ -4,6 +4,7 @@ from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
+from invprob.phantoms.training_images import training_images
 
 __all__ = [
     "Ellipses",
@@ -13,4 +14,5 @@ __all__ = [
     "poisson_transmission",
     "random_ellipses",
     "shepp_logan",
+    "training_images",
 ]

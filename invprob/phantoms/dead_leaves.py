@@ -49,7 +49,7 @@ class _Leaves:
 
     @classmethod
     def draw(cls, count: int, side: int, generator: torch.Generator) -> _Leaves:
-        smallest = _FINE * torch.exp(uniform32(generator, 0, math.log(8.0), count))
+        smallest = _FINE * torch.exp(uniform32(generator, 0, math.log(16.0), count))
         largest = torch.exp(uniform32(generator, math.log(0.15), math.log(0.9), count)) * side
         largest = torch.maximum(largest, 2 * smallest)
         covered = uniform32(generator, 1.5, 3.5, count)
@@ -67,7 +67,7 @@ class _Leaves:
         radius = (low + unit() * (high - low)).rsqrt()
         middle = uniform32(generator, 0.2, 0.8, count)[image]
         spread = uniform32(generator, 0.1, 1, count)[image]
-        busy = uniform32(generator, 0, 1, count)[image]
+        busy = uniform32(generator, 0.3, 1, count)[image]
         plain = unit() < 0.25
         return cls(
             image=image,
@@ -78,7 +78,7 @@ class _Leaves:
             tilt=unit() * math.pi,
             round=unit() < uniform32(generator, 0, 1, count)[image],
             grey=(1 - spread) * middle + spread * unit(),
-            contrast=torch.exp(math.log(0.004) + unit() * math.log(60.0)) * busy * ~plain,
+            contrast=torch.exp(math.log(0.006) + unit() * math.log(50.0)) * busy * ~plain,
             slope=0.3 * (unit(2) - 0.5) * unit(1).square(),
         )
 
@@ -92,7 +92,8 @@ def _front(leaves: _Leaves, count: int, side: int) -> Tensor:
     while not bool(done.all()):
         now = ~done & (leaves.radius <= half - 1) if half < side else ~done
         for kind in (True, False):
-            for part in (now & (leaves.round == kind)).nonzero()[:, 0].split(max(1, _AT_ONCE // (4 * half * half))):
+            these = (now & (leaves.round == kind)).nonzero()[:, 0]
+            for part in torch.split(these, max(1, _AT_ONCE // (4 * half * half))):
                 _lay(front, leaves, part, half, side, polygon=not kind)
         done |= now
         half *= 2
@@ -112,11 +113,10 @@ def _lay(front: Tensor, leaves: _Leaves, part: Tensor, half: int, side: int, *, 
     inside = u.square() + v.square() < 1
     if polygon:
         inside &= _cut(leaves, part, u, v)
-    seen = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
-    pixel = (leaves.image[part, None] * side + rows)[:, :, None] * side + columns[:, None, :]
-    inside &= seen
-    owner = part[:, None, None].expand_as(pixel)[inside]
-    front.scatter_reduce_(0, pixel[inside], owner, "amax")
+    seen = (rows >= 0) & (rows < side), (columns >= 0) & (columns < side)
+    leaf, row, column = (inside & seen[0][:, :, None] & seen[1][:, None, :]).nonzero(as_tuple=True)
+    pixel = (leaves.image[part[leaf]] * side + rows[leaf, row]) * side + columns[leaf, column]
+    front.scatter_reduce_(0, pixel, part[leaf], "amax")
 
 
 def _cut(leaves: _Leaves, part: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -146,14 +146,15 @@ def _bent(front: Tensor, count: int, side: int, generator: torch.Generator) -> T
 def _painted(leaves: _Leaves, front: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Give every leaf its grey, its shading and its piece of a texture."""
     count, n = len(front), len(leaves.image)
-    bank = textures(count * _BANK, side, generator).flatten()
+    period = side // _FINE
+    bank = textures(count * _BANK, period, generator).flatten()
     choice = torch.randint(_BANK, (n,), generator=generator) + _BANK * leaves.image
-    start = torch.randint(side, (2, n), generator=generator)
+    start = torch.randint(period, (2, n), generator=generator)
     place = torch.arange(side)
     owner = front.flatten()
     y, x = (t.expand(count, side, side).reshape(-1) for t in (place[:, None], place))
-    row, column = (y + start[0][owner]) % side, (x + start[1][owner]) % side
-    grain = bank[(choice[owner] * side + row) * side + column]
+    row, column = (y + start[0][owner]) % period, (x + start[1][owner]) % period
+    grain = bank[(choice[owner] * period + row) * period + column]
     slope = leaves.slope / leaves.radius[:, None]
     level = leaves.grey - slope[:, 0] * leaves.y - slope[:, 1] * leaves.x
     image = level[owner] + slope[:, 0][owner] * y + slope[:, 1][owner] * x + leaves.contrast[owner] * grain

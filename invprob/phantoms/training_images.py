@@ -94,7 +94,7 @@ def _mr(count: int, size: int, generator: torch.Generator) -> Tensor:
 def _window(image: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Cut a (size, size) window out of a larger image, or shrink the whole of it by two."""
     if float(uniform32(generator, 0, 1)) < 0.4:
-        return torch.nn.functional.avg_pool2d(image[None], 2)[0]
+        return image.reshape(size, 2, size, 2).mean((1, 3))
     row, column = torch.randint(size // 4, 3 * size // 4, (2,), generator=generator).tolist()
     return image[row : row + size, column : column + size]
 
@@ -104,7 +104,9 @@ def _inked(strokes: Tensor, count: int, size: int, generator: torch.Generator) -
     paper, ink = uniform32(generator, 0, 1, 2, count, 1, 1)
     ink = torch.where((ink - paper).abs() < 0.25, 1 - paper.round(), ink)
     uneven = coloured_noise(count, size, generator, slope=uniform32(generator, 0.8, 2, count))
-    return paper + strokes * (ink - paper) + uniform32(generator, 0, 0.06, count, 1, 1) * uneven
+    uneven = uneven * uniform32(generator, 0, 0.06, count, 1, 1)
+    page: Tensor = paper + strokes * (ink - paper) + uneven
+    return page
 
 
 def _text(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -150,4 +152,3 @@ def _blurred(images: Tensor, width: Tensor) -> Tensor:
     wide = pad(images[None], (_REACH,) * 4, mode="reflect")
     wide = conv2d(wide, kernel[:, :, :, None], groups=count)
     return conv2d(wide, kernel[:, :, None, :], groups=count)[0]
-

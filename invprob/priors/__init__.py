@@ -1,9 +1,16 @@
 """The knowledge: what images are like, as functionals with a value, a gradient or a prox."""
 
 from invprob.priors.base import Prior as Prior
+from invprob.priors.callables import Averaged as Averaged
+from invprob.priors.callables import Equivariant as Equivariant
+from invprob.priors.callables import PerItem as PerItem
 from invprob.priors.combinators import Analysis as Analysis
 from invprob.priors.combinators import Sum as Sum
 from invprob.priors.denoiser import Denoiser as Denoiser
+from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDenoiser
+from invprob.priors.magnitude import Magnitude as Magnitude
+from invprob.priors.networks.pretrained import load_pretrained as load_pretrained
+from invprob.priors.red import RED as RED
 from invprob.priors.simple import L1 as L1
 from invprob.priors.simple import Box as Box
 from invprob.priors.simple import GroupL1 as GroupL1

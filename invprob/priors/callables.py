@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.linalg import item_axes, norm, per_item
+from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser
 
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
@@ -119,11 +120,19 @@ class Averaged(nn.Module):
         return (1 - self.theta) * v + self.theta * check_answer(self.D(v, sigma), v)
 
 
+def innermost(D: DenoiserFunction) -> DenoiserFunction:
+    """Return what `Equivariant` and `Averaged` are wrapped around."""
+    return innermost(D.D) if isinstance(D, Equivariant | Averaged) else D
+
+
 def is_network(D: DenoiserFunction) -> bool:
-    """Return whether D wants (B, C, *space): a module that is neither a wrapper of a function nor OnBatch itself."""
-    if isinstance(D, Equivariant | Averaged):
-        return is_network(D.D)
-    return isinstance(D, nn.Module) and not isinstance(D, OnBatch)
+    """Return whether D is made of a network, which sees real images of any size."""
+    return isinstance(innermost(D), nn.Module)
+
+
+def wants_batches(D: DenoiserFunction) -> bool:
+    """Return whether D wants (B, C, *space), as networks do unless they are this package's own."""
+    return is_network(D) and not isinstance(innermost(D), OnBatch | DenoisingUNet | PretrainedDenoiser)
 
 
 def check_answer(x: object, v: Tensor) -> Tensor:
@@ -163,10 +172,5 @@ def _weights(network: nn.Module) -> Iterator[Tensor]:
 
 
 def _bits(v: Tensor) -> int:
-    """Return a number that depends on every bit of v."""
-    words = torch.view_as_real(v) if v.is_complex() else v
-    whole = {torch.float32: torch.int32, torch.float64: torch.int64}[words.dtype]
-    numbers = words.detach().contiguous().view(whole).to(torch.int64)
-    # the last bits of a sum say little of round numbers, so high bits are folded down
-    folded = numbers ^ (numbers >> 17) ^ (numbers >> 31)
-    return int(folded.sum())
+    """Return a number that depends on every bit of v, and on nothing else."""
+    return zlib.crc32(v.detach().cpu().contiguous().numpy().tobytes())

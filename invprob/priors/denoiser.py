@@ -14,8 +14,9 @@ from invprob.functional import Functional, Scalar
 from invprob.kernel import on_both_parts
 from invprob.linalg import item_axes, per_item
 from invprob.priors.base import nonnegative
-from invprob.priors.callables import DenoiserFunction, OnBatch, PerItem, check_answer, is_network, phase
+from invprob.priors.callables import DenoiserFunction, OnBatch, PerItem, check_answer, is_network, phase, wants_batches
 from invprob.priors.jacobian import Expansion, expansion
+from invprob.priors.networks import PretrainedDenoiser
 
 ComplexMap = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 ComplexAs = Literal["whole", "parts", "magnitude"] | ComplexMap | None
@@ -26,21 +27,28 @@ PATCH = 128  # a network's Jacobian is looked at on so many central pixels per a
 class DenoiserPrior(Functional):
     """A prior that asks a denoiser D(v, sigma): how D is called, in which units, and what it expands.
 
-    D is a network for (B, C, H, W) and sigma (B,), any function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`,
-    or a numpy function (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of
-    the image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves
-    others; a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma).
-    `complex_as` says what D sees of complex images: "parts", real and imaginary apart, sigma being the standard
-    deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors and back. By
-    default networks and arrays see parts, functions of tensors the whole. `channels` says that the first axis of an
-    item counts channels (default: if it has three axes or more). `power_steps` is the work the certificate puts into
-    the Lipschitz constants, 0 for none.
+    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks; any other
+    network, for (B, C, H, W) and sigma (B,); or a numpy function of one item and a float (one that answers a tensor
+    with an array, or wrapped in `PerItem`). `scale` c is the value of the image that D knows as 1: D is asked as
+    c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves others; a number, one per item, or "max" for
+    the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma). `complex_as` says what D sees of complex
+    images: "parts", real and imaginary apart, sigma being the standard deviation of each; "magnitude", |v| with the
+    phase kept; "whole"; or a pair of maps to real tensors and back. By default networks and `PerItem` see parts,
+    functions of tensors the whole. `channels` says that the first axis of an item counts channels (default: if it
+    has three axes or more). `power_steps` is the work the certificate puts into the Lipschitz constants, 0 for none.
     """
 
     convex = False
+    exact = False  # whether D must be the very function that autograd differentiates, in its full precision
 
     def __init__(
-        self, D: DenoiserFunction, ndim: int, scale: Scale, complex_as: ComplexAs, channels: bool | None, power_steps: int
+        self,
+        D: DenoiserFunction,
+        ndim: int,
+        scale: Scale,
+        complex_as: ComplexAs,
+        channels: bool | None,
+        power_steps: int,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -60,8 +68,8 @@ class DenoiserPrior(Functional):
         self.scale = scale
         self.channels = channels
         self.power_steps = power_steps
-        on_arrays = isinstance(D, PerItem)
-        self.complex_as = complex_as or ("parts" if is_network(D) or on_arrays else "whole")
+        self.on_arrays = False
+        self.complex_as = complex_as or ("parts" if is_network(D) or isinstance(D, PerItem) else "whole")
 
     @abstractmethod
     def noise_level(self, tau: Scalar | None = None) -> Tensor | None:
@@ -86,7 +94,7 @@ class DenoiserPrior(Functional):
             return None if not isinstance(self.scale, Tensor) and self.scale == 1 else c
         if not v.numel():
             return None
-        top = v.abs().amax(item_axes(self.ndim))
+        top: Tensor = v.abs().amax(item_axes(self.ndim))
         return torch.where(top > 0, top, torch.ones_like(top))
 
     def in_trained_range(self, x: Tensor, sigma: Tensor) -> bool | None:
@@ -111,7 +119,11 @@ class DenoiserPrior(Functional):
             for axis in item_axes(space):
                 n = min(x.shape[axis], PATCH)
                 x = x.narrow(axis, (x.shape[axis] - n) // 2, n)
-        return expansion(lambda v: self.denoise(v, sigma), x.contiguous(), steps=self.power_steps)
+        return expansion(lambda v: self._denoiser(v, sigma), x.contiguous(), steps=self.power_steps)
+
+    def _denoiser(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return what counts as the denoiser of this prior."""
+        return self.denoise(v, sigma)
 
     def _by_kind(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Return D(v, sigma) for real or complex v in D's units."""
@@ -121,7 +133,7 @@ class DenoiserPrior(Functional):
         if how == "magnitude":
             return self._ask(v.abs(), sigma, self.ndim).clamp(min=0) * phase(v)
         if how == "parts":
-            both = sigma.expand(2, *sigma.shape) if sigma.ndim else sigma
+            both = sigma.expand(2, *v.shape[: v.ndim - self.ndim]) if sigma.ndim else sigma
             return on_both_parts(lambda t: self._ask(t, both, self.ndim), v)
         apart, together = how
         real = apart(v)
@@ -129,11 +141,21 @@ class DenoiserPrior(Functional):
 
     def _ask(self, v: Tensor, sigma: Tensor, ndim: int) -> Tensor:
         """Return what D says to items of `ndim` axes."""
-        if is_network(self.D) and isinstance(self.D, nn.Module):
-            return OnBatch(self.D, ndim, channels=self.channels)(v, sigma)
-        answer: object = self.D(v, sigma)
+        D, ask = self.D, self.D
+        if self.on_arrays:
+            ask = PerItem(D, ndim)  # type: ignore[arg-type]
+        elif wants_batches(D) and isinstance(D, nn.Module):
+            ask = OnBatch(D, ndim, channels=self.channels)
+        elif isinstance(D, PretrainedDenoiser) and not torch.is_grad_enabled() and not self.exact:
+            ask = D.denoise  # which stays within memory where no derivative is asked for
+        try:
+            answer: object = ask(v, sigma)
+        except (TypeError, AttributeError) as error:
+            error.add_note("the denoiser was given tensors: wrap a function of numpy arrays in PerItem")
+            raise
         if isinstance(answer, np.ndarray):
-            answer = PerItem(self.D, ndim)(v, sigma)  # type: ignore[arg-type]
+            self.on_arrays = True  # found out once, so that no image is denoised twice
+            return self._ask(v, sigma, ndim)
         return check_answer(answer, v)
 
 
@@ -154,7 +176,7 @@ class Denoiser(DenoiserPrior):
         scale: Scale = 1.0,
         complex_as: ComplexAs = None,
         channels: bool | None = None,
-        power_steps: int = 12,
+        power_steps: int = 8,
     ) -> None:
         super().__init__(D, ndim, scale, complex_as, channels, power_steps)
         if (lam is None) == (sigma is None):

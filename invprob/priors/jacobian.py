@@ -1,4 +1,4 @@
-"""How much a denoiser and its residual expand differences around an image: the largest singular values of J and I - J."""
+"""How much a denoiser D expands differences around an image, and how much its residual I - D does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _derivatives(D: ImageMap, x: Tensor) -> tuple[ImageMap, ImageMap]:
     probe = x.clone().requires_grad_()
     if not D(probe).requires_grad:
         raise RuntimeError("no derivative")
-    _, pull = torch.func.vjp(D, x)
+    pull = torch.func.vjp(D, x)[1]
     return (lambda u: torch.func.jvp(D, (x,), (u,))[1].detach()), (lambda u: pull(u)[0].detach())
 
 

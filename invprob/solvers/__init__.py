@@ -5,5 +5,6 @@ from invprob.solvers.base import Solver as Solver
 from invprob.solvers.base import State as State
 from invprob.solvers.conjugate_gradient import ConjugateGradient as ConjugateGradient
 from invprob.solvers.gradient import GradientDescent as GradientDescent
+from invprob.solvers.hqs import HQS as HQS
 from invprob.solvers.primal_dual import PrimalDual as PrimalDual
 from invprob.solvers.proximal_gradient import ProximalGradient as ProximalGradient

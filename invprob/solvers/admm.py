@@ -171,6 +171,11 @@ class ADMM(Solver[ADMMState]):
             ),
         )
 
+    def prox_steps(self, f: Functional, g: Functional, state: ADMMState) -> tuple[tuple[Functional, Scalar], ...]:
+        """Return 1 / rho_i per split term."""
+        split = _split_terms(f, g, state.x)
+        return tuple((term.functional, 1 / rho) for term, rho in zip(split, state.rho, strict=True))
+
     def assumptions(self, f: Functional, g: Functional, state: ADMMState) -> tuple[Assumption, ...]:
         """Return the conditions of Eckstein & Bertsekas 1992, theorem 8."""
         constant = True if not self.balance or state.iteration > 50 else None

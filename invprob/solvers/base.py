@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.fidelities import Fidelity
-from invprob.functional import Functional, Term
+from invprob.functional import Functional, Scalar, Term
 
 FLAT = 1e-2
 
@@ -87,6 +87,11 @@ class Solver(ABC, Generic[S]):
         if len(terms) > 1 or any(term.operator is not None for term in terms):
             return None
         return tuple((term, -f.grad(state.x)) for term in terms)
+
+    def prox_steps(self, f: Functional, g: Functional, state: S) -> tuple[tuple[Functional, Scalar], ...]:
+        """Return the functionals whose prox is taken, with the step: what a denoiser's noise level follows from."""
+        del f, g, state
+        return ()
 
     def assumptions(self, f: Functional, g: Functional, state: S) -> tuple[Assumption, ...]:
         """Return the conditions under which this method is known to converge, checked."""

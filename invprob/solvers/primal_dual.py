@@ -9,7 +9,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
-from invprob.functional import Functional, Term, require
+from invprob.functional import Functional, Scalar, Term, require
 from invprob.linalg import per_item
 from invprob.solvers.base import Assumption, Solver, State, least_force, never, size_of, start_image
 
@@ -111,6 +111,11 @@ class PrimalDual(Solver[PrimalDualState]):
         primal, duals = _arrange(f, g, state.x)
         pairs = tuple(zip(duals[1:], state.p[1:], strict=True))
         return pairs if primal is None else (*pairs, (primal, -torch.stack(state.Kp).sum(0)))
+
+    def prox_steps(self, f: Functional, g: Functional, state: PrimalDualState) -> tuple[tuple[Functional, Scalar], ...]:
+        """Return the primal step with the term it belongs to; a denoiser under an operator has no known level."""
+        primal, _ = _arrange(f, g, state.x)
+        return () if primal is None else ((primal.functional, state.tau),)
 
     def assumptions(self, f: Functional, g: Functional, state: PrimalDualState) -> tuple[Assumption, ...]:
         """Return the conditions of Chambolle & Pock 2011, theorem 1."""

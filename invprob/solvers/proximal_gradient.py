@@ -14,6 +14,9 @@ from invprob.linalg import per_item
 from invprob.linop import LinearOperator
 from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
+HALVINGS = 60  # of a step, before the point is taken for a minimum as far as rounding can tell
+ROUNDING = 4  # how many units in the last place an objective may seem to rise
+
 
 @dataclass(frozen=True, eq=False)
 class ProximalGradientState(State):
@@ -29,31 +32,52 @@ class ProximalGradient(Solver[ProximalGradientState]):
     """x <- prox_{tau g}(v - tau grad f(v)), with v = x or extrapolated (Beck & Teboulle 2009).
 
     `step_size` tau defaults to 1 / Lip(grad f); one that cannot converge is refused. `restart` drops an item's
-    momentum when it points uphill (O'Donoghue & Candes 2015). The residual is |x - v| / |x|.
+    momentum when it points uphill (O'Donoghue & Candes 2015). The residual is |x - v| / |x|. A prior without a prox
+    changes places with the fidelity: gradient steps on g, prox steps on f. `backtracking` halves an item's tau, which
+    then is only the first to try, until f(x) <= f(v) + <grad f(v), x - v> + |x - v|^2 / (2 tau) (Beck & Teboulle), or,
+    without momentum and where f and g have values, until f + g falls by |x - v|^2 / (4 tau) (Hurault et al. 2022,
+    algorithm 1), so that the objective never rises. `accelerate` None means: unless backtracking.
     """
 
     step_size: float | None = None
-    accelerate: bool = True
+    accelerate: bool | None = None
     restart: bool = True
+    backtracking: bool = False
+
+    @property
+    def with_momentum(self) -> bool:
+        """Whether the points are extrapolated."""
+        return not self.backtracking if self.accelerate is None else self.accelerate
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> ProximalGradientState:
         """Return the state at x0."""
         x0 = start_image(self, f, g, x0)
-        require(f, "grad", self)
-        require(g, "prox", self)
-        # with full momentum a mode of curvature h is stable for tau h < 4/3, without for tau h < 2
-        tau = legal_step(self, self.step_size, f.lipschitz(), f, 4 / 3 if self.accelerate else 2.0)
+        smooth, simple = _roles(f, g)
+        require(smooth, "grad", self)
+        require(simple, "prox", self)
+        if self.backtracking:
+            require(smooth, "value", self)
+            tau = _first_step(self.step_size, smooth)
+        else:
+            # with full momentum a mode of curvature h is stable for tau h < 4/3, without for tau h < 2
+            limit = 4 / 3 if self.with_momentum else 2.0
+            tau = legal_step(self, self.step_size, smooth.lipschitz(), smooth, limit)
         like = never(x0, f.ndim)
         return ProximalGradientState(x0, 0, like, x0, torch.ones_like(like), tau.to(like).expand(like.shape))
 
     def step(self, f: Functional, g: Functional, state: ProximalGradientState) -> ProximalGradientState:
         """Return the next state."""
-        ndim, v, tau = f.ndim, state.point, state.step_size
-        x = g.prox(v - per_item(tau, v, ndim) * f.grad(v), tau)
+        ndim, v = f.ndim, state.point
+        smooth, simple = _roles(f, g)
+        if self.backtracking:
+            x, tau = _search(smooth, simple, v, state.step_size, by_objective=not self.with_momentum)
+        else:
+            tau = state.step_size
+            x = simple.prox(v - per_item(tau, v, ndim) * smooth.grad(v), tau)
         residual = linalg.ratio(linalg.norm(x - v, ndim), linalg.norm(x, ndim))
         momentum = torch.ones_like(state.momentum)
         point = x
-        if self.accelerate:
+        if self.with_momentum:
             momentum = (1 + (1 + 4 * state.momentum**2).sqrt()) / 2
             inertia = (state.momentum - 1) / momentum
             if self.restart:
@@ -63,9 +87,70 @@ class ProximalGradient(Solver[ProximalGradientState]):
             point = x + per_item(inertia, x, ndim) * (x - state.x)
         return ProximalGradientState(x, state.iteration + 1, residual, point, momentum, tau)
 
+    def prox_steps(
+        self, f: Functional, g: Functional, state: ProximalGradientState
+    ) -> tuple[tuple[Functional, Scalar], ...]:
+        """Return the step size with the part whose prox is taken."""
+        return ((_roles(f, g)[1], state.step_size),)
+
     def assumptions(self, f: Functional, g: Functional, state: ProximalGradientState) -> tuple[Assumption, ...]:
         """Return the conditions of Beck & Teboulle 2009, theorem 4.4 (3.1 when plain)."""
-        return (*super().assumptions(f, g, state), step_assumption(state.step_size, f.lipschitz(), f))
+        known = super().assumptions(f, g, state)
+        smooth, simple = _roles(f, g)
+        if not self.backtracking:
+            return (*known, step_assumption(state.step_size, smooth.lipschitz(), smooth))
+        falls = not self.with_momentum and "value" in smooth.supports & simple.supports
+        reason = "every step was tested" if falls else "with momentum, or without a value, only the step is tested"
+        return (*known, Assumption("the objective never rises", falls or None, reason))
+
+
+def _roles(f: Functional, g: Functional) -> tuple[Functional, Functional]:
+    """Return the part whose gradient and the part whose prox is taken: (f, g) unless only (g, f) will do."""
+    swap = "prox" not in g.supports and "grad" in g.supports and "prox" in f.supports
+    return (g, f) if swap else (f, g)
+
+
+def _first_step(given: float | None, smooth: Functional) -> Tensor:
+    """Return the step that backtracking tries first: 1 / curvature unless given."""
+    if given is not None:
+        if not 0 < given < float("inf"):
+            raise ValueError(f"ProximalGradient: step_size must be positive, got {given:g}")
+        return torch.tensor(float(given), dtype=torch.float64)
+    found = smooth.curvature()
+    if found is None:
+        raise ValueError(
+            f"ProximalGradient: {type(smooth).__name__} does not know how curved it is: give step_size, the first "
+            "step that backtracking tries"
+        )
+    curvature = torch.as_tensor(found, dtype=torch.float64)
+    return torch.where((curvature > 0) & curvature.isfinite(), 1 / curvature, 1.0)
+
+
+def _search(
+    smooth: Functional, simple: Functional, v: Tensor, tau: Tensor, *, by_objective: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the prox-gradient step from v per item, and its tau: halved until it passes, v itself if none does."""
+    ndim, slope, before = smooth.ndim, smooth.grad(v), smooth.value(v).double()
+    by_objective = by_objective and "value" in simple.supports
+    total = before + simple.value(v).double() if by_objective else before
+    slack = ROUNDING * torch.finfo(v.dtype).eps * total.abs()
+    chosen, accepted = v, torch.zeros_like(before, dtype=torch.bool)
+    for _ in range(HALVINGS):
+        x = simple.prox(v - per_item(tau, v, ndim) * slope, tau)
+        move = x - v
+        square = linalg.inner(move, move, ndim)
+        after = smooth.value(x).double()
+        if by_objective:
+            passes = ~(after + simple.value(x).double() > total - square / (4 * tau) + slack)
+        else:
+            passes = ~(after > before + linalg.inner(slope, move, ndim) + square / (2 * tau) + slack)
+        passes = passes.detach() & ~accepted
+        chosen = torch.where(passes.reshape(passes.shape + (1,) * ndim), x, chosen)
+        accepted = accepted | passes
+        if bool(accepted.all()):
+            break
+        tau = torch.where(accepted, tau, tau / 2)
+    return chosen, tau
 
 
 def legal_step(

@@ -5,6 +5,7 @@ The caller solves in between, so progress, warm starts and interruption stay in 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -124,6 +125,11 @@ class HeldOutSearch(Search):
         self.settled = self.settled | (score > CLEARLY * torch.stack(self.scores).amin(0))
 
     @property
+    def score(self) -> Tensor:
+        """The lowest prediction error so far."""
+        return torch.stack(self.scores).amin(0)
+
+    @property
     def best(self) -> Tensor:
         """The strengths at the lowest prediction error, refined where it lies between two others."""
         if not self.scores:
@@ -141,15 +147,16 @@ class HeldOutSearch(Search):
         return (self.log - (k + offset) * torch.tensor(STEP).double().log()).exp()
 
 
-def hold_out(shape: tuple[int, ...], seed: int = 0) -> Tensor:
+def hold_out(shape: tuple[int, ...], view_axes: int = 0, seed: int = 0) -> Tensor:
     """Return a mask of one item's readings: True, for a random tenth of them, where they are set aside.
 
-    Whole views (entries of the first axis) where there are many: neighbours in a view share what a model cannot
-    explain, and predict each other too well.
+    Whole views (entries of the leading `view_axes`) where there are many: neighbours in a view share what a model
+    cannot explain, and predict each other too well.
     """
     generator = torch.Generator().manual_seed(seed)
-    if len(shape) == 1 or shape[0] < MANY_VIEWS:
+    views = math.prod(shape[:view_axes])
+    if view_axes == 0 or views < MANY_VIEWS:
         return torch.rand(shape, generator=generator) < HELD_OUT
-    mask = torch.zeros(shape, dtype=torch.bool)
-    mask[torch.randperm(shape[0], generator=generator)[: round(HELD_OUT * shape[0])]] = True
-    return mask
+    mask = torch.zeros(views, dtype=torch.bool)
+    mask[torch.randperm(views, generator=generator)[: round(HELD_OUT * views)]] = True
+    return mask.reshape(shape[:view_axes] + (1,) * (len(shape) - view_axes)).expand(shape)

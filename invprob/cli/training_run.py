@@ -1,0 +1,166 @@
+"""The work behind `invprob train denoiser`: steps, checkpoints, words about them, and the files at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob.cli import console
+from invprob.cli.errors import ExitCode, UsageError
+from invprob.cli.signals import Signals
+from invprob.cli.training_progress import TrainingProgress
+from invprob.errors import InputError, OutputError, printable
+from invprob.io.atomic import check_output
+from invprob.io.export import save_png
+from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
+from invprob.training.validation import LEVELS, samples
+
+__all__ = ["Run", "run"]
+
+_MOST_BYTES = 2**28  # room on the disk for a checkpoint that is being replaced
+_SAMPLES = 6  # validation images in the picture of samples
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for on the command line."""
+
+    out: Path
+    name: str
+    config: Path | None
+    given: Mapping[str, Any]
+    resume: bool
+    save_every: float
+    threads: int | None
+    command: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state is kept."""
+        return self.out / "checkpoint.pt"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that were given, in the file or on the command line, not yet checked."""
+        return {**(read_settings(self.config) if self.config else {}), **self.given}
+
+
+def run(job: Run) -> int:
+    """Train to the end, or to an interruption, and return the exit code."""
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+    if not job.name or Path(job.name).name != job.name:
+        raise UsageError(f"--name {printable(job.name)!r} must be a plain name, such as denoiser")
+    _check_folder(job)
+    with Signals() as signals, Team.from_environment() as team:
+        trainer = _trainer(job, team)
+        if team.leads:
+            _introduce(job, trainer)
+        try:
+            _steps(job, trainer, signals)
+        except ArithmeticError as error:
+            console.fail(f"{error}; the last checkpoint is kept")
+            return ExitCode.NUMERICAL
+        if not team.leads:
+            return ExitCode.OK if trainer.done else signals.exit_code
+        with signals.held():
+            trainer.save(job.checkpoint)
+        if not trainer.done:
+            console.fail(f"interrupted after step {trainer.step}: go on with --resume")
+            return signals.exit_code
+        _finish(job, trainer)
+    return ExitCode.OK
+
+
+def _check_folder(job: Run) -> None:
+    """Refuse a folder that cannot be written to, or that holds what would be lost, before anything is computed."""
+    try:
+        job.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out {printable(job.out)} cannot be a directory ({printable(error)})") from error
+    weights = job.out / f"{job.name}.safetensors"
+    if not job.resume and job.checkpoint.exists():
+        raise OutputError(f"{printable(job.checkpoint)} exists: add --resume, or choose another --out")
+    if not job.resume and weights.exists():
+        raise OutputError(f"{printable(weights)} exists: choose another --out or --name")
+    for path in (job.checkpoint, weights, weights.with_suffix(".json")):
+        check_output(path, _MOST_BYTES, overwrite=True)
+
+
+def _trainer(job: Run, team: Team) -> Trainer:
+    wanted = job.settings()
+    if not job.resume:
+        return Trainer(DenoiserSettings.checked(wanted), team)
+    trainer = Trainer.resume(job.checkpoint, team)
+    before = trainer.settings.model_dump()
+    now = DenoiserSettings.checked({**before, **wanted}).model_dump()
+    changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if now[key] != before[key]]
+    if changed:
+        raise InputError(f"a resumed run keeps its settings, but {'; '.join(changed)}: start anew in another --out")
+    return trainer
+
+
+def _introduce(job: Run, trainer: Trainer) -> None:
+    settings, network = trainer.settings, trainer.network
+    size = sum(weight.numel() for weight in network.parameters())
+    console.fact("network", f"channels {settings.channels}, {settings.blocks} blocks, {size / 1e6:.2f} M parameters")
+    console.fact(
+        "steps", f"{trainer.step} of {settings.steps} done, {settings.batch} patches each, seed {settings.seed}"
+    )
+    where = f"{trainer.device}, {torch.get_num_threads()} threads, {trainer.team.size} processes"
+    console.fact("computes", f"on {where}, {settings.precision}")
+    console.fact("folder", str(job.out))
+
+
+def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
+    """Advance until all is done or a signal comes; every process leaves after the same step."""
+    team, saved = trainer.team, time.monotonic()
+    with TrainingProgress(trainer.step, trainer.settings.steps, visible=team.leads) as progress, signals.held():
+        while not trainer.done:
+            loss = trainer.advance()
+            stop = team.any(signals.received is not None, trainer.device)
+            if team.leads:
+                progress.show(trainer.step, loss)
+                if trainer.step % trainer.settings.validate_every == 0 and not trainer.done and not stop:
+                    progress.say(f"step {trainer.step}", _words(_look(job, trainer)))
+                if time.monotonic() - saved > job.save_every:
+                    trainer.save(job.checkpoint)
+                    saved = time.monotonic()
+            if stop:
+                return
+
+
+def _look(job: Run, trainer: Trainer) -> dict[str, Tensor]:
+    """Measure the averaged network on the validation images, and write a picture of what it does."""
+    images = validation_images()
+    quality = validate(trainer.averaged, images)
+    save_png(job.out / "samples.png", samples(trainer.averaged, images[:_SAMPLES]), window=(0, 1), overwrite=True)
+    return quality
+
+
+def _words(quality: Mapping[str, Tensor]) -> str:
+    return ", ".join(
+        f"{float(after):.2f} dB at {level} (noisy {float(before):.2f})"
+        for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
+    )
+
+
+def _finish(job: Run, trainer: Trainer) -> None:
+    quality = _look(job, trainer)
+    path = export(trainer, job.out, job.name, quality=quality, command=job.command)
+    console.table(
+        "PSNR on generated validation images",
+        ("sigma of 255", "noisy dB", "denoised dB"),
+        (
+            (str(level), f"{float(before):.2f}", f"{float(after):.2f}")
+            for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
+        ),
+    )
+    console.fact("samples", str(job.out / "samples.png"))
+    console.fact("weights", str(path))
+    console.fact("card", str(path.with_suffix(".json")))

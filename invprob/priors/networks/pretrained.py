@@ -1,0 +1,87 @@
+"""Weights that come with a card, checked against it before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invprob.errors import InputError, printable
+from invprob.priors.networks.denoising_unet import DenoisingUNet
+from invprob.priors.networks.tiling import denoise_tiled
+
+__all__ = ["ARCHITECTURES", "WEIGHTS", "PretrainedDenoiser", "load_pretrained"]
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+ARCHITECTURES: Mapping[str, type[nn.Module]] = {"denoising-unet": DenoisingUNet}  # what a card may name
+
+
+class PretrainedDenoiser(nn.Module):
+    """A denoiser D(x, sigma) with trained weights and their `card`.
+
+    x `(*batch, H, W)` real with grey values on the scale [0, 1]; sigma a number or `(*batch,)` in the same units,
+    trained for the range `sigma_range`. Calling it is differentiable; `denoise` is for large images.
+    """
+
+    def __init__(self, network: nn.Module, card: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network, self.card = network, dict(card)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The noise levels that it was trained for."""
+        low, high = self.card["sigma_range"]
+        return float(low), float(high)
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Return D(x, sigma)."""
+        return self.network(x, sigma)  # type: ignore[no-any-return]
+
+    def denoise(self, x: Tensor, sigma: Tensor | float, *, tile: int = 1024, overlap: int = 128) -> Tensor:
+        """Return D(x, sigma) without a graph, in tiles, in bfloat16 where that is faster."""
+        return denoise_tiled(self.network, x, sigma, tile=tile, overlap=overlap)
+
+
+def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser:
+    """Return the network of `name`.safetensors with its card `name`.json, in evaluation mode and float32.
+
+    `folder` is where the two files lie, None for the weights that ship with the package. Raises `InputError` for a
+    name that is not there, a missing, damaged or foreign file, and weights that are not those of the card.
+    """
+    folder = WEIGHTS if folder is None else Path(folder)
+    known = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
+    if name not in known:
+        there = f"there is {', '.join(known)}" if known else "there are none: train one with `invprob train denoiser`"
+        raise InputError(f"no pretrained weights {printable(name)!r} in {printable(folder)}; {there}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = (folder / f"{name}.safetensors").read_bytes()
+    card = _card(folder / f"{name}.json")
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise InputError(f"{name}.safetensors is not what its card {name}.json describes (SHA-256): get both again")
+    try:
+        with torch.device("cpu"):
+            network = ARCHITECTURES[card["architecture"]](**card["arguments"])
+        network.load_state_dict(load(content))
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{name}.safetensors does not fit the network of its card ({printable(error)}): get both again"
+        ) from error
+    return PretrainedDenoiser(network, card).eval().requires_grad_(False)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        needed = {"sha256", "architecture", "arguments", "sigma_range"} - set(card)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"the card {printable(path)} cannot be read ({printable(error)}): get it again") from error
+    if needed or not isinstance(card, dict):
+        raise InputError(f"the card {printable(path)} lacks {', '.join(sorted(needed))}: get it again")
+    return card

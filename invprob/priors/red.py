@@ -1,0 +1,71 @@
+"""Regularisation by denoising (Romano, Elad & Milanfar 2017)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from invprob.functional import Functional, Scalar
+from invprob.linalg import inner, per_item
+from invprob.priors.base import nonnegative
+from invprob.priors.callables import DenoiserFunction
+from invprob.priors.denoiser import ComplexAs, DenoiserPrior, Scale
+
+
+class RED(DenoiserPrior):
+    """grad = lam (x - D(x, sigma)), a force that pulls towards what the denoiser would make of x.
+
+    It is the gradient of lam/2 <x, x - D(x)> only if D is locally homogeneous and its Jacobian symmetric (Reehorst &
+    Schniter 2019, section III), which almost no denoiser is: `symmetric=True` declares that yours is, and gives
+    the value; without there is none, and solvers seek grad f(x) + lam (x - D(x)) = 0. `residual_lipschitz` bounds
+    |I - D|, which sets the steps: 2 if D is non-expansive; the certificate tells what was met. `sigma` in units of x.
+    See `DenoiserPrior` for D and the rest.
+    """
+
+    def __init__(
+        self,
+        D: DenoiserFunction,
+        lam: Scalar = 1.0,
+        sigma: Scalar = 0.05,
+        *,
+        symmetric: bool = False,
+        residual_lipschitz: float = 2.0,
+        ndim: int = 2,
+        scale: Scale = 1.0,
+        complex_as: ComplexAs = None,
+        channels: bool | None = None,
+        power_steps: int = 8,
+    ) -> None:
+        super().__init__(D, ndim, scale, complex_as, channels, power_steps)
+        self.lam = nonnegative(lam, "lam", self)
+        self.sigma = nonnegative(sigma, "sigma", self)
+        self.residual_lipschitz = float(nonnegative(residual_lipschitz, "residual_lipschitz", self))
+        self.symmetric = symmetric
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """The gradient, and the value where D is declared symmetric."""
+        return frozenset({"value", "grad"}) if self.symmetric else frozenset({"grad"})
+
+    def noise_level(self, tau: Scalar | None = None) -> Tensor:
+        """Return sigma."""
+        del tau
+        return self.sigma
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return lam/2 <x, x - D(x)> per item; TypeError unless D is declared symmetric."""
+        if not self.symmetric:
+            raise Functional._lacks(self, "value")
+        value = 0.5 * inner(x, x - self.denoise(x, self.sigma), self.ndim)
+        return (self.lam.to(value) * value).to(x.real.dtype)
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return lam (x - D(x, sigma))."""
+        return per_item(self.lam, x, self.ndim) * (x - self.denoise(x, self.sigma))
+
+    def lipschitz(self) -> Scalar:
+        """Return lam `residual_lipschitz`."""
+        return self.lam.double() * self.residual_lipschitz
+
+    def extra_repr(self) -> str:
+        """Show the weight and sigma."""
+        return f"lam={self.lam.tolist()}, sigma={self.sigma.tolist()}"

@@ -1,0 +1,98 @@
+"""Half-quadratic splitting with a falling noise level: plug-and-play in a few steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import QuadraticFidelity
+from invprob.functional import Functional, Scalar
+from invprob.linalg import per_item
+from invprob.priors import Denoiser
+from invprob.solvers.base import Assumption, Solver, State, never, start_image
+
+
+@dataclass(frozen=True, eq=False)
+class HQSState(State):
+    """x is the denoised image, `split` the solution of the data step before it, `data` A^H W y."""
+
+    split: Tensor
+    data: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class HQS(Solver[HQSState]):
+    """v <- argmin f(v) + rho_k/2 |v - x|^2, x <- D(v, sigma_k), with rho_k = lam / sigma_k^2.
+
+    DPIR (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021, section 4):
+    `steps` levels sigma_k fall from `sigma_max` to `sigma_min`, equally spaced in their logarithm (units of the image;
+    DPIR takes 49/255 and the noise of the data, for images in [0, 1]); from there on sigma stays. lam is that of
+    `Denoiser(D, lam=...)`: DPIR's is 0.23 times the variance of the noise. The first `steps` iterations have no
+    residual, as every one solves another problem; then it is |x - x_old| / |x|. `max_iter` beyond `steps` seeks a
+    fixed point at sigma_min. The data step is a closed form or conjugate gradients to `x_tol`.
+    """
+
+    max_iter: int = 8
+    steps: int = 8
+    sigma_max: float = 49 / 255
+    sigma_min: float = 0.01
+    x_tol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise ValueError(f"HQS: steps must be at least 1, got {self.steps}")
+        if not 0 < self.sigma_min <= self.sigma_max < float("inf"):
+            raise ValueError(
+                f"HQS: 0 < sigma_min <= sigma_max is needed, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
+            )
+        if not 0 < self.x_tol < 1:
+            raise ValueError(f"HQS: x_tol must lie in (0, 1), got {self.x_tol}")
+
+    def sigma(self, iteration: int) -> float:
+        """Return the noise level of an iteration, counted from 0."""
+        share = min(iteration / max(self.steps - 1, 1), 1.0) if self.steps > 1 else 1.0
+        return float(self.sigma_max ** (1 - share) * self.sigma_min**share)
+
+    def init(self, f: Functional, g: Functional, x0: Tensor) -> HQSState:
+        """Return the state at x0; TypeError unless f is quadratic and g a Denoiser with lam."""
+        if not isinstance(f, QuadraticFidelity):
+            raise TypeError(f"HQS solves a linear system for f, and {type(f).__name__} is not quadratic: use ADMM")
+        _weight(g)
+        x0 = start_image(self, f, g, x0)
+        data = (f.back_projected() + torch.zeros_like(x0)).contiguous()
+        return HQSState(x0, 0, never(x0, f.ndim), x0, data)
+
+    def step(self, f: Functional, g: Functional, state: HQSState) -> HQSState:
+        """Return the next state."""
+        denoiser, lam = _weight(g)
+        rho = (lam.to(state.x.device) / self.sigma(state.iteration) ** 2).double()
+        terms = [term for term in (f.normal_term(), (None, None, rho)) if term is not None]
+        b = state.data + per_item(rho, state.x, f.ndim) * state.x
+        split = linalg.solve_normal(terms, b, x0=state.split, tol=self.x_tol, ndim=f.ndim)
+        x = denoiser.prox(split, 1 / rho)
+        change = linalg.ratio(linalg.norm(x - state.x, f.ndim), linalg.norm(x, f.ndim))
+        settled = state.iteration + 1 >= self.steps
+        residual = change if settled else torch.where(change.isnan(), change, torch.inf)
+        return HQSState(x, state.iteration + 1, residual, split, state.data)
+
+    def prox_steps(self, f: Functional, g: Functional, state: HQSState) -> tuple[tuple[Functional, Scalar], ...]:
+        """Return sigma_k^2 / lam of the last iteration."""
+        denoiser, lam = _weight(g)
+        return ((denoiser, self.sigma(max(state.iteration - 1, 0)) ** 2 / lam),)
+
+    def assumptions(self, f: Functional, g: Functional, state: HQSState) -> tuple[Assumption, ...]:
+        """Return what is known: a fixed point is sought only once sigma stays."""
+        constant = state.iteration > self.steps
+        reason = f"{state.iteration} iterations, the first {self.steps} of them with a falling sigma"
+        return (*super().assumptions(f, g, state), Assumption("sigma stays at last", constant, reason))
+
+
+def _weight(g: Functional) -> tuple[Denoiser, Tensor]:
+    """Return the denoiser and its lam; TypeError for a prior that has no noise level to lower."""
+    if not isinstance(g, Denoiser) or g.lam is None or not bool((g.lam > 0).all()):
+        raise TypeError(f"HQS lowers the noise level of a Denoiser(D, lam=...) with lam > 0, got {g!r}")
+    return g, g.lam

@@ -1,0 +1,75 @@
+"""What a step of training sees: a function of (seed, step) alone, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invprob.phantoms.training_images import training_images
+from invprob.training.settings import DenoiserSettings
+
+__all__ = ["Batch", "Batches", "generator_of", "validation_images"]
+
+_GROUP = 8  # images made together: a process makes only the groups that it cuts from
+_IMAGES, _STEP, _VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
+
+
+def generator_of(stream: int, *key: int) -> torch.Generator:
+    """Return the generator that belongs to a stream and a key, whatever was drawn before."""
+    words = np.random.SeedSequence([stream, *key]).generate_state(2, np.uint32).astype(np.int64)
+    return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
+
+
+def validation_images(count: int = 24, size: int = 192) -> Tensor:
+    """Return the held-out images, (count, size, size): the same for all runs, and no seed trains on them."""
+    return training_images(count, size, generator_of(_VALIDATION, count, size))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clean patches (B, patch, patch), their noisy versions, and the noise levels (B,)."""
+
+    clean: Tensor
+    noisy: Tensor
+    sigma: Tensor
+
+
+@dataclass
+class Batches:
+    """Makes the slots `first` .. `last` of every batch."""
+
+    settings: DenoiserSettings
+    first: int
+    last: int
+    _groups: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step, float32 on the CPU."""
+        s = self.settings
+        generator = generator_of(_STEP, s.seed, step)
+        corner = torch.randint(s.image - s.patch + 1, (s.batch, 2), generator=generator).tolist()
+        turn = torch.randint(8, (s.batch,), generator=generator).tolist()
+        sigma = s.sigma_max * torch.rand(s.batch, generator=generator)
+        noise = torch.randn(s.batch, s.patch, s.patch, generator=generator)
+        own = slice(self.first, self.last)
+        clean = torch.stack([self._patch(step, slot, corner[slot], turn[slot]) for slot in range(s.batch)[own]])
+        sigma = sigma[own]
+        return Batch(clean, clean + sigma[:, None, None] * noise[own], sigma)
+
+    def _patch(self, step: int, slot: int, corner: list[int], turn: int) -> Tensor:
+        """Cut a patch out of the image of its slot, turned and mirrored."""
+        row, column = corner
+        group, side = self._group(step // self.settings.reuse, slot // _GROUP), self.settings.patch
+        patch = group[slot % _GROUP, row : row + side, column : column + side].rot90(turn % 4)
+        return patch.T if turn >= 4 else patch
+
+    def _group(self, pool: int, number: int) -> Tensor:
+        if (pool, number) not in self._groups:
+            self._groups = {key: images for key, images in self._groups.items() if key[0] == pool}
+            generator = generator_of(_IMAGES, self.settings.seed, pool, number)
+            count = min(_GROUP, self.settings.batch - _GROUP * number)
+            self._groups[pool, number] = training_images(count, self.settings.image, generator)
+        return self._groups[pool, number]

@@ -1,0 +1,105 @@
+"""What a training run can be told, checked before anything is computed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from invprob.errors import InputError, printable
+
+__all__ = ["DenoiserSettings", "read_settings"]
+
+
+class DenoiserSettings(BaseModel):
+    """All that a trained denoiser depends on: the same settings give the same weights on the same machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    steps: int = Field(60_000, ge=1, description="updates of the weights")
+    seed: int = Field(0, ge=0, lt=2**63, description="of the images, the noise and the first weights")
+    batch: int = Field(32, ge=1, description="patches per step, over all processes")
+    patch: int = Field(64, ge=16, description="side of a patch in pixels")
+    image: int = Field(128, ge=16, description="side of the generated images that patches are cut from")
+    reuse: int = Field(32, ge=1, description="steps that cut from the same images before new ones are made")
+    sigma_max: float = Field(0.3, gt=0, description="noise levels are uniform in [0, sigma_max]")
+    channels: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="features per scale, as 32-64-128")
+    blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
+    unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")
+    bias: bool = Field(False, description="additive constants in the convolutions")
+    loss: Literal["l1", "charbonnier"] = Field("charbonnier", description="what is minimised")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, at its peak")
+    last_rate: float = Field(1e-6, ge=0, description="learning rate at the end of the cosine")
+    warmup: int = Field(500, ge=0, description="steps over which the learning rate rises")
+    clip: float = Field(0.5, gt=0, description="largest norm of a gradient")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights")
+    precision: Literal["auto", "float32", "float64", "bfloat16"] = Field(
+        "auto", description="bfloat16 products where the hardware has them, or one of the others"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one")
+    validate_every: int = Field(2000, ge=1, description="steps between two looks at the validation images")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """Take the channels of a command line, 32-64-128, apart."""
+        if isinstance(value, str):
+            return tuple(int(part) if part.strip().isdigit() else part for part in value.split("-"))
+        return value
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.patch > self.image:
+            raise ValueError(f"patch ({self.patch}) must be at most image ({self.image}), which it is cut from")
+        if min(self.channels) < 1:
+            raise ValueError(f"channels must be at least 1 each, got {list(self.channels)}")
+        return self
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> DenoiserSettings:
+        """Return the settings, or raise InputError with one sentence on all that is wrong with them."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InputError("; ".join(_sentence(dict(e)) for e in error.errors())) from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML, JSON or YAML file, not yet checked; YAML needs PyYAML to be installed."""
+    name, kind = printable(path), path.suffix.lower()
+    if kind not in (".toml", ".json", ".yaml", ".yml"):
+        raise InputError(f"{name}: settings are read from .toml, .json and .yaml files")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the settings {name} cannot be read ({printable(error)})") from error
+    try:
+        if kind == ".toml":
+            values = tomllib.loads(text)
+        elif kind == ".json":
+            values = json.loads(text)
+        else:
+            values = importlib.import_module("yaml").safe_load(text)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{name}: YAML needs PyYAML: `pip install pyyaml`, or write the settings as TOML") from error
+    except Exception as error:  # three parsers, each with errors of its own
+        raise InputError(f"{name} is no valid {kind[1:].upper()} ({printable(error)})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{name} must hold names with values, such as steps = 1000")
+    return values
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Return one complaint of pydantic in the words of this project."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {printable(where)!r}; known: {', '.join(DenoiserSettings.model_fields)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not where:
+        return message
+    return f"{printable(where)}: {message[:1].lower()}{message[1:]}, got {printable(repr(error.get('input')))}"

@@ -1,0 +1,48 @@
+"""How well a denoiser does on images that were never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from invprob import metrics
+from invprob.priors.networks import denoise_tiled
+from invprob.training.batches import generator_of, validation_images
+
+__all__ = ["LEVELS", "samples", "validate"]
+
+LEVELS = (15, 25, 50)  # of 255, as the field reports them
+_NOISE = 17  # stream of random numbers that no training draws from
+
+
+def validate(network: nn.Module, images: Tensor | None = None, levels: Sequence[float] = LEVELS) -> dict[str, Tensor]:
+    """Return the mean PSNR in dB of noisy and of denoised images at noise levels sigma = level / 255.
+
+    `images` (N, H, W) in [0, 1]; None for the generated validation images. Two float64 tensors, one entry per
+    level, under "noisy" and "denoised". The noise is the same at every call.
+    """
+    images = validation_images() if images is None else images
+    before, after = [], []
+    for level in levels:
+        pairs = [(clean, noisy, clear) for clean, noisy, clear in _denoised(network, images, level)]
+        before.append(torch.stack([metrics.psnr(noisy, clean, data_range=1.0) for clean, noisy, _ in pairs]).mean())
+        after.append(torch.stack([metrics.psnr(clear, clean, data_range=1.0) for clean, _, clear in pairs]).mean())
+    return {"noisy": torch.stack(before), "denoised": torch.stack(after)}
+
+
+def samples(network: nn.Module, images: Tensor, level: float = 50) -> Tensor:
+    """Return one picture (3 H, N W) in [0, 1]: clean images, below them noisy ones, below them denoised ones."""
+    columns = [torch.cat(triple) for triple in _denoised(network, images, level)]
+    return torch.cat(columns, 1).clamp(0, 1)
+
+
+def _denoised(network: nn.Module, images: Tensor, level: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield each image clean, noisy and denoised, one by one: cheaper than as a batch, and bounded in memory."""
+    weight = next(network.parameters())
+    for k, clean in enumerate(images):
+        noise = torch.randn(clean.shape, generator=generator_of(_NOISE, k))
+        noisy = clean + level / 255 * noise
+        clear = denoise_tiled(network, noisy.to(weight), level / 255).to(clean)
+        yield clean, noisy, clear
