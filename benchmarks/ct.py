@@ -38,9 +38,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main(given: list[str] | None = None) -> None:
     """Run the sections, print every finding as it comes and the tables at the end."""
     args = arguments(given)
-    policy = os.environ.get("OMP_WAIT_POLICY")
-    if policy is None:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # before torch is imported
 
     import torch
     from report import Report, line
@@ -48,7 +46,7 @@ def main(given: list[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     about = {
-        "OMP_WAIT_POLICY": policy or "PASSIVE (set by this script)",
+        "GOMP_SPINCOUNT": os.environ["GOMP_SPINCOUNT"],
         "threads": args.threads,
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 import torch
 from plane import Size

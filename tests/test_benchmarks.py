@@ -18,7 +18,7 @@ def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("benchmarks") / "out.json"
     options = ["--quick", "--repeats", "1", "--peers-budget", "0.2", "--threads", "1", "--json", str(out)]
     command = [sys.executable, str(SCRIPT), "--only", "projectors", "fan", "tv", "deblur", *options]
-    env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    env = os.environ | {"GOMP_SPINCOUNT": "5000"}
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return json.loads(out.read_text())["repeats"][0]

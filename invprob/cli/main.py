@@ -60,8 +60,9 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error is one line on stderr, a traceback only with --debug."""
-    # before torch is loaded: its idle threads would spin, and take the cores from the projectors' threads
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # before torch is loaded: its idle threads would spin for long, and take the cores from the projectors' threads;
+    # to wake them every time costs as much as a small operation, so let them spin for some ten microseconds
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments:
         main(["--help"])
