@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from laws import randn
 
 from invprob.cli import memory
-from invprob.cli.main import main
 from invprob.io import save_scan
 from invprob.io.coverage import coverage_doubts, field_of_view
 from invprob.operators import Blur, ConeBeam, FanBeam, Identity, ParallelBeam
@@ -22,19 +20,6 @@ from invprob.phantoms import Ellipses, shepp_logan
 from invprob.scan import Scan, Units
 
 N, BINS = 32, 48
-
-
-@pytest.fixture
-def invprob(tmp_path, monkeypatch, capsys):
-    """A function that runs a command in an empty directory and returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
-
-    return call
 
 
 def turn(degrees, views=60):

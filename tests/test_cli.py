@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -19,7 +18,6 @@ from PIL import Image
 
 from invprob import methods
 from invprob.cli import console, memory, parse, run
-from invprob.cli.main import main
 from invprob.io import load_result, load_scan, save_scan
 from invprob.operators import ParallelBeam
 from invprob.phantoms import random_ellipses
@@ -27,19 +25,6 @@ from invprob.scan import Scan, Units
 
 ROOT = Path(__file__).parents[1]
 SIZE, VIEWS = 24, 16
-
-
-@pytest.fixture
-def invprob(tmp_path, monkeypatch, capsys):
-    """A function that runs a command in an empty directory and returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
-
-    return call
 
 
 def make_scan(rows=0, noise=0.3):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -54,28 +54,16 @@ def wavelet(
     Averaged over two shifts per axis (cycle spinning, Coifman & Donoho 1995), for which there is a prox but no value.
     """
     constrained = is_constrained(problem, nonnegative)
+    largest, size = peak(problem), contrast(problem)
 
-    def prior(lam: Tensor, level: Level) -> Functional:
+    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
+        lam = chosen * largest
         sparse = WaveletL1(lam, wavelet=wavelet, spins=2, ndim=level.ndim)
-        return Sum(sparse, NonNegative(level.ndim)) if constrained else sparse
+        g = Sum(sparse, NonNegative(level.ndim)) if constrained else sparse
+        return ADMM(rho=penalty(lam, size, level.A), tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
 
-    parts = _parts(problem, prior, tol, max_iter)
     given = fixed(strength)
     chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
     solver, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
     yield from run("wavelet sparsity", problem, solver, f, g, settings=settings)
-
-
-def _parts(
-    problem: Level, prior: Callable[[Tensor, Level], Functional], tol: float, max_iter: int
-) -> Callable[[Level, Tensor, Tensor | None], tuple[ADMM, L2, Functional]]:
-    """Return what makes solver, fidelity and prior of a strength."""
-    largest, size = peak(problem), contrast(problem)
-
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
-        lam = chosen * largest
-        solver = ADMM(rho=penalty(lam, size, level.A), tol=tol, max_iter=max_iter)
-        return solver, L2(level.A, level.y, weights), prior(lam, level)
-
-    return parts

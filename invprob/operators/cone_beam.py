@@ -18,6 +18,7 @@ from invprob.linop import Coarser, LinearOperator
 from invprob.operators import cone_kernels
 from invprob.operators.fan_beam import FanBeam
 from invprob.operators.fdk import ConeMap, feldkamp
+from invprob.operators.scan_checks import check_lengths, check_offsets, checked_angles
 
 MAX_RAYS = 2**32  # more is a slip, told before memory is touched: 16 GB of readings
 
@@ -53,13 +54,7 @@ class ConeBeam(LinearOperator):
         row_offset: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        given = angles.detach().cpu().numpy() if isinstance(angles, Tensor) else angles
-        views = np.array(given, dtype=np.float64)
-        if views.ndim != 1 or not views.size or not np.isfinite(views).all():
-            raise ValueError(
-                f"ConeBeam: angles must be a list of finite numbers in radians, got shape {views.shape} "
-                f"with {np.count_nonzero(~np.isfinite(views))} not finite"
-            )
+        views = checked_angles("ConeBeam", angles)
         if len(tuple(volume_shape)) != 3:
             raise ValueError(f"ConeBeam: volume_shape must be (slices, rows, columns), got {tuple(volume_shape)}")
         bins = tuple(detector_shape)
@@ -73,12 +68,8 @@ class ConeBeam(LinearOperator):
         if len(pitch) != 2:
             raise ValueError(f"ConeBeam: detector_size must be one pitch or (row pitch, column pitch), got {pitch}")
         lengths = {"voxel_size": voxel_size, "detector_size": pitch[0], "detector_size (columns)": pitch[1]}
-        for what, value in lengths.items():
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"ConeBeam: {what} must be a positive length, got {value}")
-        for what, value in (("axis_offset", axis_offset), ("row_offset", row_offset)):
-            if not math.isfinite(value):
-                raise ValueError(f"ConeBeam: {what} must be finite (in bins), got {value}")
+        check_lengths("ConeBeam", lengths)
+        check_offsets("ConeBeam", {"axis_offset": axis_offset, "row_offset": row_offset})
         super().__init__(volume_shape, (views.size, int(bins[0]), int(bins[1])), dtype=dtype)
         self.angles: NDArray[np.float64] = views
         self.detector_shape = (int(bins[0]), int(bins[1]))

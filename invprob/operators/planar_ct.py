@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from invprob.linop import Coarser, LinearOperator
 from invprob.operators import joseph
 from invprob.operators.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ray_matrix import RayMatrix
+from invprob.operators.scan_checks import check_lengths, check_offsets, checked_angles
 from invprob.operators.symmetry import Cover, Orbits, find_cover
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
@@ -55,13 +55,7 @@ class PlanarCT(LinearOperator):
         dtype: torch.dtype,
     ) -> None:
         name = type(self).__name__
-        given = angles.detach().cpu().numpy() if isinstance(angles, Tensor) else angles
-        views = np.array(given, dtype=np.float64)
-        if views.ndim != 1 or not views.size or not np.isfinite(views).all():
-            raise ValueError(
-                f"{name}: angles must be a list of finite numbers in radians, got shape {views.shape} "
-                f"with {np.count_nonzero(~np.isfinite(views))} not finite"
-            )
+        views = checked_angles(name, angles)
         if len(tuple(image_shape)) != 2:
             raise ValueError(f"{name}: image_shape must be (rows, columns), got {tuple(image_shape)}")
         if not 1 <= detectors <= MAX_RAYS // views.size or int(detectors) != detectors:
@@ -69,11 +63,8 @@ class PlanarCT(LinearOperator):
                 f"{name}: {detectors} detectors x {views.size} angles; it takes whole detectors, at least 1 and at "
                 f"most {MAX_RAYS} rays"
             )
-        for what, value in (("pixel_size", pixel_size), ("detector_size", detector_size)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name}: {what} must be a positive length, got {value}")
-        if not math.isfinite(axis_offset):
-            raise ValueError(f"{name}: axis_offset must be finite (in bins), got {axis_offset}")
+        check_lengths(name, {"pixel_size": pixel_size, "detector_size": detector_size})
+        check_offsets(name, {"axis_offset": axis_offset})
         if backend not in BACKENDS:
             raise ValueError(f"{name}: unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
         super().__init__(image_shape, (views.size, int(detectors)), dtype=dtype)

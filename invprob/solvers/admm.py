@@ -15,8 +15,6 @@ from invprob.linalg import per_item
 from invprob.solvers.base import FLAT, Assumption, Solver, State, least_force, never, size_of, start_image
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
-
-
 REFRESH = 20  # iterations after which the residual of the x-update is computed anew, against the drift of rounding
 
 

@@ -1,0 +1,36 @@
+"""What every tomographic geometry must be: finite angles, positive lengths, finite offsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+
+def checked_angles(owner: str, angles: ArrayLike | Tensor) -> NDArray[np.float64]:
+    """Return the angles as an array of their own; ValueError unless they are a list of finite numbers."""
+    given = angles.detach().cpu().numpy() if isinstance(angles, Tensor) else angles
+    views = np.array(given, dtype=np.float64)
+    if views.ndim != 1 or not views.size or not np.isfinite(views).all():
+        raise ValueError(
+            f"{owner}: angles must be a list of finite numbers in radians, got shape {views.shape} "
+            f"with {np.count_nonzero(~np.isfinite(views))} not finite"
+        )
+    return views
+
+
+def check_lengths(owner: str, lengths: Mapping[str, float]) -> None:
+    """Raise ValueError for a named length that is not positive and finite."""
+    for what, value in lengths.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{owner}: {what} must be a positive length, got {value}")
+
+
+def check_offsets(owner: str, offsets: Mapping[str, float]) -> None:
+    """Raise ValueError for a named offset, in bins, that is not finite."""
+    for what, value in offsets.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{owner}: {what} must be finite (in bins), got {value}")
