@@ -6,9 +6,11 @@ import torch
 from laws import randn
 
 from invprob import Scan, reconstruct
+from invprob.methods.restoration import noise_order
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, RandomProjection
 from invprob.phantoms import organ, shepp_logan
+from invprob.transforms import SobolevMetric
 
 SIZE = 64
 TAPS = np.exp(-(np.arange(-6, 7) ** 2) / (2 * 1.5**2))
@@ -77,3 +79,46 @@ def test_wiener_is_for_blurred_images():
     A, y, _ = blurred(0.01)
     with pytest.raises(ValueError, match="takes all readings alike"):
         reconstruct(Scan(operator=A, data=y, weights=torch.ones_like(y)), method="wiener")
+
+
+def coloured(s, sigma, seed=5):
+    """Noise of power spectrum <xi>^-2s and standard deviation sigma."""
+    noise = SobolevMetric((2 * SIZE, 2 * SIZE), -s)(randn((2 * SIZE, 2 * SIZE), torch.float32, seed))
+    return sigma * noise / noise.square().mean().sqrt()
+
+
+def large():
+    x = organ((2 * SIZE, 2 * SIZE), 0)
+    return x / x.max()
+
+
+def test_the_colour_of_noise_is_seen_in_the_picture():
+    orders = [-2.0, -1.0, -0.5, 0.0, 1.0]
+    found = noise_order(torch.stack([large() + coloured(s, 0.1) for s in orders]))
+    assert found.tolist() == pytest.approx([-1.6, -0.9, -0.45, 0.0, 0.0], abs=0.2)
+    assert found[-2:].tolist() == [0, 0]  # nearly white and red noise are left alone
+    assert noise_order(torch.zeros(2, 32, 32)).tolist() == [0, 0]
+
+
+def test_sobolev_tv_gains_where_noise_is_blue_and_is_tv_where_it_is_white():
+    truth, A = large(), Identity((2 * SIZE, 2 * SIZE))
+    blue, white = truth + coloured(-1.0, 0.1), truth + coloured(0.0, 0.1)
+    assert quality(A, blue, truth, "sobolev-tv") > quality(A, blue, truth, "tv") + 0.5
+    ours, theirs = (reconstruct(Scan(A, white), method, strength=0.04) for method in ("sobolev-tv", "tv"))
+    assert torch.equal(ours.x, theirs.x)
+    assert ours.settings["order"] == 0
+
+
+def test_sobolev_tv_deblurs_and_takes_an_order():
+    A, truth = Blur((2 * SIZE, 2 * SIZE), KERNEL, "reflect"), large()
+    y = A(truth) + coloured(-1.0, 0.02)
+    assert quality(A, y, truth, "sobolev-tv") > quality(A, y, truth, "tv") - 0.1
+    result = reconstruct(Scan(A, y), "sobolev-tv", order=-0.5, strength=1e-3)
+    assert result.settings["order"] == -0.5
+    few = RandomProjection((SIZE, SIZE), 1000)
+    with pytest.raises(ValueError, match="give a number"):
+        reconstruct(Scan(few, torch.ones(1000)), "sobolev-tv")
+    with pytest.raises(ValueError, match="order must be"):
+        reconstruct(Scan(A, y), "sobolev-tv", order=float("nan"))
+    with pytest.raises(ValueError, match="takes all readings alike"):
+        reconstruct(Scan(A, y, weights=torch.ones_like(y)), "sobolev-tv")

@@ -247,6 +247,12 @@ def test_the_noise_of_short_and_empty_things():
         estimate_noise(torch.zeros(5))
 
 
+@pytest.mark.parametrize("sigma", [-0.1, float("nan"), float("inf")])
+def test_wiener_refuses_noise_levels_that_are_none(sigma):
+    with pytest.raises(ValueError, match="standard deviation"):
+        Blur((6, 7), gaussian(1.0, 1)).direct(randn((6, 7), torch.float32), sigma)
+
+
 # ---- masks
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from invprob.phantoms import training_images
+from invprob.phantoms import shaken_kernel, training_images
 from invprob.phantoms.textures import coloured_noise
 from invprob.phantoms.training_images import KINDS
 
@@ -92,3 +92,21 @@ def test_mistakes_are_named(call, words):
 
 def test_no_images_are_none():
     assert training_images(0, 32, 0).shape == (0, 32, 32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 13, 31])
+def test_a_shaken_kernel_is_a_blur(size):
+    kernel = shaken_kernel(size, 3)
+    assert kernel.shape == (size, size)
+    assert (kernel >= 0).all()
+    assert float(kernel.sum()) == pytest.approx(1, abs=1e-5)
+    assert torch.equal(kernel, shaken_kernel(size, 3))
+    if size > 1:
+        across, along = kernel.sum(0) > 0, kernel.sum(1) > 0
+        assert (across[0] and across[-1]) or (along[0] and along[-1])  # it fills a side
+        assert not torch.equal(kernel, shaken_kernel(size, 4))
+
+
+def test_a_shaken_kernel_has_taps():
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        shaken_kernel(0, 3)

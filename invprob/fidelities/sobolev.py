@@ -97,19 +97,20 @@ class SobolevOrder(NamedTuple):
     standard_error: Tensor
 
 
-def estimate_s(residual: Tensor, ndim: int = 2, **metric: Any) -> SobolevOrder:
+def estimate_s(residual: Tensor, ndim: int = 2, *, above: float = 0.0, **metric: Any) -> SobolevOrder:
     """Return the s for which P_s makes the residual white: its power spectrum is fitted by c <xi>^-2s.
 
     residual `(*batch, *item)`, a sample of noise such as A x - y, with `ndim` item axes; `metric` are the settings of
-    `SobolevMetric`. Maximum of the Whittle likelihood -sum_k log S_k + I_k / S_k (Whittle 1953) over c and s by
-    Newton's method, the constant left out: statistically efficient, where regressing log I_k on log <xi_k> is not.
+    `SobolevMetric`; the constant and frequencies with l |xi| <= `above` are left out. Maximum of the Whittle likelihood
+    -sum_k log S_k + I_k / S_k (Whittle 1953) over c and s by Newton's method: statistically efficient, where
+    regressing log I_k on log <xi_k> is not.
     The standard error is that of Fisher's information, (N Var log <xi>^2)^{-1/2}, with N half the number of
     coefficients for real data. NaN for a residual that is zero. ValueError if there are no two frequencies.
     """
     wide = residual.to(torch.complex128 if residual.is_complex() else torch.float64)
     first = SobolevMetric(wide.shape[wide.ndim - ndim :], 1.0, dtype=torch.float64, **metric).to(wide.device)
     w = first.weights(2.0).expand(first.domain_shape)
-    inside = w > w.min()
+    inside = w > w.min() + above**2
     log_w, log_power = w[inside].log(), first.power_spectrum(wide)[..., inside].log()
     spread = log_w.var(correction=0) if len(log_w) else log_w.new_zeros(())
     if not bool(spread > 0):

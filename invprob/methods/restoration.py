@@ -1,24 +1,32 @@
-"""The recipes that come from image restoration: wiener, wavelet."""
+"""The recipes that come from image restoration: wiener, wavelet, sobolev-tv."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import L2
+from invprob.fidelities import L2, estimate_s
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, direct_result, run
-from invprob.methods.recipes import constant, contrast, is_constrained, peak, penalty
-from invprob.methods.strength import Strength, choose, fixed
+from invprob.methods.recipes import constant, contrast, is_constrained, peak, penalty, tv
+from invprob.methods.strength import PICTURES, Strength, choose, fixed
 from invprob.multilevel import Level
 from invprob.operators import Blur
 from invprob.operators.noise_level import estimate_noise
 from invprob.priors import NonNegative, Sum, WaveletL1
+from invprob.solve import Result
 from invprob.solvers import ADMM
+from invprob.transforms import SobolevMetric
 
+PATCH, FLAT = 16, 0.2  # pixels per side of what noise is looked for in, and the share of the picture that is flat
+ROUGH = math.pi / 4  # frequencies below belong to the picture
+BLUEST, NEARLY_WHITE = -2.0, 0.2  # orders beyond are not believed, orders nearer to 0 are 0
 TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
 
 
@@ -67,3 +75,89 @@ def wavelet(
     solver, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
     yield from run("wavelet sparsity", problem, solver, f, g, settings=settings)
+
+
+def sobolev_tv(
+    problem: Level,
+    *,
+    order: float | str = "auto",
+    strength: Strength = "auto",
+    nonnegative: bool | None = None,
+    tol: float = 3e-4,
+    max_iter: int = 300,
+) -> Iterator[Progress]:
+    """1/2 |A x - y|^2 in H^s + lam TV(x), for noise of power spectrum <xi>^-2s: `tv` with data and operator whitened.
+
+    Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255). `order` is s; "auto" finds it in pictures (`noise_order`).
+    The strength is relative to max |A^H P_2s y|.
+    """
+    A, y = problem.A, problem.y
+    if problem.weights is not None:
+        raise ValueError("sobolev-tv takes all readings alike and the scan has weights: use tv or wavelet")
+    s = _order(problem, order)
+    settings: dict[str, Any] = {"strength": strength, "nonnegative": nonnegative, "tol": tol, "max_iter": max_iter}
+    if s == 0:
+        events = tv(problem, **settings)
+    else:
+        whiten = SobolevMetric(A.range_shape, s, boundary="neumann", dtype=A.dtype).to(A.device)
+        white = Level(whiten @ A, whiten(y), _whitened_noise(problem, whiten))
+        events = tv(white, **settings | {"nonnegative": is_constrained(problem, nonnegative)})
+    for event in events:
+        yield replace(event, conclude=_with_order(event.conclude, s))
+
+
+def noise_order(y: Tensor, ndim: int = 2) -> Tensor:
+    """Return the order s <= 0 of the noise in pictures, of power spectrum <xi>^-2s, per item; 0 for nearly white noise.
+
+    It is `estimate_s` of the high frequencies of patches, of the fifth of them whose low frequencies are weakest.
+    Noise that is red cannot be told from the picture, and orders s > 0 gain next to nothing: they become 0.
+    """
+    wide = y if y.is_complex() else y.double()
+    for axis in range(-ndim, 0):  # (*batch, patches, *patch)
+        wide = wide.unfold(-ndim, min(PATCH, y.shape[axis]), min(PATCH, y.shape[axis]))
+    patches = wide.flatten(-2 * ndim, -ndim - 1)
+    metric = SobolevMetric(patches.shape[-ndim:], 1.0, boundary="neumann", dtype=torch.float64).to(y.device)
+    square = metric.weights(2.0) - 1  # |xi|^2
+    low = metric.power_spectrum(patches) * ((square > 0) & (square <= ROUGH**2))
+    flat = low.flatten(-ndim).sum(-1).argsort(-1)[..., : max(1, round(FLAT * patches.shape[-ndim - 1]))]
+    index = flat.reshape(*flat.shape, *(1,) * ndim).expand(*flat.shape, *patches.shape[-ndim:])
+    axes = tuple(range(-ndim, 0))
+    s = estimate_s(patches.gather(-ndim - 1, index), ndim + 1, above=ROUGH, boundary="neumann", axes=axes).s
+    return torch.where(s < -NEARLY_WHITE, s.clamp(min=BLUEST), 0.0)
+
+
+def _order(problem: Level, order: float | str) -> float:
+    """Return the order asked for, or what the items show; ValueError where they differ."""
+    if order == "auto":
+        if not isinstance(problem.A, PICTURES):
+            raise ValueError(
+                f"order='auto' sees the noise of pictures, which the data of {type(problem.A).__name__} are not: "
+                "give a number"
+            )
+        orders = noise_order(problem.y, len(problem.A.range_shape)).flatten()
+        if bool((orders != orders[:1]).any()):
+            raise ValueError(
+                f"the items show noise of different orders {[round(s, 2) for s in orders.tolist()]}: "
+                "reconstruct them one by one, or give order a number"
+            )
+        return float(orders[0]) if orders.numel() else 0.0
+    if isinstance(order, str) or not math.isfinite(order):
+        raise ValueError(f"order must be 'auto' or a finite number, got {order!r}")
+    return float(order)
+
+
+def _whitened_noise(problem: Level, whiten: SobolevMetric) -> Tensor | None:
+    """Return the noise level of P_s y: what the scan says, but no less than what pictures show."""
+    given = None if problem.noise is None else problem.noise / whiten.weights(-2 * whiten.s).mean().sqrt()
+    if not isinstance(problem.A, PICTURES):
+        return given
+    seen = estimate_noise(whiten(problem.y), len(problem.A.range_shape))
+    return seen if given is None else torch.maximum(given.to(seen), seen)
+
+
+def _with_order(conclude: Callable[[], Result], s: float) -> Callable[[], Result]:
+    def result() -> Result:
+        found = conclude()
+        return replace(found, settings=found.settings | {"order": s})
+
+    return result

@@ -113,12 +113,15 @@ class Blur(LinearOperator):
         "periodic" it is conj(k^) y^ / (|k^|^2 + sigma^2/C |D^|^2), for "reflect" with an even kernel its cosine twin,
         else the conjugate-gradient solution of the same system with the very boundary, so that no edge rings. `noise`
         is sigma, a number or `(*batch,)`, by default `estimate_noise(y)`; no less than what rounding lets y tell.
+        ValueError if it is negative or not finite.
         """
         y, d = self.as_data(y), len(self.domain_shape)
         count = math.prod(self.range_shape)
         spread = linalg.norm(y, d) / math.sqrt(count)
         floor = torch.finfo(self.dtype).eps ** 0.375 * spread
         sigma = estimate_noise(y, d) if noise is None else torch.as_tensor(noise, device=y.device).double()
+        if not bool((sigma.isfinite() & (sigma >= 0)).all()):
+            raise ValueError(f"Blur.direct: noise is a standard deviation, finite and not negative, got {noise}")
         square = torch.maximum(sigma, floor).square()
         mean = y.flatten(-d).mean(-1).abs().double()
         signal = torch.maximum(spread.square() - mean.square() - square, 1e-6 * spread.square())

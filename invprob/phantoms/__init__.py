@@ -4,6 +4,7 @@ from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
+from invprob.phantoms.shaken_kernel import shaken_kernel
 from invprob.phantoms.training_images import training_images
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "organ",
     "poisson_transmission",
     "random_ellipses",
+    "shaken_kernel",
     "shepp_logan",
     "training_images",
 ]
