@@ -1,12 +1,13 @@
 ## make demo       reconstruct the small scan in data/ into demo/
 ## make test       lint, types and tests
+## make benchmark  every method on phantoms (minutes), compared with benchmarks/reference.json
 ## make bench-ct   tomography beside other packages: ratios of speed, errors, memory (some minutes)
 ## They make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-ct clean
+.PHONY: help demo test benchmark bench-ct clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,11 +34,14 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
+benchmark: $(VENV)/installed
+	$(BIN)/invprob benchmark --quick --output benchmark --compare benchmarks/reference.json
+
 bench-ct: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/ct.py --cache .bench
 
 clean:
-	rm -rf $(VENV) demo .bench
+	rm -rf $(VENV) demo benchmark .bench
 
 $(BIN)/python:
 	@for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from invprob.cli import console
+from invprob.cli.benchmark import benchmark
 from invprob.cli.check import check
 from invprob.cli.errors import ExitCode, exit_code, one_line
 from invprob.cli.inspect import inspect
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (reconstruct, inspect, check, simulate):
+for command in (reconstruct, inspect, check, simulate, benchmark):
     app.command()(command)
 app.add_typer(train, name="train")
 app.command(name="list")(list_names)

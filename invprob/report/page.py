@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
 from torch import Tensor
 
-from invprob.errors import printable
 from invprob.io.atomic import check_output, write_whole
 from invprob.report.pictures import Picture, curves, picture
+from invprob.report.template import render
 from invprob.verdict import against_truth, brief, statements, verdict
 
 if TYPE_CHECKING:
@@ -30,7 +26,6 @@ _SIZE = 2**22  # bytes, about what a page takes
 _GREY, _SIGNED = "gray", "RdBu_r"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
-_TO_COME = "the digest of the style sheet, the only one the policy allows"
 
 
 @dataclass(frozen=True)
@@ -65,11 +60,10 @@ def save_report(
 
 
 def _page(result: StoredResult, scan: Scan | None) -> str:
-    source = (files("invprob.report") / "page.html").read_text("utf-8")
-    environment = Environment(autoescape=True, finalize=_harmless, trim_blocks=True, lstrip_blocks=True)
     found = statements(result.certificate, result.item_status)
-    text = environment.from_string(source).render(
-        style=_TO_COME,
+    return render(
+        "invprob.report",
+        "page.html",
         title=Path(result.provenance.get("source", "an image")).name,
         facts=_facts(result),
         verdict=verdict(found),
@@ -81,14 +75,6 @@ def _page(result: StoredResult, scan: Scan | None) -> str:
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
         command=result.command,
     )
-    style = text.partition("<style>")[2].partition("</style>")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return text.replace(_TO_COME, f"sha256-{digest}", 1)
-
-
-def _harmless(value: Any) -> Any:
-    """Return a text with its control characters escaped; what matters to HTML is escaped after this."""
-    return printable(value, len(value)) if isinstance(value, str) and not value.isprintable() else value
 
 
 def _facts(result: StoredResult) -> str:

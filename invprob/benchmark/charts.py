@@ -1,0 +1,172 @@
+"""Drawings for the page, as SVG inside it; every mark that stands for numbers names their row in the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from markupsafe import escape as escape_html
+
+from invprob.benchmark.board import Entry
+from invprob.benchmark.statistics import Estimate
+from invprob.benchmark.work import Mode
+from invprob.errors import printable
+
+__all__ = ["COLOURS", "Axis", "convergence", "dots", "scatter"]
+
+# one colour per kind, distinguishable without colour vision, and by print
+COLOURS = {"learned": "#7b3fb5", "classical": "#1f6f8b", "peer": "#c2571a", "baseline": "#8a94a3"}
+_INK, _FAINT = "#1c2430", "#dde3ea"
+_DASHES = ("none", "7 3", "2 3", "9 3 2 3")  # of lines of one colour
+_CURVES = 6  # lines in a plot
+_WIDTH, _HEIGHT = 360.0, 230.0  # of a plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 12.0, 34.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range of values on a stretch of pixels, linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    @classmethod
+    def over(cls, values: Sequence[float], start: float, end: float, *, log: bool = False, pad: float = 0.06) -> Axis:
+        """Return the axis that shows all values with some room around."""
+        shown = [math.log10(v) for v in values if v > 0] if log else list(values)
+        low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+        room = pad * (high - low) or 0.5
+        return cls(low - room, high + room, start, end, log)
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value."""
+        at = math.log10(max(value, 1e-300)) if self.log else value
+        share = (at - self.low) / (self.high - self.low)
+        return self.start + min(max(share, -0.02), 1.02) * (self.end - self.start)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Return round values within the range."""
+        if self.log:
+            decades = range(math.ceil(self.low), math.floor(self.high) + 1)
+            found = [10.0**d for d in decades]
+            if len(found) < 2:
+                found = [m * 10.0**d for d in range(math.floor(self.low), math.ceil(self.high) + 1) for m in (1, 2, 5)]
+                found = [v for v in found if self.low <= math.log10(v) <= self.high]
+            return found[:: max(1, math.ceil(len(found) / most))]
+        rough = (self.high - self.low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough)
+        return [k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+
+
+def dots(entry: Entry, axis: Axis, behind: Estimate | None, own: float | None) -> Markup:
+    """Return the paired difference to the best as a dot with its interval; `own`, the difference of the strength a
+    method chooses itself, as a ring. None for `behind` is the best itself.
+    """
+    colour = COLOURS[entry.method.kind]
+    parts = [f'<line x1="{t:.1f}" x2="{t:.1f}" y1="0" y2="22" stroke="{_FAINT}"/>' for t in map(axis, axis.ticks(4))]
+    if behind is not None and behind.low is not None and behind.high is not None:
+        ends = f'x1="{axis(behind.low):.1f}" x2="{axis(behind.high):.1f}"'
+        parts.append(f'<line {ends} y1="11" y2="11" stroke="{colour}" stroke-width="2" opacity=".45"/>')
+    if own is not None and own > axis.low and entry.mode != "auto":
+        parts.append(f'<circle cx="{axis(own):.1f}" cy="11" r="4.5" fill="#fff" stroke="{colour}"/>')
+    at = 0.0 if behind is None else behind.mean
+    edge = axis.start
+    beyond = f'<polygon points="{edge + 6},6 {edge - 3},11 {edge + 6},16" fill="{colour}"/>'  # farther than is drawn
+    parts.append(beyond if at < axis.low else f'<circle cx="{axis(at):.1f}" cy="11" r="4" fill="{colour}"/>')
+    told = f"{entry.method.name}: {'the best' if behind is None else f'{behind.mean:.1f} dB'}"
+    return _svg(axis.end + axis.start, 22, parts, told, data=entry.row(entry.mode).rpartition("/")[0], css="dots")
+
+
+def scatter(entries: Sequence[Entry]) -> Markup:
+    """Return PSNR over the time an image takes, a mark per method."""
+    points = [(e, _mean(e, "seconds"), _mean(e, "psnr")) for e in entries if e.measured]
+    x = Axis.over([max(t, 1e-4) for _, t, _ in points], _LEFT, _WIDTH - 70, log=True)
+    y = Axis.over([p for _, _, p in points], _HEIGHT - _BOTTOM, _TOP)
+    parts = _frame(x, y, "seconds per image, one thread", "PSNR, dB")
+    taken: list[tuple[float, float]] = []
+    for entry, seconds, level in sorted(points, key=lambda point: -point[2]):
+        colour, px, py = COLOURS[entry.method.kind], x(max(seconds, 1e-4)), y(level)
+        at = py + 3.5
+        while any(abs(at - other) < 10 and abs(px - where) < 62 for where, other in taken):
+            at += 3
+        taken.append((px, at))
+        row = entry.row(entry.mode).rpartition("/")[0]
+        name = _safe(entry.method.name)
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4.5" fill="{colour}" data-row="{_safe(row)}"/>')
+        parts.append(f'<text x="{px + 8:.1f}" y="{at:.1f}" font-size="11" fill="{_INK}">{name}</text>')
+    return _svg(_WIDTH, _HEIGHT, parts, "PSNR over the time per image")
+
+
+def convergence(entries: Sequence[Entry]) -> Markup | None:
+    """Return the relative change over the iterations on the first image, a line per method; None without any."""
+    lines = []
+    for entry in entries:
+        run = entry.run
+        steps, values = (run.history.get(name, []) for name in ("iteration", "residual"))
+        pairs = [(float(n), v) for n, v in zip(steps, values, strict=False) if v is not None and n > 0 and v > 0]
+        if len(pairs) > 1:
+            lines.append((entry, pairs))
+    lines = lines[:_CURVES]
+    if not lines:
+        return None
+    x = Axis.over([n for _, pairs in lines for n, _ in pairs], _LEFT, _WIDTH - 70, log=True)
+    y = Axis.over([v for _, pairs in lines for _, v in pairs], _HEIGHT - _BOTTOM, _TOP, log=True)
+    parts = _frame(x, y, "iteration", "relative change")
+    ends: list[float] = []
+    kinds: list[str] = []
+    for entry, pairs in lines:
+        colour, dash = COLOURS[entry.method.kind], _DASHES[kinds.count(entry.method.kind) % len(_DASHES)]
+        kinds.append(entry.method.kind)
+        path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in pairs)
+        row = _safe(entry.row(entry.mode))
+        look = f'fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline points="{path}" {look} data-row="{row}"/>')
+        at = y(pairs[-1][1]) + 3.5
+        while any(abs(at - other) < 11 for other in ends):
+            at += 3
+        ends.append(at)
+        place = f'x="{x(pairs[-1][0]) + 4:.1f}" y="{at:.1f}"'
+        parts.append(f'<text {place} font-size="11" fill="{colour}">{_safe(entry.method.name)}</text>')
+    return _svg(_WIDTH, _HEIGHT, parts, "relative change over the iterations")
+
+
+def _frame(x: Axis, y: Axis, across: str, up: str) -> list[str]:
+    parts = []
+    for value in x.ticks():
+        at = x(value)
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y.end}" y2="{y.start}" stroke="{_FAINT}"/>')
+        parts.append(_text(at, y.start + 14, f"{value:g}", "middle"))
+    for value in y.ticks():
+        at = y(value)
+        parts.append(f'<line x1="{x.start}" x2="{x.end}" y1="{at:.1f}" y2="{at:.1f}" stroke="{_FAINT}"/>')
+        parts.append(_text(x.start - 5, at + 3.5, f"{value:g}" if not y.log else f"{value:.0e}", "end"))
+    parts.append(_text((x.start + x.end) / 2, y.start + 28, across, "middle"))
+    parts.append(_text(x.start + 4, y.end + 8, up, "start"))
+    return parts
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="10" text-anchor="{anchor}" fill="#5b6675">{_safe(words)}</text>'
+
+
+def _svg(width: float, height: float, parts: Sequence[str], told: str, *, data: str = "", css: str = "plot") -> Markup:
+    row = f' data-row="{_safe(data)}"' if data else ""
+    box = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    head = f'<svg class="{css}" {box} role="img" aria-label="{_safe(told)}"{row}>'
+    return Markup(head + "".join(parts) + "</svg>")  # every text in it was escaped above
+
+
+def _mean(entry: Entry, column: str, mode: Mode | None = None) -> float:
+    found = entry.of(column, mode)
+    return math.nan if found is None else found.mean
+
+
+def _safe(text: str) -> Markup:
+    """Return a text with what matters to HTML and to terminals escaped."""
+    return escape_html(printable(text, 1000))

@@ -1,0 +1,37 @@
+"""How data are spoilt: each noise model returns data, the noise level and the weights that a scan is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from invprob.phantoms import add_gaussian_noise, poisson_transmission
+from invprob.phantoms.textures import coloured_noise
+
+__all__ = ["Noise", "Noisy", "coloured", "gaussian", "photons"]
+
+Noisy = tuple[Tensor, Tensor, "Tensor | None"]
+Noise = Callable[[Tensor, torch.Generator], Noisy]
+
+
+def gaussian(y: Tensor, generator: torch.Generator, *, level: float) -> Noisy:
+    """Add white noise of standard deviation `level` max |y|."""
+    data, sigma = add_gaussian_noise(y, level, generator, ndim=y.ndim)
+    return data, sigma, None
+
+
+def coloured(y: Tensor, generator: torch.Generator, *, level: float, slope: float) -> Noisy:
+    """Add noise of that standard deviation and the amplitude spectrum |f|^-slope, to pictures (n, n)."""
+    sigma = level * y.abs().amax()
+    return y + sigma * coloured_noise(1, y.shape[-1], generator, slope=torch.tensor([slope]))[0], sigma, None
+
+
+def photons(y: Tensor, generator: torch.Generator, *, count: float) -> Noisy:
+    """Measure line integrals by counting that many photons per ray: a reading of N photons has the variance 1 / N.
+
+    Sauer & Bouman 1993, IEEE Trans. Signal Process. 41, 534.
+    """
+    data = poisson_transmission(y, count, generator)
+    return data, torch.ones(()), count * torch.exp(-data)

@@ -1,0 +1,166 @@
+"""The work behind `invprob benchmark`: measure, show it as it comes, write the page and the tables, compare."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from invprob import registry
+from invprob.benchmark import compare, page, peers, plan, tables
+from invprob.benchmark.board import Board
+from invprob.benchmark.figure import save_figure
+from invprob.benchmark.problems import PROBLEMS, Problem
+from invprob.benchmark.run import measure_all
+from invprob.cli import console
+from invprob.cli.benchmark_progress import BenchmarkProgress
+from invprob.cli.errors import ExitCode, UsageError
+from invprob.cli.signals import Signals
+from invprob.errors import OutputError, printable
+from invprob.io.atomic import check_output, write_whole
+
+__all__ = ["Job", "run"]
+
+_STORE = "runs"  # the folder of what was measured; a directory that has it is one of ours
+_MOST_BYTES = 2**26
+_GRADES: Mapping[str, Any] = {"good": "good", "bad": "fair", "open": "known"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for on the command line."""
+
+    quick: bool
+    output: Path
+    problems: tuple[str, ...] | None
+    methods: tuple[str, ...] | None
+    peers: bool
+    sizes: Mapping[str, int]
+    compare: Path | None
+    workers: int | None
+    fresh: bool
+    command: str
+
+    def suite(self) -> plan.Suite:
+        """Return what is to be measured; UsageError for unknown names."""
+        methods = {method.name: method for method in plan.registered()}
+        if self.peers:
+            methods |= {method.name: method for method in peers.installed()}
+        chosen = _chosen("method", self.methods, methods)
+        suite = (plan.quick if self.quick else plan.full)(chosen)
+        if self.problems is not None:
+            known: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
+            suite = replace(suite, problems=tuple(_chosen("problem", self.problems, known)))
+        return suite.resized(**self.sizes)
+
+
+def _chosen(what: str, names: tuple[str, ...] | None, known: Mapping[str, Any]) -> list[Any]:
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"no {what} is called {printable(name)!r}; {registry.nearest(name, known)}")
+    return [thing for name, thing in known.items() if names is None or name in names]
+
+
+def run(job: Job) -> int:
+    """Do a job, tell about it, and return the exit code."""
+    suite = job.suite()
+    old = None if job.compare is None else compare.read(job.compare)
+    _check_folder(job)
+    board = Board(suite)
+    workers = job.workers or os.cpu_count() or 1
+    _introduce(job, suite, workers)
+    with Signals() as signals:
+        try:
+            _measure(job, board, workers)
+        except KeyboardInterrupt:
+            signals.interrupted()
+        with signals.held():
+            written = _write(job, board)
+        _conclude(board, written)
+        if signals.received is not None:
+            console.fail(f"interrupted: {board.missing} of {_count(suite)} are missing; the same command goes on")
+            return signals.exit_code
+    worse = old is not None and _tell_changes(compare.compare(old, tables.as_json(board)))
+    return ExitCode.NUMERICAL if worse else ExitCode.OK
+
+
+def _check_folder(job: Job) -> None:
+    """Refuse a directory with anything in it that is not ours, before anything is measured."""
+    folder = job.output
+    try:
+        strange = folder.is_dir() and any(folder.iterdir()) and not (folder / _STORE).is_dir()
+        if strange:
+            raise OutputError(f"{printable(folder)} holds other things: choose another --output")
+        (folder / _STORE).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--output {printable(folder)} cannot be a directory ({printable(error)})") from error
+    check_output(folder / "benchmark.html", _MOST_BYTES, overwrite=True)
+    if job.fresh:
+        for path in (folder / _STORE).glob("*.npz"):
+            path.unlink()
+
+
+def _introduce(job: Job, suite: plan.Suite, workers: int) -> None:
+    console.fact("suite", f"{len(suite.problems)} problems, {len(suite.methods)} methods, {workers} processes")
+    images = f"{suite.size} x {suite.size} pixels, {suite.tests} to test, {suite.validations} to validate"
+    console.fact("images", f"{images}; {suite.tries} strengths tried per method")
+    console.fact("folder", str(job.output))
+
+
+def _count(suite: plan.Suite) -> int:
+    return len(suite.problems) * len(suite.methods)
+
+
+def _measure(job: Job, board: Board, workers: int) -> None:
+    found = measure_all(board.suite, job.output / _STORE, workers=workers)
+    with BenchmarkProgress(board) as progress, closing(found) as events:
+        for unit, runs in events:
+            board.add(unit, runs)
+            progress.show(unit)
+
+
+def _write(job: Job, board: Board) -> list[tuple[str, Path]]:
+    """Write page, tables and figure; return what each is."""
+    content = tables.as_json(board, command=job.command)
+    texts = {
+        "benchmark.html": ("one page with everything", page.render(board, command=job.command)),
+        "benchmark.csv": ("a row per image", tables.as_csv(board)),
+        "benchmark.json": ("for --compare", json.dumps(content, indent=None, separators=(",", ":")) + "\n"),
+    }
+    written = []
+    for name, (what, text) in texts.items():
+        path = job.output / name
+        write_whole(path, lambda partial, text=text: partial.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        written.append((what, path))
+    if save_figure(job.output / "benchmark.png", board):
+        written.append(("a figure", job.output / "benchmark.png"))
+    return written
+
+
+def _conclude(board: Board, written: list[tuple[str, Path]]) -> None:
+    for verdict in map(board.verdict, board.families()):
+        console.fact("", f"{verdict.family}: {verdict.text}", _GRADES[verdict.grade])
+    for what, path in written:
+        console.fact("written", f"{path} ({what})")
+
+
+def _tell_changes(found: compare.Comparison) -> bool:
+    """Print what changed and return whether anything got worse."""
+    rows = [
+        (change.name, change.kind, _level(change.before), _level(change.now), change.reason)
+        for change in found.changes
+        if change.kind != "same"
+    ]
+    if rows:
+        console.table("Since the older benchmark", ("what", "", "dB then", "dB now", "reason"), rows)
+    counts = ", ".join(f"{found.count(kind)} {kind}" for kind in ("better", "worse", "broken", "new", "same"))
+    console.fact("compared", counts, "bad" if found.worse else "good")
+    return bool(found.worse)
+
+
+def _level(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f}"
