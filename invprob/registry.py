@@ -27,6 +27,11 @@ METHODS: Mapping[str, str] = {
     "tv": "invprob.methods:tv",
     "wiener": "invprob.methods:wiener",
     "wavelet": "invprob.methods:wavelet",
+    "pnp": "invprob.methods:pnp",
+    "red": "invprob.methods:red",
+    "gs-pnp": "invprob.methods:gs_pnp",
+    "lpn": "invprob.methods:lpn",
+    "sobolev-tv": "invprob.methods:sobolev_tv",
 }
 
 

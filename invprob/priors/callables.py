@@ -120,9 +120,45 @@ class Averaged(nn.Module):
         return (1 - self.theta) * v + self.theta * check_answer(self.D(v, sigma), v)
 
 
+class Clipped(nn.Module):
+    """max(D(v, sigma), 0): a denoiser of images that cannot be negative."""
+
+    def __init__(self, D: DenoiserFunction) -> None:
+        super().__init__()
+        self.D = D
+        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the denoised image without its negative part."""
+        return check_answer(self.D(v, sigma), v).clamp(min=0)
+
+
+class KeepsZero(nn.Module):
+    """D(v, sigma), and 0 where the last two axes hold nothing but 0: a network that is told sigma sees grain there."""
+
+    def __init__(self, D: DenoiserFunction) -> None:
+        super().__init__()
+        self.D = D
+        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the denoised image."""
+        empty = (v == 0).all(-1, keepdim=True).all(-2, keepdim=True)
+        return torch.where(empty, v, check_answer(self.D(v, sigma), v))
+
+
 def innermost(D: DenoiserFunction) -> DenoiserFunction:
-    """Return what `Equivariant` and `Averaged` are wrapped around."""
-    return innermost(D.D) if isinstance(D, Equivariant | Averaged) else D
+    """Return what `Equivariant`, `Averaged`, `Clipped` and `KeepsZero` are wrapped around."""
+    return innermost(D.D) if isinstance(D, Equivariant | Averaged | Clipped | KeepsZero) else D
+
+
+def per_slice(D: DenoiserFunction, v: Tensor, sigma: Tensor) -> Tensor:
+    """Return sigma for every image that this package's networks see in v, such as each slice of a volume."""
+    own = innermost(D)
+    if not isinstance(own, DenoisingUNet | PretrainedDenoiser) or not sigma.ndim:
+        return sigma
+    slices = v.shape[sigma.ndim : v.ndim - (2 if own.colours == 1 else 3)]
+    return sigma.reshape(sigma.shape + (1,) * len(slices)).expand(*sigma.shape, *slices)
 
 
 def is_network(D: DenoiserFunction) -> bool:

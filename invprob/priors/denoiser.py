@@ -14,9 +14,17 @@ from invprob.functional import Functional, Scalar
 from invprob.kernel import on_both_parts
 from invprob.linalg import item_axes, per_item
 from invprob.priors.base import nonnegative
-from invprob.priors.callables import DenoiserFunction, OnBatch, PerItem, check_answer, is_network, phase, wants_batches
+from invprob.priors.callables import (
+    DenoiserFunction,
+    OnBatch,
+    PerItem,
+    check_answer,
+    is_network,
+    per_slice,
+    phase,
+    wants_batches,
+)
 from invprob.priors.jacobian import Expansion, expansion
-from invprob.priors.networks import PretrainedDenoiser
 
 ComplexMap = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 ComplexAs = Literal["whole", "parts", "magnitude"] | ComplexMap | None
@@ -27,15 +35,16 @@ PATCH = 128  # a network's Jacobian is looked at on so many central pixels per a
 class DenoiserPrior(Functional):
     """A prior that asks a denoiser D(v, sigma): how D is called, in which units, and what it expands.
 
-    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks; any other
-    network, for (B, C, H, W) and sigma (B,); or a numpy function of one item and a float (one that answers a tensor
-    with an array, or wrapped in `PerItem`). `scale` c is the value of the image that D knows as 1: D is asked as
-    c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves others; a number, one per item, or "max" for
-    the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma). `complex_as` says what D sees of complex
-    images: "parts", real and imaginary apart, sigma being the standard deviation of each; "magnitude", |v| with the
-    phase kept; "whole"; or a pair of maps to real tensors and back. By default networks and `PerItem` see parts,
-    functions of tensors the whole. `channels` says that the first axis of an item counts channels (default: if it
-    has three axes or more). `power_steps` is the work the certificate puts into the Lipschitz constants, 0 for none.
+    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks, which
+    see each slice of a volume by itself; any other network, for (B, C, H, W) and sigma (B,); or a numpy function of
+    one item and a float (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of
+    the image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves
+    others; a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) =
+    c D(v, sigma). `complex_as` says what D sees of complex images: "parts", real and imaginary apart, sigma being the
+    standard deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors and
+    back. By default networks and `PerItem` see parts, functions of tensors the whole. `channels` says that the first
+    axis of an item counts channels (default: if it has three axes or more). `power_steps` is the work the
+    certificate puts into the Lipschitz constants, 0 for none.
     """
 
     convex = False
@@ -146,17 +155,20 @@ class DenoiserPrior(Functional):
             ask = PerItem(D, ndim)  # type: ignore[arg-type]
         elif wants_batches(D) and isinstance(D, nn.Module):
             ask = OnBatch(D, ndim, channels=self.channels)
-        elif isinstance(D, PretrainedDenoiser) and not torch.is_grad_enabled() and not self.exact:
-            ask = D.denoise  # which stays within memory where no derivative is asked for
+        else:
+            sigma = per_slice(D, v, sigma)
+        graph = torch.is_grad_enabled()
         try:
-            answer: object = ask(v, sigma)
+            with torch.set_grad_enabled(graph or self.exact):  # without a graph networks may save time and precision
+                answer: object = ask(v, sigma)
         except (TypeError, AttributeError) as error:
             error.add_note("the denoiser was given tensors: wrap a function of numpy arrays in PerItem")
             raise
         if isinstance(answer, np.ndarray):
             self.on_arrays = True  # found out once, so that no image is denoised twice
             return self._ask(v, sigma, ndim)
-        return check_answer(answer, v)
+        answer = check_answer(answer, v)
+        return answer if graph else answer.detach()
 
 
 class Denoiser(DenoiserPrior):

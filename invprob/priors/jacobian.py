@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,7 +54,14 @@ def _derivatives(D: ImageMap, x: Tensor) -> tuple[ImageMap, ImageMap]:
     if not D(probe).requires_grad:
         raise RuntimeError("no derivative")
     pull = torch.func.vjp(D, x)[1]
-    return (lambda u: torch.func.jvp(D, (x,), (u,))[1].detach()), (lambda u: pull(u)[0].detach())
+
+    def push(u: Tensor) -> Tensor:
+        with warnings.catch_warnings():  # the first forward derivative of a process makes torch warn about itself
+            warnings.simplefilter("ignore", DeprecationWarning)
+            slope: Tensor = torch.func.jvp(D, (x,), (u,))[1]
+        return slope.detach()
+
+    return push, lambda u: pull(u)[0].detach()
 
 
 def _largest(pushed: ImageMap, pulled: ImageMap, x: Tensor, steps: int) -> float:

@@ -28,34 +28,36 @@ class HQS(Solver[HQSState]):
     """v <- argmin f(v) + rho_k/2 |v - x|^2, x <- D(v, sigma_k), with rho_k = lam / sigma_k^2.
 
     DPIR (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021, section 4):
-    `steps` levels sigma_k fall from `sigma_max` to `sigma_min`, equally spaced in their logarithm (units of the image;
-    DPIR takes 49/255 and the noise of the data, for images in [0, 1]); from there on sigma stays. lam is that of
-    `Denoiser(D, lam=...)`: DPIR's is 0.23 times the variance of the noise. The first `steps` iterations have no
-    residual, as every one solves another problem; then it is |x - x_old| / |x|. `max_iter` beyond `steps` seeks a
-    fixed point at sigma_min. The data step is a closed form or conjugate gradients to `x_tol`.
+    `steps` levels sigma_k fall from `sigma_max` to `sigma_min`, equally spaced in their logarithm (units of the image,
+    numbers or one per item; DPIR takes 49/255 and the noise of the data, for images in [0, 1]); from there on sigma
+    stays. lam is that of `Denoiser(D, lam=...)`: DPIR's is 0.23 times the variance of the noise. The first `steps`
+    iterations have no residual, as every one solves another problem; then it is |x - x_old| / |x|. `max_iter` beyond
+    `steps` seeks a fixed point at sigma_min. The data step is a closed form or conjugate gradients to `x_tol`.
     """
 
     max_iter: int = 8
     steps: int = 8
-    sigma_max: float = 49 / 255
-    sigma_min: float = 0.01
+    sigma_max: Scalar = 49 / 255
+    sigma_min: Scalar = 0.01
     x_tol: float = 1e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"HQS: steps must be at least 1, got {self.steps}")
-        if not 0 < self.sigma_min <= self.sigma_max < float("inf"):
+        low, high = torch.as_tensor(self.sigma_min), torch.as_tensor(self.sigma_max)
+        if not bool(((low > 0) & (low <= high) & high.isfinite()).all()):
             raise ValueError(
                 f"HQS: 0 < sigma_min <= sigma_max is needed, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
             )
         if not 0 < self.x_tol < 1:
             raise ValueError(f"HQS: x_tol must lie in (0, 1), got {self.x_tol}")
 
-    def sigma(self, iteration: int) -> float:
-        """Return the noise level of an iteration, counted from 0."""
-        share = min(iteration / max(self.steps - 1, 1), 1.0) if self.steps > 1 else 1.0
-        return float(self.sigma_max ** (1 - share) * self.sigma_min**share)
+    def sigma(self, iteration: int) -> Tensor:
+        """Return the noise level of an iteration, counted from 0, 0-d or per item."""
+        share = min(iteration / (self.steps - 1), 1.0) if self.steps > 1 else 1.0
+        low, high = (torch.as_tensor(s, dtype=torch.float64) for s in (self.sigma_min, self.sigma_max))
+        return high ** (1 - share) * low**share
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> HQSState:
         """Return the state at x0; TypeError unless f is quadratic and g a Denoiser with lam."""
@@ -69,7 +71,7 @@ class HQS(Solver[HQSState]):
     def step(self, f: Functional, g: Functional, state: HQSState) -> HQSState:
         """Return the next state."""
         denoiser, lam = _weight(g)
-        rho = (lam.to(state.x.device) / self.sigma(state.iteration) ** 2).double()
+        rho = (lam.double() / self.sigma(state.iteration).to(lam.device) ** 2).to(state.x.device)
         terms = [term for term in (f.normal_term(), (None, None, rho)) if term is not None]
         b = state.data + per_item(rho, state.x, f.ndim) * state.x
         split = linalg.solve_normal(terms, b, x0=state.split, tol=self.x_tol, ndim=f.ndim)
@@ -82,7 +84,8 @@ class HQS(Solver[HQSState]):
     def prox_steps(self, f: Functional, g: Functional, state: HQSState) -> tuple[tuple[Functional, Scalar], ...]:
         """Return sigma_k^2 / lam of the last iteration."""
         denoiser, lam = _weight(g)
-        return ((denoiser, self.sigma(max(state.iteration - 1, 0)) ** 2 / lam),)
+        sigma = self.sigma(max(state.iteration - 1, 0)).to(lam.device)
+        return ((denoiser, sigma**2 / lam),)
 
     def assumptions(self, f: Functional, g: Functional, state: HQSState) -> tuple[Assumption, ...]:
         """Return what is known: a fixed point is sought only once sigma stays."""
