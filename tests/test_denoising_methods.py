@@ -7,12 +7,16 @@ import pytest
 import torch
 from laws import randn, relative
 
-from invprob import Scan, reconstruct
+from invprob import Scan, reconstruct, solve
 from invprob.errors import InputError
+from invprob.fidelities import L2
 from invprob.linop import LinearOperator
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, ParallelBeam, RandomProjection
 from invprob.phantoms.training_images import training_images
+from invprob.priors import Denoiser
+from invprob.priors.callables import Clipped, KeepsZero
+from invprob.solvers import HQS
 
 SIZE = 64
 SHAPE = (SIZE, SIZE)
@@ -135,3 +139,29 @@ def test_what_is_no_image_or_no_denoiser_is_refused():
         reconstruct(Scan(Identity(SHAPE), picture(), 0.1), "pnp", denoiser="sharp")
     with pytest.raises(ValueError, match="strength must be"):
         reconstruct(Scan(Identity(SHAPE), picture(), 0.1), "red", strength=-1.0)
+
+
+def test_clipping_and_keeping_zero():
+    def lifted(v, level):
+        return v - 1 + level
+
+    v = torch.stack([torch.zeros(SHAPE), 0.8 * torch.ones(SHAPE)])
+    for wrapper in (Clipped, KeepsZero):
+        x = wrapper(lifted)(v, torch.tensor(0.5))
+        assert not x[0].any()
+        assert relative(x[1], 0.3 * torch.ones(SHAPE)) < 1e-6
+
+
+def test_the_schedule_of_each_item_is_its_own():
+    f, levels = L2(Identity(SHAPE), torch.stack([picture(), picture(6)])), []
+
+    def note(v, level):
+        levels.append(level.double())
+        return v
+
+    low, high = torch.tensor([0.01, 0.1]), torch.tensor([0.2, 0.4])
+    solve(HQS(steps=3, max_iter=3, sigma_min=low, sigma_max=high), f, Denoiser(note, lam=0.01, power_steps=0))
+    expected = torch.stack([high, (low * high).sqrt(), low]).double()
+    assert relative(torch.stack(levels), expected) < 1e-6
+    with pytest.raises(ValueError, match="0 < sigma_min <= sigma_max"):
+        HQS(sigma_min=torch.tensor([0.1, 0.3]), sigma_max=0.2)

@@ -190,7 +190,7 @@ def test_trained_weights_as_a_prior():
     v = randn((2, 40, 36), torch.float32, seed=5)
     g = Denoiser(D, sigma=0.1)
     with torch.no_grad():  # in tiles, and half the precision where that is faster
-        assert relative(g.prox(v, 1.0), D(v, 0.1)) <= 2e-2
+        assert relative(g.prox(v, 1.0), net(v, 0.1)) <= 2e-2
     z = v.clone().requires_grad_()
     assert g.prox(z, 1.0).requires_grad
     complexes = torch.complex(v, v.flip(-1))
@@ -202,7 +202,7 @@ def test_trained_weights_as_a_prior():
     assert inside.certificate.lipschitz > 0
     gradient = GradientStepDenoiser(D, 0.1, 0.05)
     with torch.no_grad():
-        exact = 0.05 * (v.double() - D(v, 0.05).double()).square().sum((-2, -1))
+        exact = 0.05 * (v.double() - net(v, 0.05).double()).square().sum((-2, -1))
         assert relative(gradient.value(v).double(), exact) <= 1e-6
     values = objectives(ProximalGradient(backtracking=True, max_iter=20, tol=0), f, gradient, v)
     assert bool((values[1:] <= values[:-1] * (1 + 1e-6)).all())

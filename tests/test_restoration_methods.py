@@ -72,6 +72,14 @@ def test_deblurring_survives_a_wrong_noise_level(method, factor):
     assert wrong > right - 1.0
 
 
+@pytest.mark.parametrize("make", [lambda: Downsample((SIZE, SIZE), 2), lambda: RandomProjection((SIZE, SIZE), 1300)])
+def test_with_few_readings_a_wrong_noise_level_costs_nothing(make):
+    A, truth = make(), picture()
+    y = A(truth) + 0.02 * randn(A.range_shape, torch.float32, seed=4)
+    right, wrong = (quality(A, y, truth, "tv", noise=0.02 * f) for f in (1.0, 10.0))
+    assert wrong > right - 0.1
+
+
 def test_wiener_is_for_blurred_images():
     truth = picture()
     with pytest.raises(ValueError, match="wiener is for blurred images"):
