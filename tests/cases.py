@@ -43,6 +43,7 @@ from invprob.priors import (
     Denoiser,
     GradientStepDenoiser,
     GroupL1,
+    LearnedProximal,
     Magnitude,
     NonNegative,
     Sum,
@@ -50,6 +51,7 @@ from invprob.priors import (
     TotalVariation,
     WaveletL1,
 )
+from invprob.priors.networks import RidgeRegulariser
 
 DOUBLE = torch.float64
 VIEWS = (0.0, 0.3, math.pi / 2, 2.5)  # along both axes and between
@@ -273,6 +275,12 @@ def observed(lam: float | Tensor) -> Tikhonov:
     return Tikhonov(lam, mixing())
 
 
+def learned(lam: float | Tensor) -> LearnedProximal:
+    """A network whose regulariser is convex, as most laws ask."""
+    network = RidgeRegulariser(2, curvature=5.0, exponent=0.5).double().requires_grad_(False)
+    return LearnedProximal(network, lam, sigma=0.3, tol=1e-13)
+
+
 PRIORS: dict[str, Case] = {
     "zero": Case(lambda lam: Zero(), degree=0, constraint=True),
     "tikhonov": Case(lambda lam: Tikhonov(lam), degree=2),
@@ -300,6 +308,7 @@ PRIORS: dict[str, Case] = {
     "denoiser": Case(lambda lam: Denoiser(soft, lam=lam)),
     "red": Case(lambda lam: RED(smoothed, lam, symmetric=True), degree=2),
     "gradient-step": Case(lambda lam: GradientStepDenoiser(bent, lam), degree=2),
+    "learned-proximal": Case(learned, degree=None),
 }
 
 

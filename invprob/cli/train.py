@@ -18,30 +18,35 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _only_commands() -> None:
-    """Keep `train denoiser` two words while there is only one of them."""
+_Out = Annotated[Path, typer.Option("--out", help="Directory for checkpoint, samples, weights and card.")]
+_Config = Annotated[Path | None, typer.Option(help="Settings as .toml, .json or .yaml; `--set` goes before them.")]
+_Steps = Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")]
+_Seed = Annotated[int | None, typer.Option(min=0, help="Of the images, the noise and the first weights.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")]
+_SaveEvery = Annotated[
+    float, typer.Option(parser=parse.positive, metavar="SECONDS", help="Time between two checkpoints.")
+]
+_Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads of each process.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+_Name = Annotated[str, typer.Option(help="Of the weights: NAME.safetensors and the card NAME.json.")]
 
 
 @app.command()
 def denoiser(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Directory for checkpoint, samples, weights and card.")],
-    config: Annotated[
-        Path | None, typer.Option(help="Settings as .toml, .json or .yaml; `--set` goes before them.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the images, the noise and the first weights.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Of the weights: NAME.safetensors and the card NAME.json.")] = "denoiser",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    save_every: Annotated[
-        float, typer.Option(parser=parse.positive, metavar="SECONDS", help="Time between two checkpoints.")
-    ] = 180.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of each process.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    out: _Out,
+    config: _Config = None,
+    steps: _Steps = None,
+    seed: _Seed = None,
+    set_: _Set = None,
+    name: _Name = "denoiser",
+    resume: _Resume = False,
+    save_every: _SaveEvery = 180.0,
+    threads: _Threads = None,
+    debug: _Debug = False,
 ) -> int:
     """Train a denoiser on generated images, in as many processes as torchrun starts.
 
@@ -54,3 +59,33 @@ def denoiser(
     given = parse.settings(set_ or [])
     given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     return run(Run(out, name, config, given, resume, save_every, threads, command=context.obj))
+
+
+@app.command()
+def lpn(
+    context: typer.Context,
+    out: _Out,
+    data: Annotated[
+        str | None, typer.Option(help="What to learn from: images, phantoms, laplace, or an .npz file of images.")
+    ] = None,
+    config: _Config = None,
+    steps: _Steps = None,
+    seed: _Seed = None,
+    set_: _Set = None,
+    name: _Name = "lpn",
+    resume: _Resume = False,
+    save_every: _SaveEvery = 180.0,
+    threads: _Threads = None,
+    debug: _Debug = False,
+) -> int:
+    """Train a learned proximal network: a denoiser that is the prox of a regulariser which can be evaluated.
+
+    Pre-training by L1 or L2, then proximal matching with falling widths. Resumes like `train denoiser`.
+    """
+    del debug
+    from invprob.cli.training_run import Run, run
+
+    given = parse.settings(set_ or [])
+    chosen = (("steps", steps), ("seed", seed), ("data", data))
+    given |= {key: value for key, value in chosen if value is not None}
+    return run(Run(out, name, config, given, resume, save_every, threads, command=context.obj, kind="lpn"))

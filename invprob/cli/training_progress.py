@@ -50,8 +50,8 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, step: int, loss: Tensor) -> None:
-        """Report a step and its loss."""
+    def show(self, step: int, loss: Tensor, notes: str = "") -> None:
+        """Report a step, its loss, and what else there is to say."""
         value = float(loss)
         self._loss = value if self._loss is None else _MEMORY * self._loss + (1 - _MEMORY) * value
         now = time.monotonic()
@@ -60,7 +60,7 @@ class TrainingProgress:
         self._spoken = now
         rate = (step - self._first) / max(now - self._born, 1e-9)
         left = timedelta(seconds=round((self._total - step) / rate))
-        words = f"loss {self._loss:.5f}, {rate:.1f} steps/s, {left} left"
+        words = f"loss {self._loss:.5f}, {rate:.1f} steps/s, {left} left" + (f"; {notes}" if notes else "")
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, words=words)
         elif self._visible:

@@ -1,4 +1,4 @@
-"""The work behind `invprob train denoiser`: steps, checkpoints, words about them, and the files at the end."""
+"""The work behind `invprob train`: steps, checkpoints, words about them, and the files at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from invprob.cli import console
 from invprob.cli.errors import ExitCode, UsageError
@@ -18,7 +17,9 @@ from invprob.cli.training_progress import TrainingProgress
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output
 from invprob.io.export import save_png
-from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
+from invprob.training import ProximalSettings, Team, Trainer, export, read_settings, validate, validation_images
+from invprob.training.proximal_quality import proximal_quality, proximal_words
+from invprob.training.trainer import KINDS
 from invprob.training.validation import LEVELS, samples
 
 __all__ = ["Run", "run"]
@@ -39,6 +40,7 @@ class Run:
     save_every: float
     threads: int | None
     command: str
+    kind: str = "denoiser"
 
     @property
     def checkpoint(self) -> Path:
@@ -93,12 +95,17 @@ def _check_folder(job: Run) -> None:
 
 
 def _trainer(job: Run, team: Team) -> Trainer:
-    wanted = job.settings()
+    wanted, known = job.settings(), KINDS[job.kind][0]
     if not job.resume:
-        return Trainer(DenoiserSettings.checked(wanted), team)
+        return Trainer(known.checked(wanted), team)
     trainer = Trainer.resume(job.checkpoint, team)
+    if trainer.task.kind != job.kind:
+        raise InputError(
+            f"{printable(job.checkpoint)} is of a training of {trainer.task.kind!r}: go on with "
+            f"`invprob train {trainer.task.kind} --resume`"
+        )
     before = trainer.settings.model_dump()
-    now = DenoiserSettings.checked({**before, **wanted}).model_dump()
+    now = known.checked({**before, **wanted}).model_dump()
     changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if now[key] != before[key]]
     if changed:
         raise InputError(f"a resumed run keeps its settings, but {'; '.join(changed)}: start anew in another --out")
@@ -108,7 +115,8 @@ def _trainer(job: Run, team: Team) -> Trainer:
 def _introduce(job: Run, trainer: Trainer) -> None:
     settings, network = trainer.settings, trainer.network
     size = sum(weight.numel() for weight in network.parameters())
-    console.fact("network", f"channels {settings.channels}, {settings.blocks} blocks, {size / 1e6:.2f} M parameters")
+    built = ", ".join(f"{key} {value}" for key, value in network.arguments.items())
+    console.fact("network", f"{type(network).__name__}, {built}: {size} parameters")
     console.fact(
         "steps", f"{trainer.step} of {settings.steps} done, {settings.batch} patches each, seed {settings.seed}"
     )
@@ -125,9 +133,9 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
             loss = trainer.advance()
             stop = team.any(signals.received is not None, trainer.device)
             if team.leads:
-                progress.show(trainer.step, loss)
+                progress.show(trainer.step, loss, trainer.notes)
                 if trainer.step % trainer.settings.validate_every == 0 and not trainer.done and not stop:
-                    progress.say(f"step {trainer.step}", _words(_look(job, trainer)))
+                    progress.say(f"step {trainer.step}", _words(trainer, _look(job, trainer)))
                 if time.monotonic() - saved > job.save_every:
                     trainer.save(job.checkpoint)
                     saved = time.monotonic()
@@ -135,15 +143,19 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
                 return
 
 
-def _look(job: Run, trainer: Trainer) -> dict[str, Tensor]:
-    """Measure the averaged network on the validation images, and write a picture of what it does."""
+def _look(job: Run, trainer: Trainer) -> dict[str, Any]:
+    """Measure the averaged network on what it was not trained on, and write a picture of what a denoiser does."""
+    if isinstance(trainer.settings, ProximalSettings):
+        return proximal_quality(trainer.averaged, trainer.settings, trainer.step)
     images = validation_images()
-    quality = validate(trainer.averaged, images)
+    quality: dict[str, Any] = dict(validate(trainer.averaged, images))
     save_png(job.out / "samples.png", samples(trainer.averaged, images[:_SAMPLES]), window=(0, 1), overwrite=True)
     return quality
 
 
-def _words(quality: Mapping[str, Tensor]) -> str:
+def _words(trainer: Trainer, quality: dict[str, Any]) -> str:
+    if isinstance(trainer.settings, ProximalSettings):
+        return proximal_words(quality)
     return ", ".join(
         f"{float(after):.2f} dB at {level} (noisy {float(before):.2f})"
         for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
@@ -153,14 +165,17 @@ def _words(quality: Mapping[str, Tensor]) -> str:
 def _finish(job: Run, trainer: Trainer) -> None:
     quality = _look(job, trainer)
     path = export(trainer, job.out, job.name, quality=quality, command=job.command)
-    console.table(
-        "PSNR on generated validation images",
-        ("sigma of 255", "noisy dB", "denoised dB"),
-        (
-            (str(level), f"{float(before):.2f}", f"{float(after):.2f}")
-            for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
-        ),
-    )
-    console.fact("samples", str(job.out / "samples.png"))
+    if isinstance(trainer.settings, ProximalSettings):
+        console.fact("quality", proximal_words(quality))
+    else:
+        console.table(
+            "PSNR on generated validation images",
+            ("sigma of 255", "noisy dB", "denoised dB"),
+            (
+                (str(level), f"{float(before):.2f}", f"{float(after):.2f}")
+                for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
+            ),
+        )
+        console.fact("samples", str(job.out / "samples.png"))
     console.fact("weights", str(path))
     console.fact("card", str(path.with_suffix(".json")))

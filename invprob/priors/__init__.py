@@ -8,6 +8,7 @@ from invprob.priors.combinators import Analysis as Analysis
 from invprob.priors.combinators import Sum as Sum
 from invprob.priors.denoiser import Denoiser as Denoiser
 from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDenoiser
+from invprob.priors.learned_proximal import LearnedProximal as LearnedProximal
 from invprob.priors.magnitude import Magnitude as Magnitude
 from invprob.priors.networks.pretrained import load_pretrained as load_pretrained
 from invprob.priors.red import RED as RED

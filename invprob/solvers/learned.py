@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from invprob.functional import Functional, Scalar
-from invprob.priors import RED, Denoiser, GradientStepDenoiser
+from invprob.priors import RED, Denoiser, GradientStepDenoiser, LearnedProximal
 from invprob.priors.denoiser import DenoiserPrior
 from invprob.priors.jacobian import Expansion
 from invprob.solvers.base import Assumption, Solver, State
+from invprob.solvers.proximal_theorem import proximal_assumptions
 
 SLACK = 1e-3  # by which an estimate may pass a bound before that counts as broken
 
@@ -23,6 +24,8 @@ def learned_facts(solver: Solver[Any], f: Functional, g: Functional, state: Stat
     facts: dict[str, Any] = {}
     assumptions: list[Assumption] = []
     for part in g.modules():
+        if isinstance(part, LearnedProximal):
+            assumptions.extend(proximal_assumptions(solver, f, part, steps.get(id(part))))
         if not isinstance(part, DenoiserPrior):
             continue
         sigma = part.noise_level(steps.get(id(part)))

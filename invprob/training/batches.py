@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from invprob.phantoms.training_images import training_images
-from invprob.training.settings import DenoiserSettings
+from invprob.training.settings import NoisyImages
 
-__all__ = ["Batch", "Batches", "generator_of", "validation_images"]
+__all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "validation_images"]
+
+ImageSource = Callable[[int, int, torch.Generator], Tensor]  # count, side -> (count, side, side)
 
 _GROUP = 8  # images made together: a process makes only the groups that it cuts from
 _IMAGES, _STEP, _VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
@@ -30,20 +33,36 @@ def validation_images(count: int = 24, size: int = 192) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clean patches (B, patch, patch), their noisy versions, and the noise levels (B,)."""
+    """Clean patches (B, patch, patch), their noisy versions, and the noise levels (B,).
+
+    With `weight` the batch is an integral rather than a sample: all clean values that noisy ones (B, 1) may come from,
+    (B, K), and how likely each pair is, (B, K).
+    """
 
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
+    weight: Tensor | None = None
+
+    def to(self, like: Tensor) -> Batch:
+        """Return the batch in the precision and on the device of a tensor."""
+        weight = None if self.weight is None else self.weight.to(like)
+        return Batch(self.clean.to(like), self.noisy.to(like), self.sigma.to(like), weight)
 
 
 @dataclass
 class Batches:
-    """Makes the slots `first` .. `last` of every batch."""
+    """Makes the slots `first` .. `last` of every batch.
 
-    settings: DenoiserSettings
+    `fixed` gives all items the noise level sigma_max instead of random ones up to it; `turned` turns and mirrors them.
+    """
+
+    settings: NoisyImages
     first: int
     last: int
+    source: ImageSource = training_images
+    fixed: bool = False
+    turned: bool = True
     _groups: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def __call__(self, step: int) -> Batch:
@@ -53,6 +72,7 @@ class Batches:
         corner = torch.randint(s.image - s.patch + 1, (s.batch, 2), generator=generator).tolist()
         turn = torch.randint(8, (s.batch,), generator=generator).tolist()
         sigma = s.sigma_max * torch.rand(s.batch, generator=generator)
+        sigma = torch.full_like(sigma, s.sigma_max) if self.fixed else sigma
         noise = torch.randn(s.batch, s.patch, s.patch, generator=generator)
         own = slice(self.first, self.last)
         clean = torch.stack([self._patch(step, slot, corner[slot], turn[slot]) for slot in range(s.batch)[own]])
@@ -63,7 +83,10 @@ class Batches:
         """Cut a patch out of the image of its slot, turned and mirrored."""
         row, column = corner
         group, side = self._group(step // self.settings.reuse, slot // _GROUP), self.settings.patch
-        patch = group[slot % _GROUP, row : row + side, column : column + side].rot90(turn % 4)
+        patch = group[slot % _GROUP, row : row + side, column : column + side]
+        if not self.turned:
+            return patch
+        patch = patch.rot90(turn % 4)
         return patch.T if turn >= 4 else patch
 
     def _group(self, pool: int, number: int) -> Tensor:
@@ -71,5 +94,5 @@ class Batches:
             self._groups = {key: images for key, images in self._groups.items() if key[0] == pool}
             generator = generator_of(_IMAGES, self.settings.seed, pool, number)
             count = min(_GROUP, self.settings.batch - _GROUP * number)
-            self._groups[pool, number] = training_images(count, self.settings.image, generator)
+            self._groups[pool, number] = self.source(count, self.settings.image, generator)
         return self._groups[pool, number]

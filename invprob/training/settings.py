@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from invprob.errors import InputError, printable
 
-__all__ = ["DenoiserSettings", "read_settings"]
+__all__ = ["DenoiserSettings", "NoisyImages", "TrainingSettings", "numbers", "read_settings"]
 
 
-class DenoiserSettings(BaseModel):
-    """All that a trained denoiser depends on: the same settings give the same weights on the same machine."""
+class TrainingSettings(BaseModel):
+    """What every training run is told: the same settings give the same weights on the same machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -27,12 +27,6 @@ class DenoiserSettings(BaseModel):
     patch: int = Field(64, ge=16, description="side of a patch in pixels")
     image: int = Field(128, ge=16, description="side of the generated images that patches are cut from")
     reuse: int = Field(32, ge=1, description="steps that cut from the same images before new ones are made")
-    sigma_max: float = Field(0.3, gt=0, description="noise levels are uniform in [0, sigma_max]")
-    channels: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="features per scale, as 32-64-128")
-    blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
-    unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")
-    bias: bool = Field(False, description="additive constants in the convolutions")
-    loss: Literal["l1", "charbonnier"] = Field("charbonnier", description="what is minimised")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, at its peak")
     last_rate: float = Field(1e-6, ge=0, description="learning rate at the end of the cosine")
     warmup: int = Field(500, ge=0, description="steps over which the learning rate rises")
@@ -44,29 +38,60 @@ class DenoiserSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one")
     validate_every: int = Field(2000, ge=1, description="steps between two looks at the validation images")
 
-    @field_validator("channels", mode="before")
-    @classmethod
-    def _numbers(cls, value: Any) -> Any:
-        """Take the channels of a command line, 32-64-128, apart."""
-        if isinstance(value, str):
-            return tuple(int(part) if part.strip().isdigit() else part for part in value.split("-"))
-        return value
-
     @model_validator(mode="after")
-    def _fit(self) -> Self:
+    def _patches_fit(self) -> Self:
         if self.patch > self.image:
             raise ValueError(f"patch ({self.patch}) must be at most image ({self.image}), which it is cut from")
-        if min(self.channels) < 1:
-            raise ValueError(f"channels must be at least 1 each, got {list(self.channels)}")
         return self
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> DenoiserSettings:
+    def checked(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings, or raise InputError with one sentence on all that is wrong with them."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError("; ".join(_sentence(dict(e)) for e in error.errors())) from error
+            raise InputError("; ".join(_sentence(dict(e), cls) for e in error.errors())) from error
+
+
+class NoisyImages(TrainingSettings):
+    """Settings of what learns from images with noise."""
+
+    sigma_max: float = Field(0.3, gt=0, description="noise levels are uniform in [0, sigma_max]")
+
+
+class DenoiserSettings(NoisyImages):
+    """All that a trained denoiser depends on."""
+
+    channels: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="features per scale, as 32-64-128")
+    blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
+    unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")
+    bias: bool = Field(False, description="additive constants in the convolutions")
+    loss: Literal["l1", "charbonnier"] = Field("charbonnier", description="what is minimised")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """Take the channels of a command line, 32-64-128, apart."""
+        return numbers(value, int)
+
+    @model_validator(mode="after")
+    def _wide_enough(self) -> Self:
+        if min(self.channels) < 1:
+            raise ValueError(f"channels must be at least 1 each, got {list(self.channels)}")
+        return self
+
+
+def numbers(value: Any, kind: type) -> Any:
+    """Return the numbers of a text such as 32-64-128; what is no text, or no number, as it is."""
+    if not isinstance(value, str):
+        return value
+    parts = []
+    for part in value.split("-"):
+        try:
+            parts.append(kind(part))
+        except ValueError:
+            parts.append(part)
+    return tuple(parts)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -94,11 +119,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     return values
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], settings: type[BaseModel]) -> str:
     """Return one complaint of pydantic in the words of this project."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"there is no setting {printable(where)!r}; known: {', '.join(DenoiserSettings.model_fields)}"
+        return f"there is no setting {printable(where)!r}; known: {', '.join(settings.model_fields)}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if not where:
         return message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,42 @@ import torch
 from torch import Tensor, nn
 
 from invprob.errors import InputError
-from invprob.priors.networks import DenoisingUNet
 from invprob.priors.networks.precision import autocast
 from invprob.training import checkpoint
-from invprob.training.batches import WEIGHTS, Batches, generator_of
 from invprob.training.parallel import Team
-from invprob.training.settings import DenoiserSettings
+from invprob.training.proximal_settings import ProximalSettings
+from invprob.training.proximal_task import ProximalTask
+from invprob.training.settings import DenoiserSettings, TrainingSettings
+from invprob.training.task import DenoiserTask, Task
 
-__all__ = ["Trainer"]
+__all__ = ["KINDS", "Trainer", "learning_rate"]
 
-_CHARBONNIER = 1e-3  # rounds the corner of |x|, in grey values
+# what there is to train: its settings, and how they become a task
+KINDS: Mapping[str, tuple[type[TrainingSettings], Callable[[Any], Task]]] = {
+    "denoiser": (DenoiserSettings, DenoiserTask),
+    "lpn": (ProximalSettings, ProximalTask),
+}
 
 
 class Trainer:
-    """Trains a `DenoisingUNet` by Adam on generated patches; what a step does depends on (settings, step) alone.
+    """Trains a network by Adam, of a kind that the settings tell; what a step does depends on (settings, step) alone.
 
     After `advance` has been called `settings.steps` times it is `done`; `averaged` is the network to keep. `save` and
     `resume` lose nothing: a resumed run gives the weights of an uninterrupted one bit for bit, on the same machine
     and with the same number of threads. In a `team` every process holds one and does its share.
     """
 
-    def __init__(self, settings: DenoiserSettings, team: Team | None = None) -> None:
+    def __init__(self, settings: TrainingSettings, team: Team | None = None) -> None:
         self.settings, self.team = settings, team or Team()
+        self.task = next(make(settings) for known, make in KINDS.values() if isinstance(settings, known))
         slots = self.team.share(settings.batch)
         self.device = self.team.device(settings.device)
-        self.batches = Batches(settings, slots.start, slots.stop)
+        self.batches = self.task.batches(slots.start, slots.stop)
         self.step = 0
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
-        self.network = build(settings).to(self.device, dtype)
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.network: Any = self.task.build().to(self.device, dtype)
+        self.averaged: Any = copy.deepcopy(self.network).requires_grad_(False)
+        self.notes = ""
         self._bf16 = {"auto": None, "bfloat16": True}.get(settings.precision, False)
         self._wrapped = self.team.wrapped(self.network)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
@@ -54,21 +62,21 @@ class Trainer:
 
         Raises `ArithmeticError`, and leaves the weights as they were, where a gradient is not finite.
         """
-        settings, weight = self.settings, self.network.head.weight
-        batch = self.batches(self.step)
-        clean, noisy, sigma = (t.to(weight) for t in (batch.clean, batch.noisy, batch.sigma))
+        settings, weight = self.settings, next(self.network.parameters())
+        batch = self.batches(self.step).to(weight)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step)
         self._optimizer.zero_grad()
         with autocast(self.device, weight.dtype, bf16=self._bf16):
-            error = self._wrapped(noisy, sigma) - clean
-        each = error.abs() if settings.loss == "l1" else (error.square() + _CHARBONNIER**2).sqrt()
-        loss: Tensor = each.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+            answer = self._wrapped(batch.noisy, batch.sigma)
+        loss = self.task.loss(answer, batch, self.step)
+        (loss + self.task.penalty(self.network)).backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         if not bool(norm.isfinite()):
             raise ArithmeticError(f"the gradient of step {self.step} is not finite: choose a smaller learning_rate")
         self._optimizer.step()
+        self.task.project(self.network)
+        self.notes = self.task.notes(answer.detach(), batch, self.step)
         self.step += 1
         self._average()
         return loss.detach()
@@ -88,7 +96,10 @@ class Trainer:
     def resume(cls, path: Path, team: Team | None = None) -> Trainer:
         """Return the trainer that was saved; InputError for a file that is none."""
         state = checkpoint.load(path)
-        trainer = cls(DenoiserSettings.checked(state["settings"]), team)
+        kind = state.get("kind", "denoiser")
+        if kind not in KINDS:
+            raise InputError(f"the checkpoint {path} is of a training of {kind!r}, which this version does not know")
+        trainer = cls(KINDS[kind][0].checked(state["settings"]), team)
         try:
             trainer.network.load_state_dict(state["network"])
             trainer.averaged.load_state_dict(state["averaged"])
@@ -100,6 +111,7 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "kind": self.task.kind,
             "settings": self.settings.model_dump(mode="json"),
             "step": self.step,
             "network": self.network.state_dict(),
@@ -108,15 +120,7 @@ class Trainer:
         }
 
 
-def build(settings: DenoiserSettings) -> DenoisingUNet:
-    """Return the untrained network of the settings, its first weights drawn from their seed."""
-    generator = generator_of(WEIGHTS, settings.seed)
-    return DenoisingUNet(
-        settings.channels, settings.blocks, unshuffle=settings.unshuffle, bias=settings.bias, generator=generator
-    )
-
-
-def learning_rate(settings: DenoiserSettings, step: int) -> float:
+def learning_rate(settings: TrainingSettings, step: int) -> float:
     """Return the rate of a step: a linear rise over the warm-up, then a cosine down to `last_rate`."""
     rise = min(settings.warmup, settings.steps // 10)
     if step < rise:

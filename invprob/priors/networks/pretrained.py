@@ -6,31 +6,49 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from invprob.errors import InputError, printable
+from invprob.priors.networks.convex import ProximalNetwork
+from invprob.priors.networks.convex_conv import ConvexConv
+from invprob.priors.networks.convex_scalar import ConvexScalar
 from invprob.priors.networks.denoising_unet import DenoisingUNet
+from invprob.priors.networks.ridge import ConvexRidge, RidgeRegulariser
 from invprob.priors.networks.tiling import denoise_tiled
+
+if TYPE_CHECKING:
+    from invprob.priors.learned_proximal import LearnedProximal
 
 __all__ = ["ARCHITECTURES", "WEIGHTS", "PretrainedDenoiser", "load_pretrained"]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-ARCHITECTURES: Mapping[str, type[nn.Module]] = {"denoising-unet": DenoisingUNet}  # what a card may name
+ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
+    "denoising-unet": DenoisingUNet,
+    "ridge-regulariser": RidgeRegulariser,
+    "convex-ridge": ConvexRidge,
+    "convex-conv": ConvexConv,
+    "convex-scalar": ConvexScalar,
+}
 
 
 class PretrainedDenoiser(nn.Module):
     """A denoiser D(x, sigma) with trained weights and their `card`.
 
     x `(*batch, H, W)` real with grey values on the scale [0, 1]; sigma a number or `(*batch,)` in the same units,
-    trained for the range `sigma_range`. Calling it is differentiable; `denoise` is for large images.
+    trained for the range `sigma_range`. Where autograd is off, images are denoised as by `denoise`.
     """
 
     def __init__(self, network: nn.Module, card: Mapping[str, Any]) -> None:
         super().__init__()
         self.network, self.card = network, dict(card)
+
+    @property
+    def colours(self) -> int:
+        """Channels of an image: 1 for grey ones, which have no axis for them."""
+        return int(self.card.get("arguments", {}).get("colours", 1))
 
     @property
     def sigma_range(self) -> tuple[float, float]:
@@ -39,16 +57,19 @@ class PretrainedDenoiser(nn.Module):
         return float(low), float(high)
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Return D(x, sigma)."""
-        return self.network(x, sigma)  # type: ignore[no-any-return]
+        """Return D(x, sigma), differentiable where autograd is on."""
+        return self.network(x, sigma) if torch.is_grad_enabled() else self.denoise(x, sigma)
 
     def denoise(self, x: Tensor, sigma: Tensor | float, *, tile: int = 1024, overlap: int = 128) -> Tensor:
         """Return D(x, sigma) without a graph, in tiles, in bfloat16 where that is faster."""
         return denoise_tiled(self.network, x, sigma, tile=tile, overlap=overlap)
 
 
-def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser:
+def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser | LearnedProximal:
     """Return the network of `name`.safetensors with its card `name`.json, in evaluation mode and float32.
+
+    A denoiser can be called as D(x, sigma); a learned proximal network comes as `LearnedProximal` with lam = 1 and the
+    largest noise level it was trained for, and has `prox`, `value` and `denoise`; its `network` goes into others.
 
     `folder` is where the two files lie, None for the weights that ship with the package. Raises `InputError` for a
     name that is not there, a missing, damaged or foreign file, and weights that are not those of the card.
@@ -68,12 +89,21 @@ def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser
     try:
         with torch.device("cpu"):
             network = ARCHITECTURES[card["architecture"]](**card["arguments"])
-        network.load_state_dict(load(content))
+        weights = load(content)
+        network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{name}.safetensors does not fit the network of its card ({printable(error)}): get both again"
         ) from error
-    return PretrainedDenoiser(network, card).eval().requires_grad_(False)
+    broken = [key for key, weight in weights.items() if not bool(weight.isfinite().all())]
+    if broken:
+        raise InputError(f"{name}.safetensors holds weights that are not finite ({printable(broken[0])}): get it again")
+    network = network.eval().requires_grad_(False)
+    if not isinstance(network, ProximalNetwork):
+        return PretrainedDenoiser(network, card).eval()
+    from invprob.priors.learned_proximal import LearnedProximal  # which is made of these networks
+
+    return LearnedProximal(network, sigma=float(card["sigma_range"][1]), card=card)
 
 
 def _card(path: Path) -> dict[str, Any]:
