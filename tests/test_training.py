@@ -205,15 +205,19 @@ def test_exported_weights_are_the_average(tmp_path, tmp_path_factory):
     images = validation_images(2, 32)
     quality = validate(trainer.averaged, images)
     first, second = (
-        export(trainer, folder, "toy", quality=quality, command="invprob train denoiser")
-        for folder in (tmp_path, tmp_path_factory.mktemp("again"))
+        export(trainer, folder, "toy", quality=quality) for folder in (tmp_path, tmp_path_factory.mktemp("again"))
     )
     assert first.read_bytes() == second.read_bytes()
     D = load_pretrained("toy", tmp_path)
     x = torch.rand(20, 20, generator=torch.Generator().manual_seed(0))
     assert torch.equal(D(x, 0.1), trainer.averaged(x, 0.1))
     card = json.loads(first.with_suffix(".json").read_text())
-    assert card["command"] == "invprob train denoiser"
+    words = card["command"].split()
+    assert words[:3] == ["invprob", "train", "denoiser"]
+    given = dict(word.split("=") for word in words if "=" in word)
+    given |= {key: words[words.index(f"--{key}") + 1] for key in ("steps", "seed") if f"--{key}" in words}
+    told = DenoiserSettings.checked(given | {"validate_every": trainer.settings.validate_every, "device": "cpu"})
+    assert told == trainer.settings.model_copy(update={"device": "cpu"})
     assert "BSD-3" in card["licence"]
     assert DenoiserSettings.checked(card["settings"]) == trainer.settings
     assert card["quality"]["sigma 25/255"]["noisy"] == pytest.approx(float(quality["noisy"][1]), abs=1e-3)

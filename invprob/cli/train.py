@@ -36,7 +36,6 @@ _Name = Annotated[str, typer.Option(help="Of the weights: NAME.safetensors and t
 
 @app.command()
 def denoiser(
-    context: typer.Context,
     out: _Out,
     config: _Config = None,
     steps: _Steps = None,
@@ -58,12 +57,11 @@ def denoiser(
 
     given = parse.settings(set_ or [])
     given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads, command=context.obj))
+    return run(Run(out, name, config, given, resume, save_every, threads))
 
 
 @app.command()
 def lpn(
-    context: typer.Context,
     out: _Out,
     data: Annotated[
         str | None, typer.Option(help="What to learn from: images, phantoms, laplace, or an .npz file of images.")
@@ -88,4 +86,4 @@ def lpn(
     given = parse.settings(set_ or [])
     chosen = (("steps", steps), ("seed", seed), ("data", data))
     given |= {key: value for key, value in chosen if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads, command=context.obj, kind="lpn"))
+    return run(Run(out, name, config, given, resume, save_every, threads, kind="lpn"))

@@ -39,7 +39,6 @@ class Run:
     resume: bool
     save_every: float
     threads: int | None
-    command: str
     kind: str = "denoiser"
 
     @property
@@ -164,7 +163,7 @@ def _words(trainer: Trainer, quality: dict[str, Any]) -> str:
 
 def _finish(job: Run, trainer: Trainer) -> None:
     quality = _look(job, trainer)
-    path = export(trainer, job.out, job.name, quality=quality, command=job.command)
+    path = export(trainer, job.out, job.name, quality=quality)
     if isinstance(trainer.settings, ProximalSettings):
         console.fact("quality", proximal_words(quality))
     else:

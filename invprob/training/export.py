@@ -14,8 +14,11 @@ from invprob.training.trainer import Trainer
 
 __all__ = ["export"]
 
+_OPTIONS = ("data", "steps", "seed")  # of the command line, all others go by --set
+_IMMATERIAL = ("validate_every", "device")  # which say how, not what is trained
 
-def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, Any], command: str) -> Path:
+
+def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, Any]) -> Path:
     """Write the averaged weights as `name`.safetensors with the card `name`.json into `folder`; return the first.
 
     `quality` is what has been measured, `validate` of a denoiser. Weights are stored in float32.
@@ -37,7 +40,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
         "sha256": hashlib.sha256(content).hexdigest(),
         "licence": "BSD-3-Clause, as the package",
         "data": said["data"],
-        "command": command,
+        "command": command_of(trainer),
         "steps": trainer.step,
         "settings": {**trainer.settings.model_dump(mode="json"), **said.get("settings", {})},
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},
@@ -46,6 +49,21 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
     text = json.dumps(card, indent=2) + "\n"
     write_whole(folder / f"{name}.json", lambda partial: _write(partial, text.encode()))
     return path
+
+
+def command_of(trainer: Trainer) -> str:
+    """Return the command that trains these weights: the settings that differ from the defaults."""
+    words = ["invprob train", trainer.task.kind]
+    defaults = type(trainer.settings).model_validate({}).model_dump(mode="json")
+    for key, value in trainer.settings.model_dump(mode="json").items():
+        if value == defaults[key] or key in _IMMATERIAL:
+            continue
+        told = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+        if key in _OPTIONS:
+            words.append(f"--{key} {Path(told).name}")
+        else:
+            words.append(f"--set {key}={told}")
+    return " ".join(words)
 
 
 def _write(path: Path, content: bytes) -> None:
