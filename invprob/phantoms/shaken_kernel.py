@@ -20,4 +20,4 @@ def shaken_kernel(size: int, generator: int | torch.Generator) -> Tensor:
     path = torch.randn(STEPS, 2, generator=as_generator(generator)).cumsum(0).cumsum(0)
     path = (path - path.amin(0)) / (path.amax(0) - path.amin(0)).amax() * (size - 1)
     row, column = path.round().long().unbind(-1)
-    return torch.zeros(size, size).index_put_((row, column), torch.full((STEPS,), 1 / STEPS), accumulate=True)
+    return torch.zeros(size, size).index_put_((row, column), torch.ones(STEPS), accumulate=True) / STEPS
