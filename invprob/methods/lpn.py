@@ -11,7 +11,7 @@ from torch import Tensor
 from invprob.fidelities import L2
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, run
-from invprob.methods.recipes import constant, contrast, is_constrained
+from invprob.methods.recipes import constant, is_constrained, unit
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.multilevel import Level, filled, pyramid
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
@@ -40,8 +40,7 @@ def lpn(
     if not isinstance(prior, LearnedProximal):
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
     learned = prior.network.to(problem.A.device, problem.A.dtype)
-    size = contrast(problem)
-    size = torch.where(size > 0, size, 1.0)
+    size = unit(problem)
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
         square = level.A.norm().double() ** 2

@@ -12,7 +12,7 @@ from torch import Tensor
 from invprob.fidelities import L2
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, run
-from invprob.methods.recipes import constant, contrast, is_constrained, tv
+from invprob.methods.recipes import constant, is_constrained, tv, unit
 from invprob.methods.strength import Strength, fixed
 from invprob.multilevel import Level
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
@@ -130,7 +130,7 @@ def _refined(
         yield found
     x = found.result().x
     noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
-    start = Start(x, _size(problem), noise)
+    start = Start(x, unit(problem), noise)
     solver, g = parts(start)
     f = L2(problem.A, problem.y, problem.weights)
     settings = {"strength": (noise / largest).tolist(), **settings}
@@ -159,12 +159,6 @@ def _loaded(name: str) -> PretrainedDenoiser:
             f"{name!r} is no denoiser of images: use the method lpn, or denoiser, or a function D(x, sigma)"
         )
     return found
-
-
-def _size(problem: Level) -> Tensor:
-    """Return what counts as 1 for the denoiser, per item: the contrast of the image."""
-    size = contrast(problem)
-    return torch.where(size > 0, size, 1.0)
 
 
 def _largest(problem: Level) -> Tensor:

@@ -145,3 +145,9 @@ def contrast(level: Level) -> Tensor:
     """Return how large the values of each item's image are, from a direct reconstruction."""
     values = level.A.direct(filled(level.y, level.weights)).abs().flatten(-level.ndim)
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()
+
+
+def unit(level: Level) -> Tensor:
+    """Return what a learned prior takes for 1: the contrast of each item's image, and 1 where there is none."""
+    size = contrast(level)
+    return torch.where(size > 0, size, 1.0)

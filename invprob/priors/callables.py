@@ -71,7 +71,16 @@ class OnBatch(nn.Module):
         return check_answer(answer, flat).reshape(v.shape)
 
 
-class Equivariant(nn.Module):
+class Around(nn.Module):
+    """A denoiser made of another one, D, which knows the same range of noise levels."""
+
+    def __init__(self, D: DenoiserFunction) -> None:
+        super().__init__()
+        self.D = D
+        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
+
+
+class Equivariant(Around):
     """D averaged over the rotations by 90 degrees and flips T of the last two axes: mean of T^-1 D(T v, sigma).
 
     `how="one"` takes one T per call instead, chosen by the bits of v, so that equal images get equal answers: an eighth
@@ -79,12 +88,10 @@ class Equivariant(nn.Module):
     """
 
     def __init__(self, D: DenoiserFunction, how: Literal["mean", "one"] = "mean") -> None:
-        super().__init__()
+        super().__init__(D)
         if how not in ("mean", "one"):
             raise ValueError(f"Equivariant: how must be 'mean' or 'one', got {how!r}")
-        self.D = D
         self.how = how
-        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
 
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Return the average of all eight, or one of them."""
@@ -101,45 +108,33 @@ class Equivariant(nn.Module):
         return x.rot90(-turns, (-2, -1))
 
 
-class Averaged(nn.Module):
+class Averaged(Around):
     """(1 - theta) v + theta D(v, sigma) with theta in (0, 1]: averaged if D is non-expansive and theta < 1.
 
     The fixed points are those of D (Bauschke & Combettes 2017, section 4.5).
     """
 
     def __init__(self, D: DenoiserFunction, theta: float = 0.5) -> None:
-        super().__init__()
+        super().__init__(D)
         if not 0 < theta <= 1:
             raise ValueError(f"Averaged: theta must lie in (0, 1], got {theta}")
-        self.D = D
         self.theta = theta
-        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
 
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Return the mixture."""
         return (1 - self.theta) * v + self.theta * check_answer(self.D(v, sigma), v)
 
 
-class Clipped(nn.Module):
+class Clipped(Around):
     """max(D(v, sigma), 0): a denoiser of images that cannot be negative."""
-
-    def __init__(self, D: DenoiserFunction) -> None:
-        super().__init__()
-        self.D = D
-        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
 
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Return the denoised image without its negative part."""
         return check_answer(self.D(v, sigma), v).clamp(min=0)
 
 
-class KeepsZero(nn.Module):
+class KeepsZero(Around):
     """D(v, sigma), and 0 where the last two axes hold nothing but 0: a network that is told sigma sees grain there."""
-
-    def __init__(self, D: DenoiserFunction) -> None:
-        super().__init__()
-        self.D = D
-        self.sigma_range: tuple[float, float] | None = getattr(D, "sigma_range", None)
 
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Return the denoised image."""
@@ -148,8 +143,8 @@ class KeepsZero(nn.Module):
 
 
 def innermost(D: DenoiserFunction) -> DenoiserFunction:
-    """Return what `Equivariant`, `Averaged`, `Clipped` and `KeepsZero` are wrapped around."""
-    return innermost(D.D) if isinstance(D, Equivariant | Averaged | Clipped | KeepsZero) else D
+    """Return what the denoisers `Around` others are made of in the end."""
+    return innermost(D.D) if isinstance(D, Around) else D
 
 
 def per_slice(D: DenoiserFunction, v: Tensor, sigma: Tensor) -> Tensor:
