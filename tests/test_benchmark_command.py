@@ -13,12 +13,12 @@ import subprocess
 import warnings
 from dataclasses import replace
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pages import Page
 from PIL import Image
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -326,38 +326,6 @@ def test_a_process_that_dies_costs_a_row_not_the_run():
 
 
 # --- the page ---
-
-VOID = {"meta", "img", "br", "line", "circle", "polyline", "polygon"}
-
-
-class Page(HTMLParser):
-    """Collects tags and words, and checks that tags are closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.words, self.code = [], [], "", {"style": "", "script": ""}
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] in self.code:
-            self.code[self.open[-1]] += data
-        else:
-            self.words += f"{data} "
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def test_the_page_needs_nothing_and_allows_nothing_else(html):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from trainers import train, weights
 
 from invprob.cli.main import main
 from invprob.errors import InputError
@@ -24,16 +25,6 @@ LAPLACE = {"data": "laplace", "network": "convex-scalar", "sigma_max": 1.0, "bat
 
 def settings(**changes):
     return ProximalSettings.checked({**TINY, **changes})
-
-
-def train(trainer, steps=None):
-    while not (trainer.done if steps is None else trainer.step >= steps):
-        trainer.advance()
-    return trainer
-
-
-def weights(trainer):
-    return torch.cat([w.flatten() for net in (trainer.network, trainer.averaged) for w in net.parameters()]).detach()
 
 
 @pytest.fixture

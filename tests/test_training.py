@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from trainers import train, weights
 
 from invprob import metrics
 from invprob.cli.main import main
@@ -25,16 +26,6 @@ KINDS = {"precision": "float32", **TINY}
 
 def settings(**changes):
     return DenoiserSettings.checked({**KINDS, "steps": 8, "warmup": 2, **changes})
-
-
-def train(trainer, steps=None):
-    while not (trainer.done if steps is None else trainer.step >= steps):
-        trainer.advance()
-    return trainer
-
-
-def weights(trainer):
-    return torch.cat([w.flatten() for net in (trainer.network, trainer.averaged) for w in net.parameters()]).detach()
 
 
 # settings
