@@ -2,6 +2,7 @@
 
 The model with radius law r^-3 is scale invariant and has the statistics of natural images (Lee, Mumford &
 Huang 2001, Int. J. Comput. Vis. 41); that it suffices to train denoisers: Achddou, Gousseau & Ladjal (2021).
+Smaller exponents, which images draw too, are views of few large things with texture.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from invprob.phantoms.textures import coloured_noise, textures, uniform32
 __all__ = ["dead_leaves"]
 
 _FINE = 2  # leaves are painted on a grid finer by this factor, then averaged: soft edges
+_LAWS = (1.2, 3.0)  # exponents of the law of the radii
+_QUANTILES = 512  # of that law, which its moments are taken from
 _SIDES = 6  # half planes that cut out a polygon
 _BANK = 6  # textures per image, which its leaves share
 _AT_ONCE = 2**21  # pixels of leaf windows painted at a time: bounds the memory
@@ -52,9 +55,11 @@ class _Leaves:
         smallest = _FINE * torch.exp(uniform32(generator, 0, math.log(16.0), count))
         largest = torch.exp(uniform32(generator, math.log(0.15), math.log(0.9), count)) * side
         largest = torch.maximum(largest, 2 * smallest)
-        covered = uniform32(generator, 1.5, 3.5, count)
-        # E[r^2] under the law r^-3 on [a, b], and half of the disc being leaf
-        mean_square = 2 * (largest / smallest).log() / (smallest**-2 - largest**-2)
+        covered = uniform32(generator, 1.0, 3.0, count)
+        exponent = 1 - uniform32(generator, *_LAWS, count)  # of the distribution function of r^-law
+        low, high = smallest**exponent, largest**exponent
+        quantiles = (torch.arange(_QUANTILES) + 0.5)[:, None] / _QUANTILES
+        mean_square = (low + quantiles * (high - low)).pow(2 / exponent).mean(0)  # and half of the disc is leaf
         number = (covered * side**2 / (0.5 * math.pi * mean_square)).ceil().long()
         image = torch.repeat_interleave(torch.arange(count), number)
         image = torch.cat([torch.arange(count), image[torch.randperm(len(image), generator=generator)]])
@@ -63,12 +68,11 @@ class _Leaves:
         def unit(*more: int) -> Tensor:
             return uniform32(generator, 0, 1, n, *more)
 
-        low, high = smallest[image] ** -2, largest[image] ** -2
-        radius = (low + unit() * (high - low)).rsqrt()
+        radius = (low[image] + unit() * (high - low)[image]).pow(1 / exponent[image])
         middle = uniform32(generator, 0.2, 0.8, count)[image]
         spread = uniform32(generator, 0.1, 1, count)[image]
         busy = uniform32(generator, 0.3, 1, count)[image]
-        plain = unit() < 0.25
+        plain = unit() < uniform32(generator, 0, 0.4, count)[image]
         return cls(
             image=image,
             x=unit() * side,
@@ -78,7 +82,7 @@ class _Leaves:
             tilt=unit() * math.pi,
             round=unit() < uniform32(generator, 0, 1, count)[image],
             grey=(1 - spread) * middle + spread * unit(),
-            contrast=torch.exp(math.log(0.006) + unit() * math.log(50.0)) * busy * ~plain,
+            contrast=torch.exp(math.log(0.012) + unit() * math.log(20.0)) * busy * ~plain,
             slope=0.3 * (unit(2) - 0.5) * unit(1).square(),
         )
 

@@ -49,7 +49,7 @@ def patterns(count: int, size: int, generator: torch.Generator) -> Tensor:
 
     rows, columns = torch.meshgrid(torch.arange(size).float(), torch.arange(size).float(), indexing="ij")
     bend = coloured_noise(count, size, generator, slope=torch.full((count,), _SMOOTH))
-    period = torch.exp(draw(math.log(4.0), math.log(32.0)))
+    period = torch.exp(draw(math.log(2.5), math.log(32.0)))
     angle, strength = draw(0, math.pi), draw(0, 1).square() * 1.5
     phase = 2 * math.pi * (rows * angle.sin() + columns * angle.cos()) / period
     second = 2 * math.pi * (rows * angle.cos() - columns * angle.sin()) / (period * draw(0.7, 1.4))
@@ -60,16 +60,27 @@ def patterns(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def textures(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Coloured noise of random slope and anisotropy, a third of it with a pattern woven in."""
-    slope = uniform32(generator, 0.3, 1.8, count)
+    """Coloured noise of random slope and anisotropy; a third of it with edges of its own, a third with a pattern."""
+    slope = uniform32(generator, 0.5, 1.8, count)
     stretch = torch.exp(uniform32(generator, 0, 1, count).square() * math.log(12.0))
     noise = coloured_noise(count, size, generator, slope=slope, stretch=stretch)
-    patterned = count // 3
-    if patterned:
-        share = uniform32(generator, 0.3, 1, patterned, 1, 1)
-        woven = share * patterns(patterned, size, generator) + (1 - share) * noise[:patterned]
-        noise = torch.cat([_standard(woven), noise[patterned:]])
+    third = count // 3
+    if third:
+        share = uniform32(generator, 0.3, 1, third, 1, 1)
+        woven = share * patterns(third, size, generator) + (1 - share) * noise[:third]
+        noise = torch.cat([_standard(woven), _rough(noise[third : 2 * third], generator), noise[2 * third :]])
     return noise[torch.randperm(count, generator=generator)]
+
+
+def _rough(noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Bend the greys of noise, so that it becomes blots, or veins where it was 0; stronger here and weaker there."""
+    count, size = len(noise), noise.shape[-1]
+    hardness = torch.exp(uniform32(generator, 0, math.log(6.0), count, 1, 1))
+    blots = torch.tanh(hardness * (noise - uniform32(generator, -0.7, 0.7, count, 1, 1)))
+    veins = torch.exp(-hardness * noise.abs())
+    slow = coloured_noise(count, size, generator, slope=torch.full((count,), _SMOOTH))
+    strength = torch.exp(uniform32(generator, 0, 1, count, 1, 1) * slow)
+    return _standard(strength * torch.where(uniform32(generator, 0, 1, count, 1, 1) < 0.5, blots, veins))
 
 
 def _standard(fields: Tensor) -> Tensor:

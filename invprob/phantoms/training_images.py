@@ -18,16 +18,17 @@ __all__ = ["KINDS", "training_images"]
 
 # how often each kind of image is drawn
 KINDS: Mapping[str, float] = {
-    "leaves": 0.66,
-    "field": 0.06,
-    "texture": 0.08,
-    "ct": 0.05,
-    "mr": 0.05,
-    "text": 0.05,
-    "lines": 0.05,
+    "leaves": 0.74,
+    "field": 0.03,
+    "texture": 0.09,
+    "ct": 0.04,
+    "mr": 0.04,
+    "text": 0.03,
+    "lines": 0.03,
 }
 _REACH = 6  # taps of the blur on either side
-_BLUR = 1.6  # its largest standard deviation, pixels
+_BLUR = 1.2  # its largest standard deviation, pixels
+_DRAWN_OVER = 0.15  # share of the scenes with lines in front
 
 
 def training_images(
@@ -56,6 +57,14 @@ def training_images(
         where = (drawn == k).nonzero()[:, 0]
         if len(where):
             images[where] = _finished(_MAKERS[name](len(where), size, generator), name, generator)
+    return images
+
+
+def _leaves(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Dead leaves, now and then with thin things in front, such as hairs, twigs and masts."""
+    images = dead_leaves(count, size, generator)
+    for k in (uniform32(generator, 0, 1, count) < _DRAWN_OVER).nonzero()[:, 0].tolist():
+        images[k].lerp_(uniform32(generator, 0, 1), lines(size, generator))
     return images
 
 
@@ -118,7 +127,7 @@ def _lines(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 _MAKERS = {
-    "leaves": dead_leaves,
+    "leaves": _leaves,
     "field": _fields,
     "texture": _textures,
     "ct": _ct,
@@ -137,7 +146,7 @@ def _finished(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
 
     shade = coloured_noise(count, size, generator, slope=torch.full((count,), 2.5))
     images = images * torch.exp(0.25 * draw(0, 1).square() * shade)
-    width = _BLUR * (draw(-0.6, 1).clamp(min=0)) * (0.5 if name in ("text", "lines") else 1.0)
+    width = _BLUR * draw(-1, 1).clamp(min=0) * (0.5 if name in ("text", "lines") else 1.0)
     images = _blurred(images, width)
     images = torch.where(draw(0, 1) < 0.2, 1 - images, images).clamp(0, 1)
     return images.pow(torch.exp(draw(-0.5, 0.5)))

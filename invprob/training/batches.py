@@ -17,6 +17,8 @@ __all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "valida
 ImageSource = Callable[[int, int, torch.Generator], Tensor]  # count, side -> (count, side, side)
 
 _GROUP = 8  # images made together: a process makes only the groups that it cuts from
+_EARLY = 1.5  # noise levels are sigma_max u^this, u uniform: half of them lie below a third of the largest
+_LEAST = 0.02  # of sigma_max: smaller noise counts as this much, or it would count too much
 _IMAGES, _STEP, _VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
 
 
@@ -43,6 +45,11 @@ class Batch:
     noisy: Tensor
     sigma: Tensor
     weight: Tensor | None = None
+
+    def error(self, answer: Tensor, sigma_max: float) -> Tensor:
+        """Return (answer - clean) / sqrt(sigma / sigma_max), as weak noise leaves small errors, which matter too."""
+        level = self.sigma.clamp(min=_LEAST * sigma_max) / sigma_max
+        return (answer - self.clean) / level.sqrt()[:, None, None]
 
     def to(self, like: Tensor) -> Batch:
         """Return the batch in the precision and on the device of a tensor."""
@@ -71,7 +78,7 @@ class Batches:
         generator = generator_of(_STEP, s.seed, step)
         corner = torch.randint(s.image - s.patch + 1, (s.batch, 2), generator=generator).tolist()
         turn = torch.randint(8, (s.batch,), generator=generator).tolist()
-        sigma = s.sigma_max * torch.rand(s.batch, generator=generator)
+        sigma = s.sigma_max * torch.rand(s.batch, generator=generator).pow(_EARLY)
         sigma = torch.full_like(sigma, s.sigma_max) if self.fixed else sigma
         noise = torch.randn(s.batch, s.patch, s.patch, generator=generator)
         own = slice(self.first, self.last)

@@ -24,7 +24,6 @@ from invprob.training.task import Task
 
 __all__ = ["ProximalTask", "held_out", "read_images"]
 
-_LEAST = 0.02  # of sigma_max: smaller noise counts as this much, or it would count too much
 _HELD_OUT = 10  # every tenth image of a file is kept for validation
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WORDS = {
@@ -93,8 +92,7 @@ class ProximalTask(Task):
             else:
                 each = 1 - matching_weights(error.square(), gamma)
             return (batch.weight * each).sum()
-        level = batch.sigma.clamp(min=_LEAST * s.sigma_max) / s.sigma_max
-        error = (answer - batch.clean) / level.sqrt()[:, None, None]
+        error = batch.error(answer, s.sigma_max)
         if gamma is not None:
             return matching_loss(mean_square(error, s.matched), gamma)
         return error.abs().mean() if s.pretraining == "l1" else error.square().mean() / s.sigma_max
@@ -106,8 +104,7 @@ class ProximalTask(Task):
             return ""
         if batch.weight is not None:
             return f"gamma {gamma:g}"
-        level = batch.sigma.clamp(min=_LEAST * self.settings.sigma_max) / self.settings.sigma_max
-        error = (answer - batch.clean) / level.sqrt()[:, None, None]
+        error = batch.error(answer, self.settings.sigma_max)
         weights = matching_weights(mean_square(error, self.settings.matched), gamma).float().flatten()
         found = torch.quantile(weights, torch.tensor(_QUANTILES, device=weights.device)).tolist()
         return f"gamma {gamma:g}, weights {' '.join(f'{w:.2f}' for w in found)} (quantiles of 5 to 95 %)"

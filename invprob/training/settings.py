@@ -56,7 +56,7 @@ class TrainingSettings(BaseModel):
 class NoisyImages(TrainingSettings):
     """Settings of what learns from images with noise."""
 
-    sigma_max: float = Field(0.3, gt=0, description="noise levels are uniform in [0, sigma_max]")
+    sigma_max: float = Field(0.3, gt=0, description="noise levels go up to it, half of them to a third of it")
 
 
 class DenoiserSettings(NoisyImages):

@@ -78,9 +78,9 @@ class DenoiserTask(Task):
         return Batches(self.settings, first, last)
 
     def loss(self, answer: Tensor, batch: Batch, step: int) -> Tensor:
-        """Return the mean of |error|, rounded at 0 unless l1 is wanted."""
+        """Return the mean of |error|, relative to the root of sigma, rounded at 0 unless l1 is wanted."""
         del step
-        error = answer - batch.clean
+        error = batch.error(answer, self.settings.sigma_max)
         each = error.abs() if self.settings.loss == "l1" else (error.square() + _CHARBONNIER**2).sqrt()
         return each.mean()
 
