@@ -16,8 +16,10 @@ from invprob import metrics
 from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.priors import load_pretrained
+from invprob.priors.networks import DenoisingUNet
 from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
 from invprob.training.batches import Batch, Batches
+from invprob.training.contraction import residual_expansion
 from invprob.training.trainer import learning_rate
 
 TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "channels": [4, 8], "blocks": 1, "validate_every": 10**6}
@@ -146,6 +148,28 @@ def test_resuming_at_any_step_changes_nothing(tmp_path, precision):
         train(Trainer(s), k).save(path)
         assert torch.equal(weights(train(Trainer.resume(path))), whole), f"resumed at step {k}"
     assert not torch.equal(whole, weights(train(Trainer(settings(precision=precision, seed=1)))))
+
+
+def test_the_expansion_of_the_residual_is_that_of_its_jacobian():
+    network = DenoisingUNet((4, 8), 1, generator=1).double()
+    with torch.no_grad():
+        network.tail.weight.add_(torch.randn(network.tail.weight.shape, generator=torch.Generator().manual_seed(0)))
+    clean = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    batch = Batch(clean, clean + 0.1, torch.full((2,), 0.1, dtype=torch.float64))
+    found = residual_expansion(network, batch)
+    for k in range(2):
+        J = torch.autograd.functional.jacobian(lambda x: x - network(x, 0.1), batch.noisy[k]).reshape(64, 64)
+        assert 0.8 <= float(found[k].detach() / torch.linalg.matrix_norm(J, 2)) <= 1 + 1e-12
+    assert torch.autograd.grad(found.sum(), network.tail.weight)[0].abs().max() > 0
+
+
+def test_a_penalty_makes_the_residual_expand_less():
+    def after(contraction):
+        trainer = Trainer(settings(steps=60, learning_rate=1e-2, contraction=contraction, sigma_max=0.5))
+        train(trainer)
+        return float(residual_expansion(trainer.network, trainer.batches(0)).detach().max())
+
+    assert after(1.0) < after(0.0)
 
 
 def test_the_average_lags_behind_and_the_loss_is_what_it_says():

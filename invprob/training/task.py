@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from invprob.priors.networks import DenoisingUNet
 from invprob.training.batches import WEIGHTS, Batch, Batches, generator_of
+from invprob.training.contraction import MARGIN, residual_expansion
 from invprob.training.settings import DenoiserSettings, TrainingSettings
 from invprob.training.validation import LEVELS
 
@@ -40,9 +41,9 @@ class Task(ABC):
     def loss(self, answer: Tensor, batch: Batch, step: int) -> Tensor:
         """Return what the network's answer to a batch costs, 0-d."""
 
-    def penalty(self, network: nn.Module) -> Tensor | float:
-        """Return what the weights themselves cost."""
-        del network
+    def penalty(self, network: nn.Module, batch: Batch, step: int) -> Tensor | float:
+        """Return what the network itself costs."""
+        del network, batch, step
         return 0.0
 
     def project(self, network: nn.Module) -> None:
@@ -83,6 +84,15 @@ class DenoiserTask(Task):
         error = batch.error(answer, self.settings.sigma_max)
         each = error.abs() if self.settings.loss == "l1" else (error.square() + _CHARBONNIER**2).sqrt()
         return each.mean()
+
+    def penalty(self, network: nn.Module, batch: Batch, step: int) -> Tensor | float:
+        """Return the mean excess of |I - J_D| over what a firm denoiser has, weighed; 0 unless it is wanted."""
+        del step
+        weight = self.settings.contraction
+        if weight == 0:
+            return 0.0
+        expansion = residual_expansion(network, batch)
+        return weight * (expansion - (1 - MARGIN)).clamp(min=0).mean()
 
     def card(self, network: Any, measured: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the card of a denoiser says."""
