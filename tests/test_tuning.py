@@ -57,3 +57,10 @@ def test_a_tenth_of_the_readings_is_held_out():
     pixels = hold_out((100, 200))
     assert 0.08 < float(pixels.double().mean()) < 0.12
     assert not bool(pixels.all(1).any())
+
+
+def test_without_a_discrepancy_to_meet_the_start_is_kept():
+    target = torch.tensor([0.0, torch.nan, 1.0])
+    best, _ = drive(DiscrepancySearch(target, torch.full((3,), 1e-3)), lambda s: 50 * s**0.4)
+    assert torch.allclose(best[:2], torch.full((2,), 1e-3, dtype=torch.float64))
+    assert float(best[2]) < 1e-3

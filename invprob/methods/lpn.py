@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from invprob.fidelities import L2
 from invprob.functional import Functional
-from invprob.methods.progress import Progress, run
-from invprob.methods.recipes import constant, is_constrained, unit
-from invprob.methods.strength import Strength, choose, fixed
-from invprob.multilevel import Level, filled, pyramid
+from invprob.methods.progress import Progress
+from invprob.methods.recipes import is_constrained
+from invprob.methods.refined import SMOOTHED, Start, refined
+from invprob.methods.strength import Strength
+from invprob.multilevel import Level
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
-from invprob.solvers import ADMM, Solver
+from invprob.solvers import ADMM
 
-SIGMA = 0.05  # the noise level that the network is told, relative to the contrast of the image
-START = 0.3  # the strongest strength tried
+WEIGHT = 1.0  # lam over (noise / sigma)^2; chosen on generated images
 PENALTY = 0.1  # rho is at least this share of |A|^2
 
 
@@ -28,31 +25,28 @@ def lpn(
     strength: Strength = "auto",
     network: str = "lpn-natural-like",
     nonnegative: bool | None = None,
-    tol: float = 3e-4,
-    max_iter: int = 200,
+    tol: float = 2e-3,
+    max_iter: int = 40,
 ) -> Iterator[Progress]:
-    """1/2 |A x - y|^2 + lam R(x), lam = strength |A|^2, R the regulariser of a learned proximal network, by ADMM.
+    """1/2 |A x - y|^2 + lam R(x), R the regulariser of a learned proximal network, by ADMM; its objective is followed.
 
-    Fang, Buchanan & Sulam 2024. x >= 0 where A >= 0; `network` names pretrained weights. The objective is followed.
+    Fang, Buchanan & Sulam 2024, from what total variation found. R stands for -sigma^2 log p, so lam goes with
+    (noise / sigma)^2; `strength` is the noise level assumed, relative to the largest reading. x >= 0 where A >= 0;
+    `network` names pretrained weights.
     """
-    given, constrained = fixed(strength), is_constrained(problem, nonnegative)
-    prior = load_pretrained(network)
-    if not isinstance(prior, LearnedProximal):
+    constrained = is_constrained(problem, nonnegative)
+    known = load_pretrained(network)
+    if not isinstance(known, LearnedProximal):
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
-    learned = prior.network.to(problem.A.device, problem.A.dtype)
-    size = unit(problem)
+    learned = known.network.to(problem.A.device, problem.A.dtype)
 
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
-        square = level.A.norm().double() ** 2
-        lam = chosen * square
-        regulariser = LearnedProximal(learned, lam, sigma=SIGMA * size, scale=size, ndim=level.ndim, card=prior.card)
-        g = Sum(NonNegative(level.ndim), regulariser) if constrained else regulariser
-        rho = torch.maximum(lam, PENALTY * square)
-        return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
+    def parts(start: Start) -> tuple[ADMM, Functional]:
+        scale, sigma = start.size, SMOOTHED * start.size
+        lam = WEIGHT * (start.noise / sigma) ** 2
+        prior = LearnedProximal(learned, lam, sigma=sigma, scale=scale, ndim=problem.ndim, tol=tol, card=known.card)
+        g = Sum(NonNegative(problem.ndim), prior) if constrained else prior
+        rho = torch.maximum(lam, PENALTY * problem.A.norm().double() ** 2)
+        return ADMM(rho=rho, tol=tol, max_iter=max_iter), g
 
-    coarse = pyramid(problem)[0]
-    chosen = constant(problem, given) if given is not None else (yield from choose([coarse, problem], parts, START))
-    solver, f, g = parts(problem, chosen, problem.weights)
-    settings = {"strength": chosen.tolist(), "network": network, "nonnegative": constrained, "tol": tol}
-    begin = solver.init(f, g, problem.A.direct(filled(problem.y, problem.weights)))
-    yield from run("learned proximal network", problem, solver, f, g, state=begin, settings=settings)
+    settings = {"network": network, "nonnegative": constrained}
+    yield from refined("learned proximal network", problem, parts, strength, nonnegative, settings)

@@ -22,8 +22,8 @@ class ProximalSettings(NoisyImages):
     layers: int = Field(4, ge=1, description="layers of convex-conv and convex-scalar")
     filter: int = Field(5, ge=2, description="side of the filters of the ridge networks")
     mu: float = Field(0.05, gt=0, lt=1, description="strong convexity of the potential")
-    curvature: float = Field(25.0, gt=0, description="largest curvature of a ridge-regulariser")
-    weak: float = Field(0.8, ge=0, lt=1, description="weak convexity of a ridge network")
+    curvature: float = Field(200.0, gt=0, description="largest curvature of a ridge-regulariser")
+    weak: float = Field(0.95, ge=0, lt=1, description="weak convexity of a ridge network")
     pretraining: Literal["l1", "l2"] = Field("l1", description="what is minimised at first")
     matching: float = Field(0.5, ge=0, le=1, description="share of the steps, the last ones, with proximal matching")
     gammas: tuple[float, ...] = Field(

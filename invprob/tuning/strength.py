@@ -57,7 +57,7 @@ class DiscrepancySearch(Search):
         self.low = torch.full_like(self.log, -torch.inf)
         self.high = torch.full_like(self.log, torch.inf)
         self.previous: tuple[Tensor, Tensor] | None = None
-        self.settled = target <= 0
+        self.settled = ~(target > 0)  # without a noise level, or readings to tell it by, there is nothing to search
         self.asked = 0
 
     def ask(self) -> Tensor | None:

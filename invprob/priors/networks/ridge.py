@@ -3,91 +3,116 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, softplus
+from torch.nn.functional import conv2d
 
+from invprob.krylov import conjugate_gradient
 from invprob.priors.minimise import minimise
 from invprob.priors.networks.convex import ConvexPotential, ProximalNetwork, Regularisation
 from invprob.priors.networks.transfer import transfer_bound
 
 __all__ = ["ConvexRidge", "RidgeField", "RidgeRegulariser"]
 
-_SMALLEST = 1e-24  # stands for sigma^2 = 0, where the regulariser vanishes
+_SMALLEST = 1e-6  # stands for sigma = 0, where the regulariser vanishes: single precision divides by it
+_MAX_ITER = 200  # of the minimiser and its derivatives
+_WIDTH, _WIDER = 0.03, 100.0  # of a ridge to begin with, in noise levels, and v / w - 1
+_NEVER = -800.0  # its sigmoid is 0
+_USUAL, _GROWTH = 0.1, 0.3  # noise level at which the c_j are what they are, and the power of sigma to begin with
 
 
 class RidgeField(nn.Module):
-    """g(x, sigma) = sum over pixels and j of w_j sigma^2 rho_j(e_j / (w_j sigma^2)), e_j = sum_k Q_jk (h_k * x)^2.
+    """g(x, sigma) = sum over pixels and j of c_j phi_j(h_j * x), phi(t) = H_w(t) - beta w/v H_v(t), ridge functions.
 
-    rho_j(u) = ((1 + u)^(1 - a_j) - 1) / (2 (1 - a_j)) lies between sqrt(1 + u) - 1 at a = 1/2, which is convex in x,
-    and Cauchy's log(1 + u) / 2 at a = 1; with Q = I these are ridge functions (Goujon, Neumayer, Bohra, Ducotterd &
-    Unser 2023), else norms of groups of filters. The filters have mean zero and are evaluated where they fit in, so
-    that g ignores the grey level and knows no boundary; smaller images are enlarged first. g(c x, c sigma) =
-    c^2 g(x, sigma). All weights are free: what bounds the curvature of g is measured, and g divided by what exceeds
-    the limits: 0 <= Hess g + weak, Hess g <= curvature.
+    H_w(t) = (w sigma)^2 (sqrt(1 + (t / (w sigma))^2) - 1) is a rounded |t| (Goujon, Neumayer, Bohra, Ducotterd & Unser
+    2023); with 0 < beta < 1 and v > w its slope falls again, to 1 - beta of what it was, so that strong edges cost no
+    more than others, at a curvature of no less than -beta w/v (a difference of convex potentials: Goujon, Neumayer &
+    Unser 2024). The filters have mean zero and are evaluated where they fit in: g ignores the grey level and knows no
+    boundary; smaller images are enlarged. All c_j grow with a power of sigma; but for that g(s x, s sigma) = s^2 g(x,
+    sigma). All weights are free: what bounds the curvature of g is measured, and g divided by what exceeds the limits:
+    0 <= Hess g + weak, Hess g <= curvature, for every sigma.
     """
 
-    def __init__(self, size: int, curvature: float, weak: float, exponent: float, seed: int) -> None:
+    def __init__(self, size: int, curvature: float, weak: float, falling: float, seed: int) -> None:
         super().__init__()
-        if size < 2 or not 0 < curvature < math.inf or not 0 <= weak < 1 or not 0.5 <= exponent < 1:
+        if size < 2 or not 0 < curvature < math.inf or not 0 <= weak < 1 or not 0 <= falling < 1:
             raise ValueError(
-                "a field of ridge functions needs size >= 2, curvature > 0, 0 <= weak < 1 and 1/2 <= exponent < 1, got "
-                f"{size}, {curvature}, {weak} and {exponent}"
+                "a field of ridge functions needs size >= 2, curvature > 0, 0 <= weak < 1 and 0 <= falling < 1, got "
+                f"{size}, {curvature}, {weak} and {falling}"
             )
-        self.size, self.curvature, self.weak = size, curvature, weak
-        self.exponent, self.seed = exponent, seed
+        self.size, self.curvature, self.weak, self.falling = size, curvature, weak, falling
         count = size * size - 1
-        generator = torch.Generator().manual_seed(seed)
+        draws = torch.randn(2, count, generator=torch.Generator().manual_seed(seed))
         self.filters = nn.Parameter(_cosines(size))
-        # nearly the identity to begin with, scaled to a third of the largest curvature
-        mixing = torch.full((count, count), -7.0) + 0.3 * torch.randn(count, count, generator=generator)
-        start = curvature / 3 / size**2
-        self.mixing = nn.Parameter(mixing + torch.eye(count) * (7 + math.log(math.expm1(start))))
-        self.log_width = nn.Parameter(torch.full((count,), math.log(start) - 3.8))
-        # where the exponent is 1/2 no training moves it, and g stays convex
-        share = (exponent - 0.5) / 0.499
-        logit = math.log(share / (1 - share)) if 0 < share < 1 else math.copysign(60.0, share - 0.5)
-        self.bend = nn.Parameter(torch.full((count,), logit))
+        # a third of the largest curvature to begin with
+        self.log_gain = nn.Parameter(math.log(curvature / 3 / size**2) + 0.1 * draws[0])
+        self.log_width = nn.Parameter(math.log(_WIDTH) + 0.1 * draws[1])
+        self.log_wider = nn.Parameter(torch.full((count,), math.log(_WIDER)))
+        self.growth = nn.Parameter(torch.tensor(_GROWTH))
+        # where beta is 0 no training moves it, and g stays convex
+        self.bend = nn.Parameter(torch.full((count,), math.log(falling / (1 - falling)) if falling > 0 else _NEVER))
 
     @property
     def arguments(self) -> dict[str, object]:
         """What the constructor needs to build this field again."""
-        return {"size": self.size, "curvature": self.curvature, "weak": self.weak, "exponent": self.exponent}
+        return {"size": self.size, "curvature": self.curvature, "weak": self.weak, "falling": self.falling}
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the factor of g that keeps the limits, and bounds of -Hess g and of Hess g with it; 0-d each."""
-        h, mix, _, a = self._weights()
-        m = 2 * a - 1  # the least curvature of t -> rho(t^2) is at t^2 = 3 / m
-        concave = 2 * (m / (m + 3)) ** (a + 1)
-        top = transfer_bound(h, mix.sum(0))
-        dip = transfer_bound(h, (mix * concave[:, None]).sum(0))
-        factor = torch.minimum(self.curvature / top, torch.where(dip > 0, self.weak / dip, torch.inf)).clamp(max=1.0)
-        return factor, factor * dip, factor * top
+        """Return the largest factor of g that keeps the limits, and bounds of -Hess g and Hess g with it; 0-d each."""
+        h, gain, _, _, concave = self._weights()
+        top, dip = transfer_bound(h, gain * (1 - concave)), transfer_bound(h, gain * concave)
+        factor = torch.minimum(self.curvature / top, torch.where(dip > 0, self.weak / dip, torch.inf))
+        return factor, factor * dip, factor * torch.maximum(top, dip)
 
     def pair(self, x: Tensor, sigma: Tensor, factor: Tensor, *, value: bool) -> tuple[Tensor | None, Tensor]:
         """Return g (B,) in float64, None unless asked for, and its gradient (B, H, W); factor from `constants`."""
-        h, mix, width, a = self._weights()
-        last = {"memory_format": torch.channels_last}
+        h, gain, width, wider, concave = self._weights()
         whole, copies, index = _enlarged(x, self.size)
-        factor = factor / copies
-        response = conv2d(whole[:, None], h.contiguous(**last))
-        energy = conv2d(response.square(), mix[:, :, None, None].contiguous(**last))
-        scale = width[:, None, None] * sigma.square().clamp(min=_SMALLEST)[:, None, None, None]
-        log = torch.log1p(energy / scale)
-        gain = conv2d(torch.exp(-a[:, None, None] * log), mix.T[:, :, None, None].contiguous(**last))
-        adjoint = h.flip(2, 3).transpose(0, 1).contiguous(**last)
-        slope = factor * conv2d(gain * response, adjoint, padding=self.size - 1)[:, 0]
+        response, (small, large) = self._seen(h, whole, sigma, width, wider)
+        slope = (1 / small - concave / large) * response
+        factor = self._strength(sigma, factor) / copies
+        gradient = _reduced(factor[:, None, None] * _collected(h, gain * slope), x, index)
         if not value:
-            return None, _reduced(slope, x, index)
-        b = 1 - a[:, None, None]
-        height = (scale * torch.expm1(b * log) / (2 * b)).flatten(1).double().sum(1)
-        return factor.double() * height, _reduced(slope, x, index)
+            return None, gradient
+        # H_w(t) = t^2 / (sqrt(1 + (t/w)^2) + 1), which loses no digits where t is small
+        height = gain * response.square() * (1 / (small + 1) - concave / (large + 1))
+        return factor.double() * height.flatten(1).double().sum(1), gradient
 
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return filters of mean zero (K, 1, k, k), Q >= 0, w > 0 and the exponents a."""
+    def hessian(self, x: Tensor, sigma: Tensor, factor: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function p -> Hess g(x) p for images (B, H, W)."""
+        h, gain, width, wider, concave = self._weights()
+        whole, copies, index = _enlarged(x, self.size)
+        small, large = self._seen(h, whole, sigma, width, wider)[1]
+        strength = self._strength(sigma, factor) / copies
+        curvature = strength[:, None, None, None] * gain * (small**-3 - concave * large**-3)
+
+        def apply(p: Tensor) -> Tensor:
+            return _reduced(_collected(h, curvature * _filtered(h, _enlarged(p, self.size)[0])), p, index)
+
+        return apply
+
+    def _strength(self, sigma: Tensor, factor: Tensor) -> Tensor:
+        """Return what g is multiplied by at noise levels (B,)."""
+        return torch.minimum((sigma.clamp(min=_SMALLEST) / _USUAL) ** self.growth, factor)
+
+    @staticmethod
+    def _seen(
+        h: Tensor, x: Tensor, sigma: Tensor, width: Tensor, wider: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the responses t, sqrt(1 + (t/w)^2) and sqrt(1 + (t/v)^2), (B, K, rows, columns)."""
+        response = _filtered(h, x)
+        relative = response / (width * sigma.clamp(min=_SMALLEST)[:, None, None, None])
+        return response, ((1 + relative.square()).sqrt(), (1 + (relative / wider).square()).sqrt())
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return filters of mean zero (K, 1, k, k), and c, w, v / w > 1 and beta w / v, (K, 1, 1) each."""
         h = self.filters - self.filters.mean((2, 3), keepdim=True)
-        return h, softplus(self.mixing), self.log_width.exp(), 0.5 + 0.499 * torch.sigmoid(self.bend)
+        wider = 1 + self.log_wider.exp()
+        weights = (self.log_gain.exp(), self.log_width.exp(), wider, torch.sigmoid(self.bend) / wider)
+        gain, width, ratio, concave = (w[:, None, None] for w in weights)
+        return h, gain, width, ratio, concave
 
 
 class RidgeRegulariser(ProximalNetwork):
@@ -95,8 +120,9 @@ class RidgeRegulariser(ProximalNetwork):
 
     g is at most `weak`-weakly convex, `weak` < 1, so that f is the gradient of a convex potential, as every learned
     proximal network is, and Lip(f) <= 1 / (1 - weak) (Goujon, Neumayer & Unser 2024, "Learning weakly convex
-    regularizers"). R and its gradient cost one pass and prox_{t R} a few, each a convex problem. `forward` takes
-    `steps` accelerated steps, the last `kept` of them with a derivative.
+    regularizers"). R and its gradient cost one pass and prox_{t R} a few, each a convex problem. The derivatives
+    of `forward` are those of the minimiser, by one linear system (the implicit function theorem); both are exact to
+    `tol`, relative.
     """
 
     conditional = True
@@ -105,23 +131,19 @@ class RidgeRegulariser(ProximalNetwork):
         self,
         size: int = 5,
         *,
-        curvature: float = 25.0,
-        weak: float = 0.8,
-        exponent: float = 0.63,
-        steps: int = 20,
-        kept: int = 8,
+        curvature: float = 200.0,
+        weak: float = 0.95,
+        falling: float = 0.8,
         seed: int = 0,
+        tol: float = 1e-3,
     ) -> None:
         super().__init__()
-        if not 1 <= kept <= steps:
-            raise ValueError(f"RidgeRegulariser: 1 <= kept <= steps is needed, got {kept} and {steps}")
-        self.field = RidgeField(size, curvature, weak, exponent, seed)
-        self.steps, self.kept = steps, kept
+        self.field, self.tol = RidgeField(size, curvature, weak, falling, seed), tol
 
     @property
     def arguments(self) -> dict[str, object]:
         """What the constructor needs to build this network again."""
-        return {**self.field.arguments, "steps": self.steps, "kept": self.kept}
+        return self.field.arguments
 
     @torch.no_grad()
     def weak_convexity(self) -> float:
@@ -134,24 +156,22 @@ class RidgeRegulariser(ProximalNetwork):
         return float(self.field.constants()[2])
 
     def _map(self, y: Tensor, sigma: Tensor) -> Tensor:
-        """Return the image after a fixed number of accelerated steps (Nesterov 2004, section 2.2)."""
-        factor, weak, top = self.field.constants()
-        step = (1 / (1 + top)).detach()
-        root = ((1 + top) / (1 - weak)).sqrt().detach()
-        inertia = (root - 1) / (root + 1)
-
-        def advance(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-            slope = self.field.pair(v, sigma, factor, value=False)[1]
-            ahead = v - step * (v - y + slope)
-            return ahead, ahead + inertia * (ahead - x)
-
-        x = v = y
+        """Return the minimiser; its derivatives are those of y - grad g(x) times (I + Hess g(x))^-1."""
+        x = self.proximal(y.detach(), torch.ones_like(sigma), sigma, tol=self.tol, max_iter=_MAX_ITER)
+        if not torch.is_grad_enabled():
+            return x
+        factor = self.field.constants()[0]
+        answer = y - self.field.pair(x, sigma, factor, value=False)[1]
+        if not answer.requires_grad:
+            return x
         with torch.no_grad():
-            for _ in range(self.steps - self.kept):
-                x, v = advance(x, v)
-        for _ in range(self.kept):
-            x, v = advance(x, v)
-        return x
+            bent = self.field.hessian(x, sigma, factor)
+
+        def implicit(slope: Tensor) -> Tensor:
+            return conjugate_gradient(lambda p: p + bent(p), slope, ndim=2, tol=self.tol, max_iter=_MAX_ITER).x
+
+        answer.register_hook(implicit)  # type: ignore[no-untyped-call]
+        return answer
 
     @torch.no_grad()
     def proximal(self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int) -> Tensor:
@@ -179,7 +199,7 @@ class RidgeRegulariser(ProximalNetwork):
     def penalty(self) -> Tensor | float:
         """Return how far the free weights exceed the limits, so that they learn to keep them."""
         factor, _, _ = self.field.constants()
-        return 1e-4 * factor.log().square()
+        return 1e-4 * factor.log().clamp(max=0).square()
 
 
 class ConvexRidge(ConvexPotential):
@@ -191,19 +211,19 @@ class ConvexRidge(ConvexPotential):
     conditional = True
 
     def __init__(
-        self, size: int = 5, *, mu: float = 0.05, weak: float = 0.8, exponent: float = 0.9, seed: int = 0
+        self, size: int = 5, *, mu: float = 0.05, weak: float = 0.8, falling: float = 0.8, seed: int = 0
     ) -> None:
         super().__init__()
         if not 0 < mu < 1:
             raise ValueError(f"ConvexRidge: mu must lie in (0, 1), got {mu}")
         self.mu = mu
-        self.field = RidgeField(size, 1 - mu, weak, exponent, seed)
+        self.field = RidgeField(size, 1 - mu, weak, falling, seed)
 
     @property
     def arguments(self) -> dict[str, object]:
         """What the constructor needs to build this network again."""
         known = self.field.arguments
-        return {"size": known["size"], "mu": self.mu, "weak": known["weak"], "exponent": known["exponent"]}
+        return {"size": known["size"], "mu": self.mu, "weak": known["weak"], "falling": known["falling"]}
 
     @torch.no_grad()
     def lipschitz_bound(self) -> float:
@@ -214,6 +234,17 @@ class ConvexRidge(ConvexPotential):
         g, slope = self.field.pair(y, sigma, self.field.constants()[0], value=value)
         psi = None if g is None else 0.5 * y.double().square().sum((1, 2)) - g
         return psi, y - slope
+
+
+def _filtered(h: Tensor, x: Tensor) -> Tensor:
+    """Return what the filters (K, 1, k, k) see in images (B, H, W), (B, K, H - k + 1, W - k + 1)."""
+    return conv2d(x[:, None], h.contiguous(memory_format=torch.channels_last))
+
+
+def _collected(h: Tensor, responses: Tensor) -> Tensor:
+    """Return the adjoint of `_filtered`."""
+    adjoint = h.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    return conv2d(responses, adjoint, padding=h.shape[-1] - 1)[:, 0]
 
 
 def _cosines(size: int) -> Tensor:

@@ -23,7 +23,7 @@ def transfer_bound(filters: Tensor, weights: Tensor) -> Tensor:
     """
     k = filters.shape[-1]
     wide = pad(filters, (k - 1,) * 4).transpose(0, 1)
-    correlation = conv2d(wide * weights[:, None, None], filters.transpose(0, 1))[0, 0]
+    correlation = conv2d(wide * weights.reshape(-1, 1, 1), filters.transpose(0, 1))[0, 0]
     lag = torch.arange(1 - k, k).to(filters)
     angle = torch.arange(_GRID).to(filters)[:, None] * (2 * math.pi / _GRID) * lag
     cos, sin = angle.cos(), angle.sin()

@@ -1,0 +1,70 @@
+"""What recipes with a learned prior share: they begin where total variation ends, at the noise level that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob.fidelities import L2
+from invprob.functional import Functional
+from invprob.methods.progress import Progress, run
+from invprob.methods.recipes import constant, tv, unit
+from invprob.methods.strength import Strength, fixed
+from invprob.multilevel import Level
+from invprob.solvers import Solver
+
+SMOOTHED = 0.05  # noise level at which the slope of a learned prior is followed, relative to the image's contrast
+ROUGHLY, STEPS = 2e-3, 100  # how far total variation goes
+FAINTEST = 1e-4  # noise level below which none is assumed, relative to the largest reading
+CREDIBLE = 1.5  # a noise level more than this many times the misfit of total variation is taken for wrong
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the learned prior takes over: an image, its contrast and the noise level of the data, per item."""
+
+    x: Tensor
+    size: Tensor
+    noise: Tensor
+
+
+def refined(
+    phase: str,
+    problem: Level,
+    parts: Callable[[Start], tuple[Solver[Any], Functional]],
+    strength: Strength,
+    nonnegative: bool | None,
+    settings: dict[str, Any],
+) -> Generator[Progress, None, None]:
+    """Run total variation, then a solver with a learned prior from there.
+
+    `parts(start)` returns solver and prior; `strength` is the noise level assumed, relative to the largest reading.
+    """
+    given, largest = fixed(strength), _largest(problem)
+    for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=STEPS):
+        yield found
+    x = found.result().x
+    noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
+    start = Start(x, unit(problem), noise)
+    solver, g = parts(start)
+    f = L2(problem.A, problem.y, problem.weights)
+    settings = {"strength": (noise / largest).tolist(), **settings}
+    yield from run(phase, problem, solver, f, g, state=solver.init(f, g, x), settings=settings)
+
+
+def _noise(problem: Level, x: Tensor, least: Tensor) -> Tensor:
+    """Return the noise level that the misfit of x speaks for; the scan's own, if it has one, as far as that agrees."""
+    misfit = problem.size(problem.A(x) - problem.y) / torch.as_tensor(problem.readings).double().sqrt()
+    misfit = torch.maximum(misfit.double(), least)
+    return misfit if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * misfit)
+
+
+def _largest(problem: Level) -> Tensor:
+    """Return the largest reading that counts per item, and 1 where there is none."""
+    sizes = problem.y.abs() if problem.weights is None else torch.where(problem.weights > 0, problem.y.abs(), 0.0)
+    largest = sizes.flatten(-len(problem.A.range_shape)).amax(-1).double()
+    return torch.where(largest > 0, largest, 1.0)
