@@ -17,7 +17,7 @@ __all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "valida
 ImageSource = Callable[[int, int, torch.Generator], Tensor]  # count, side -> (count, side, side)
 
 _GROUP = 8  # images made together: a process makes only the groups that it cuts from
-_EARLY = 1.5  # noise levels are sigma_max u^this, u uniform: half of them lie below a third of the largest
+_EARLY = 1.5  # noise levels are sigma_max u^this, u uniform: half of them lie below 0.35 of the largest
 _LEAST = 0.02  # of sigma_max: smaller noise counts as this much, or it would count too much
 _IMAGES, _STEP, _VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
 

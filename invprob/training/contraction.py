@@ -30,9 +30,11 @@ def residual_expansion(network: nn.Module, batch: Batch) -> Tensor:
     def pushed(v: Tensor, *, graph: bool) -> Tensor:
         return torch.autograd.grad(pulled, u, v, create_graph=graph, retain_graph=True)[0]
 
-    v = batch.noisy - batch.clean
+    def unit(v: Tensor) -> Tensor:
+        return v / per_item(norm(v, ndim).clamp(min=1e-30), v, ndim)
+
+    v = unit(batch.noisy - batch.clean)
     for _ in range(_STEPS):
-        v = v / per_item(norm(v, ndim).clamp(min=1e-30), v, ndim)
-        (v,) = torch.autograd.grad(residual, x, pushed(v, graph=False), retain_graph=True)
-    v = v / per_item(norm(v, ndim).clamp(min=1e-30), v, ndim)
+        (slope,) = torch.autograd.grad(residual, x, pushed(v, graph=False), retain_graph=True)
+        v = unit(slope)
     return norm(pushed(v, graph=True), ndim)

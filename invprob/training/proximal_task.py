@@ -109,9 +109,9 @@ class ProximalTask(Task):
         found = torch.quantile(weights, torch.tensor(_QUANTILES, device=weights.device)).tolist()
         return f"gamma {gamma:g}, weights {' '.join(f'{w:.2f}' for w in found)} (quantiles of 5 to 95 %)"
 
-    def penalty(self, network: Any, batch: Batch, step: int) -> Tensor | float:
+    def penalty(self, network: Any, batch: Batch) -> Tensor | float:
         """Return the network's own."""
-        del batch, step
+        del batch
         value: Tensor | float = network.penalty()
         return value
 

@@ -41,9 +41,9 @@ class Task(ABC):
     def loss(self, answer: Tensor, batch: Batch, step: int) -> Tensor:
         """Return what the network's answer to a batch costs, 0-d."""
 
-    def penalty(self, network: nn.Module, batch: Batch, step: int) -> Tensor | float:
+    def penalty(self, network: nn.Module, batch: Batch) -> Tensor | float:
         """Return what the network itself costs."""
-        del network, batch, step
+        del network, batch
         return 0.0
 
     def project(self, network: nn.Module) -> None:
@@ -85,9 +85,8 @@ class DenoiserTask(Task):
         each = error.abs() if self.settings.loss == "l1" else (error.square() + _CHARBONNIER**2).sqrt()
         return each.mean()
 
-    def penalty(self, network: nn.Module, batch: Batch, step: int) -> Tensor | float:
+    def penalty(self, network: nn.Module, batch: Batch) -> Tensor | float:
         """Return the mean excess of |I - J_D| over what a firm denoiser has, weighed; 0 unless it is wanted."""
-        del step
         weight = self.settings.contraction
         if weight == 0:
             return 0.0

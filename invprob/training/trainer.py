@@ -70,7 +70,7 @@ class Trainer:
         with autocast(self.device, weight.dtype, bf16=self._bf16):
             answer = self._wrapped(batch.noisy, batch.sigma)
         loss = self.task.loss(answer, batch, self.step)
-        (loss + self.task.penalty(self.network, batch, self.step)).backward()  # type: ignore[no-untyped-call]
+        (loss + self.task.penalty(self.network, batch)).backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         if not bool(norm.isfinite()):
             raise ArithmeticError(f"the gradient of step {self.step} is not finite: choose a smaller learning_rate")

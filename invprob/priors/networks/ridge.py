@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,18 @@ _MAX_ITER = 200  # of the minimiser and its derivatives
 _WIDTH, _WIDER = 0.03, 100.0  # of a ridge to begin with, in noise levels, and v / w - 1
 _NEVER = -800.0  # its sigmoid is 0
 _USUAL, _GROWTH = 0.1, 0.3  # noise level at which the c_j are what they are, and the power of sigma to begin with
+
+
+class _Seen(NamedTuple):
+    """Filters h (K, 1, k, k), c_j as it acts, responses t = h * x (B, K, rows, columns), and what follows from them."""
+
+    filters: Tensor
+    gain: Tensor
+    response: Tensor
+    small: Tensor  # sqrt(1 + (t / (w sigma))^2)
+    large: Tensor  # the same with v
+    concave: Tensor  # beta w / v
+    places: tuple[Tensor, Tensor] | None  # of the pixels of an image that was enlarged
 
 
 class RidgeField(nn.Module):
@@ -68,43 +81,34 @@ class RidgeField(nn.Module):
 
     def pair(self, x: Tensor, sigma: Tensor, factor: Tensor, *, value: bool) -> tuple[Tensor | None, Tensor]:
         """Return g (B,) in float64, None unless asked for, and its gradient (B, H, W); factor from `constants`."""
-        h, gain, width, wider, concave = self._weights()
-        whole, copies, index = _enlarged(x, self.size)
-        response, (small, large) = self._seen(h, whole, sigma, width, wider)
-        slope = (1 / small - concave / large) * response
-        factor = self._strength(sigma, factor) / copies
-        gradient = _reduced(factor[:, None, None] * _collected(h, gain * slope), x, index)
+        h, gain, response, small, large, concave, index = self._seen(x, sigma, factor)
+        gradient = _reduced(_collected(h, gain * (1 / small - concave / large) * response), x, index)
         if not value:
             return None, gradient
         # H_w(t) = t^2 / (sqrt(1 + (t/w)^2) + 1), which loses no digits where t is small
         height = gain * response.square() * (1 / (small + 1) - concave / (large + 1))
-        return factor.double() * height.flatten(1).double().sum(1), gradient
+        return height.flatten(1).double().sum(1), gradient
 
     def hessian(self, x: Tensor, sigma: Tensor, factor: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the function p -> Hess g(x) p for images (B, H, W)."""
-        h, gain, width, wider, concave = self._weights()
-        whole, copies, index = _enlarged(x, self.size)
-        small, large = self._seen(h, whole, sigma, width, wider)[1]
-        strength = self._strength(sigma, factor) / copies
-        curvature = strength[:, None, None, None] * gain * (small**-3 - concave * large**-3)
+        h, gain, _, small, large, concave, index = self._seen(x, sigma, factor)
+        curvature = gain * (small**-3 - concave * large**-3)
 
         def apply(p: Tensor) -> Tensor:
             return _reduced(_collected(h, curvature * _filtered(h, _enlarged(p, self.size)[0])), p, index)
 
         return apply
 
-    def _strength(self, sigma: Tensor, factor: Tensor) -> Tensor:
-        """Return what g is multiplied by at noise levels (B,)."""
-        return torch.minimum((sigma.clamp(min=_SMALLEST) / _USUAL) ** self.growth, factor)
-
-    @staticmethod
-    def _seen(
-        h: Tensor, x: Tensor, sigma: Tensor, width: Tensor, wider: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the responses t, sqrt(1 + (t/w)^2) and sqrt(1 + (t/v)^2), (B, K, rows, columns)."""
-        response = _filtered(h, x)
-        relative = response / (width * sigma.clamp(min=_SMALLEST)[:, None, None, None])
-        return response, ((1 + relative.square()).sqrt(), (1 + (relative / wider).square()).sqrt())
+    def _seen(self, x: Tensor, sigma: Tensor, factor: Tensor) -> _Seen:
+        """Return what the filters see in images (B, H, W) at noise levels (B,)."""
+        h, gain, width, wider, concave = self._weights()
+        whole, copies, index = _enlarged(x, self.size)
+        level = sigma.clamp(min=_SMALLEST)
+        strength = torch.minimum((level / _USUAL) ** self.growth, factor) / copies
+        response = _filtered(h, whole)
+        relative = response / (width * level[:, None, None, None])
+        small, large = (1 + relative.square()).sqrt(), (1 + (relative / wider).square()).sqrt()
+        return _Seen(h, strength[:, None, None, None] * gain, response, small, large, concave, index)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return filters of mean zero (K, 1, k, k), and c, w, v / w > 1 and beta w / v, (K, 1, 1) each."""
