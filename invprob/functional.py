@@ -70,6 +70,11 @@ class Functional(Module, ABC):
         """Return argmin_x tau g(x) + 1/2 |x - v|^2; tau a number or `(*batch,)` (Moreau 1965)."""
         raise self._lacks("prox")
 
+    def prox_near(self, v: Tensor, tau: Scalar, guess: Tensor) -> Tensor:
+        """Return prox(v, tau), to its usual accuracy; where it takes a search, that begins at `guess`, of v's shape."""
+        del guess
+        return self.prox(v, tau)
+
     def conjugate_prox(self, v: Tensor, sigma: Scalar) -> Tensor:
         """Return the prox of sigma g*, by Moreau: v - sigma prox_{g / sigma}(v / sigma)."""
         s = linalg.per_item(sigma, v, self.ndim)

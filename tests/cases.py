@@ -277,7 +277,7 @@ def observed(lam: float | Tensor) -> Tikhonov:
 
 def learned(lam: float | Tensor) -> LearnedProximal:
     """A network whose regulariser is convex, as most laws ask."""
-    network = RidgeRegulariser(2, curvature=5.0, falling=0.0).double().requires_grad_(False)
+    network = RidgeRegulariser(3, curvature=5.0, falling=0.0).double().requires_grad_(False)
     return LearnedProximal(network, lam, sigma=0.3, tol=1e-13)
 
 

@@ -197,6 +197,15 @@ def test_moreau(name):
 
 
 @having("prox")
+def test_a_guess_changes_the_way_not_the_answer(name):
+    case = PRIORS[name]
+    g = case.make(LAM)
+    for v in images(case, (2,)):
+        for guess in (v, torch.zeros_like(v), g.prox(v, 0.7)):
+            assert relative(g.prox_near(v, 0.7, guess), g.prox(v, 0.7)) <= max(10 * case.tol, 1e-12)
+
+
+@having("prox")
 def test_firmly_nonexpansive(name):
     case = PRIORS[name]
     g = case.make(LAM)

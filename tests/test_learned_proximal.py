@@ -124,6 +124,18 @@ def test_the_prox_has_a_symmetric_positive_jacobian_and_solves_its_problem(name)
         assert relative(t * g.grad(p) + p, x) <= 1e-8  # t grad R(p) = x - p
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_good_guess_saves_work_and_a_bad_one_does_no_harm(name):
+    network, v = case(name, (2,))
+    t, sigma = torch.full((2,), 0.4, dtype=DOUBLE), torch.full((2,), 0.2, dtype=DOUBLE)
+
+    def prox(guess, max_iter=300):
+        return network.proximal(v, t, sigma, tol=TIGHT, max_iter=max_iter, guess=guess)
+
+    assert relative(prox(v + 1), prox(None)) <= 1e-7
+    assert relative(prox(prox(None), max_iter=1), prox(None)) <= 1e-7 < relative(prox(v, max_iter=1), prox(None))
+
+
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_f_is_inverted(name):
     """f(f^-1(x)) = x, z - f(z) = grad R(f(z)), and R at f(z) without an inversion is R by inversion."""
@@ -311,8 +323,8 @@ def test_the_regulariser_keeps_its_limits():
     assert network.weak_convexity() <= 0.4 + 1e-12
     assert network.gradient_lipschitz() <= 6.0 + 1e-12
     g = LearnedProximal(network, sigma=0.3, tol=TIGHT)
-    for scale in (0.01, 0.2, 1.0, 5.0):
-        x = (scale * randn(SHAPE, seed=11)).requires_grad_()
+    for scale, shape in ((0.01, SHAPE), (0.2, (2, 1)), (1.0, SHAPE), (5.0, (1, 9))):
+        x = (scale * randn(shape, seed=11)).requires_grad_()
         slope = network.field.pair(
             x[None], torch.tensor([0.3], dtype=DOUBLE), network.field.constants()[0], value=False
         )
@@ -323,8 +335,20 @@ def test_the_regulariser_keeps_its_limits():
     assert g.lipschitz() == pytest.approx(network.gradient_lipschitz())
 
 
+def test_mirror_images_and_other_greys_are_as_likely():
+    g, x = prior("regulariser"), randn(SHAPE, seed=15)
+    for other in (x.flip(0), x.flip(1), x + 3):
+        assert relative(g.value(other), g.value(x)) <= 1e-12
+
+
+def test_a_border_costs_no_more_than_what_lies_inside():
+    """A picture and its mirror image beside it have the same differences twice, and none between them."""
+    g, x = prior("regulariser"), randn(SHAPE, seed=16)
+    assert relative(g.value(torch.cat([x, x.flip(1)], 1)), 2 * g.value(x)) <= 1e-12
+
+
 def test_the_forward_pass_is_the_prox_and_has_its_derivatives():
-    network = RidgeRegulariser(3, weak=0.6, tol=1e-11).double()
+    network = rough(RidgeRegulariser(3, weak=0.6, tol=1e-11))
     y, cotangent = 0.5 * randn(SHAPE, seed=3).requires_grad_(), randn(SHAPE, seed=8)
     assert (
         relative(network(y, 0.2).detach(), LearnedProximal(network, sigma=0.2, tol=1e-11).denoise(y.detach())) <= 1e-9

@@ -19,7 +19,7 @@ from invprob.training.proximal_quality import proximal_quality
 from invprob.training.proximal_task import ProximalTask, read_images
 
 DOUBLE = torch.float64
-TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "steps": 8, "warmup": 2, "validate_every": 10**6, "filter": 2}
+TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "steps": 8, "warmup": 2, "validate_every": 10**6, "filter": 3}
 LAPLACE = {"data": "laplace", "network": "convex-scalar", "sigma_max": 1.0, "batch": 1, "width": 8, "layers": 2}
 
 

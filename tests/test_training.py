@@ -172,6 +172,19 @@ def test_a_penalty_makes_the_residual_expand_less():
     assert after(1.0) < after(0.0)
 
 
+def test_training_goes_on_from_weights(tmp_path):
+    first = train(Trainer(settings()))
+    start = export(first, tmp_path, "first", quality={})
+    second = Trainer(settings(start=str(start), seed=5))
+    assert torch.equal(weights(second).chunk(2)[0], weights(first).chunk(2)[1])  # it begins with the averaged ones
+    card = json.loads(export(train(second), tmp_path, "second", quality={}).with_suffix(".json").read_text())
+    assert card["command"].endswith("--set start=first.safetensors")
+    assert card["start"]["command"].startswith("invprob train denoiser --steps 8")
+    for wrong, words in (("nothing", "no pretrained weights"), ("lpn-laplace", "no denoiser"), (str(start), "layout")):
+        with pytest.raises(InputError, match=words):
+            Trainer(settings(start=wrong, blocks=2))
+
+
 def test_the_average_lags_behind_and_the_loss_is_what_it_says():
     trainer = Trainer(settings(loss="l1"))
     batch = trainer.batches(0)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ MODES: tuple[Mode, ...] = ("auto", "tuned")
 Status = Literal["measured", "not for this", "failed", "nothing to tune"]
 DATA_RANGE = 1.0  # scenes have values in [0, 1], whatever a single one of them uses of it
 FIRST_STEP = math.log(10) / 2  # of the search for a strength, in its logarithm
-_SMALL = 32  # pixels of the image on which a method is called once before its time is taken
+_SMALL, _FIRST = 32, 10  # pixels of the image on which a method takes so many steps before its time is taken
 _NO_START = 1e-2  # strength to begin with where none is known
 
 
@@ -192,10 +193,10 @@ def _run(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, f
 
 @cache
 def _warm_up(target: str, problem: Problem) -> None:
-    """Call a method once on a small image, so that no compilation is part of its time."""
-    settings = settings_of(find_recipe(target))
+    """Begin with a method on a small image, so that no compilation is part of its time."""
     try:
-        _run(target, cases(problem, _SMALL, "validation", 1), {"max_iter": 1} if "max_iter" in settings else {})
+        for _ in islice(progress(cases(problem, _SMALL, "validation", 1).scan, target), _FIRST):
+            pass
     except Exception:  # the real run will tell
         return
 

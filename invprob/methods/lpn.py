@@ -15,7 +15,7 @@ from invprob.multilevel import Level
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
 from invprob.solvers import ADMM
 
-WEIGHT = 1.0  # lam over (noise / sigma)^2; chosen on generated images
+WEIGHT = 0.8  # lam over (noise / sigma)^2; chosen on generated images
 PENALTY = 0.1  # rho is at least this share of |A|^2
 
 

@@ -49,7 +49,7 @@ def patterns(count: int, size: int, generator: torch.Generator) -> Tensor:
 
     rows, columns = torch.meshgrid(torch.arange(size).float(), torch.arange(size).float(), indexing="ij")
     bend = coloured_noise(count, size, generator, slope=torch.full((count,), _SMOOTH))
-    period = torch.exp(draw(math.log(2.5), math.log(32.0)))
+    period = torch.exp(draw(math.log(2.5), math.log(24.0)))
     angle, strength = draw(0, math.pi), draw(0, 1).square() * 1.5
     phase = 2 * math.pi * (rows * angle.sin() + columns * angle.cos()) / period
     second = 2 * math.pi * (rows * angle.cos() - columns * angle.sin()) / (period * draw(0.7, 1.4))
@@ -66,7 +66,7 @@ def textures(count: int, size: int, generator: torch.Generator) -> Tensor:
     noise = coloured_noise(count, size, generator, slope=slope, stretch=stretch)
     third = count // 3
     if third:
-        share = uniform32(generator, 0.3, 1, third, 1, 1)
+        share = uniform32(generator, 0.3, 1.3, third, 1, 1).clamp(max=1)
         woven = share * patterns(third, size, generator) + (1 - share) * noise[:third]
         noise = torch.cat([_standard(woven), _rough(noise[third : 2 * third], generator), noise[2 * third :]])
     return noise[torch.randperm(count, generator=generator)]

@@ -18,10 +18,10 @@ __all__ = ["KINDS", "training_images"]
 
 # how often each kind of image is drawn
 KINDS: Mapping[str, float] = {
-    "leaves": 0.74,
+    "leaves": 0.71,
     "field": 0.03,
-    "texture": 0.09,
-    "ct": 0.04,
+    "texture": 0.10,
+    "ct": 0.06,
     "mr": 0.04,
     "text": 0.03,
     "lines": 0.03,

@@ -47,6 +47,12 @@ class Sum(Functional):
             raise self._lacks("prox")
         return self._list()[0].prox(v, tau)
 
+    def prox_near(self, v: Tensor, tau: Scalar, guess: Tensor) -> Tensor:
+        """Return the prox of the only part, sought from a guess."""
+        if len(self._list()) > 1:
+            raise self._lacks("prox")
+        return self._list()[0].prox_near(v, tau, guess)
+
     def lipschitz(self) -> Scalar | None:
         """Return the sum of the parts' constants."""
         total: Scalar = 0.0

@@ -73,10 +73,11 @@ class LearnedProximal(Prior):
         self.convex = network.weak_convexity() == 0
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-        def proximal(items: Tensor, sigma: Tensor, share: Tensor) -> Tensor:
-            return self.network.proximal(items, share, sigma, tol=self._tolerance(items), max_iter=self.max_iter)
+        return self._minimiser(v, t)
 
-        return self._in_units(proximal, v, t.to(v.device))
+    def prox_near(self, v: Tensor, tau: Scalar, guess: Tensor) -> Tensor:
+        """Return prox(v, tau), sought from a guess to half of `tol`, so that one that is nearly right moves, too."""
+        return self._minimiser(v, self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device), guess=guess)
 
     def _value(self, x: Tensor) -> Tensor:
         found = self._regularisation(x)
@@ -98,11 +99,7 @@ class LearnedProximal(Prior):
 
     def denoise(self, x: Tensor, sigma: Scalar | None = None) -> Tensor:
         """Return f(x, sigma) in the units of x, by default with the sigma of this prior: the prox for lam tau = 1."""
-
-        def proximal(items: Tensor, level: Tensor, share: Tensor) -> Tensor:
-            return self.network.proximal(items, share, level, tol=self._tolerance(items), max_iter=self.max_iter)
-
-        return self._in_units(proximal, x, torch.ones((), dtype=torch.float64, device=x.device), sigma)
+        return self._minimiser(x, torch.ones((), dtype=torch.float64, device=x.device), sigma)
 
     def denoise_and_value(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return x = f(v), which is prox(v, 1 / lam), and lam R(x) without an inversion."""
@@ -145,6 +142,16 @@ class LearnedProximal(Prior):
         told = f", sigma={self.sigma.tolist()}" if self.network.conditional else ""
         return f"{super().extra_repr()}{told}"
 
+    def _minimiser(self, v: Tensor, t: Tensor, sigma: Scalar | None = None, *, guess: Tensor | None = None) -> Tensor:
+        """Return the prox of t R, by default at the noise level of this prior."""
+
+        def proximal(items: Tensor, level: Tensor, share: Tensor) -> Tensor:
+            tol = self._tolerance(items) * (1.0 if guess is None else 0.5)
+            start = None if guess is None else self._items(guess)
+            return self.network.proximal(items, share, level, tol=tol, max_iter=self.max_iter, guess=start)
+
+        return self._in_units(proximal, v, t.to(v.device), sigma)
+
     def _tolerance(self, x: Tensor) -> float:
         return max(self.tol, 16 * torch.finfo(x.dtype).eps)
 
@@ -176,18 +183,22 @@ class LearnedProximal(Prior):
         """Return c function(x / c, sigma / c, t) with the items of x as the network takes them: real, (B, *item)."""
         c = self.scale.to(x.device)
         level = (self.sigma if sigma is None else nonnegative(sigma, "sigma", self)).to(x.device) / c
-        size = per_item(c, x, self.ndim)
-        small = x / size
-        flat = torch.stack([small.real, small.imag]) if x.is_complex() else small
-        weight = next(self.network.parameters())
-        lead, item = flat.shape[: flat.ndim - self.ndim], flat.shape[flat.ndim - self.ndim :]
-        item = (1,) * (self.network.ndim - self.ndim) + item
-        between, item = item[: len(item) - self.network.ndim], item[len(item) - self.network.ndim :]
+        parts = (2,) if x.is_complex() else ()
+        lead, axes = (*parts, *x.shape[: x.ndim - self.ndim]), x.shape[x.ndim - self.ndim :]
+        between = axes[: max(0, self.ndim - self.network.ndim)]
 
         def spread(number: Tensor) -> Tensor:
             return number.expand(lead).reshape(lead + (1,) * len(between)).expand(lead + between).reshape(-1)
 
-        items = flat.to(weight.dtype).reshape(-1, *item)
-        answer = function(items, spread(level).to(weight), spread(t.double())).reshape(flat.shape).to(flat.dtype)
-        whole = torch.complex(answer[0], answer[1]) if x.is_complex() else answer
-        return size * whole
+        items = self._items(x)
+        answer = function(items, spread(level).to(items), spread(t.double())).reshape(lead + axes).to(x.real.dtype)
+        whole = torch.complex(answer[0], answer[1]) if parts else answer
+        return per_item(c, x, self.ndim) * whole
+
+    def _items(self, x: Tensor) -> Tensor:
+        """Return x / c as the network takes it: real parts before imaginary ones, (B, *item), missing axes of 1."""
+        small = x / per_item(self.scale.to(x.device), x, self.ndim)
+        flat = torch.stack([small.real, small.imag]) if x.is_complex() else small
+        missing = max(0, self.network.ndim - self.ndim)
+        item = (1,) * missing + flat.shape[flat.ndim - self.network.ndim + missing :]
+        return flat.to(next(self.network.parameters()).dtype).reshape(-1, *item)

@@ -90,7 +90,7 @@ class ADMM(Solver[ADMMState]):
             k = term.functional.ndim
             Cx = term.apply(primal)
             mixed = self.relaxation * Cx + (1 - self.relaxation) * z + u
-            z_next = term.functional.prox(mixed, 1 / rho)
+            z_next = term.functional.prox_near(mixed, 1 / rho, z)
             u_next = mixed - z_next
             # where the solution is zero, x is small beside what holds it there
             sizes = (size_of(term, Cx, primal, ndim), linalg.norm(z_next, k), FLAT * linalg.norm(u_next, k))

@@ -15,6 +15,7 @@ from invprob.training.trainer import Trainer
 __all__ = ["export"]
 
 _OPTIONS = ("data", "steps", "seed")  # of the command line, all others go by --set
+_FILES = ("data", "start")  # of which a card tells the name, not the place
 _IMMATERIAL = ("validate_every", "device")  # which say how, not what is trained
 
 
@@ -41,6 +42,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
         "licence": "BSD-3-Clause, as the package",
         "data": said["data"],
         "command": command_of(trainer),
+        **{key: said[key] for key in ("start",) if said.get(key)},
         "steps": trainer.step,
         "settings": {**trainer.settings.model_dump(mode="json"), **said.get("settings", {})},
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},
@@ -59,10 +61,8 @@ def command_of(trainer: Trainer) -> str:
         if value == defaults[key] or key in _IMMATERIAL:
             continue
         told = "-".join(map(str, value)) if isinstance(value, list) else str(value)
-        if key in _OPTIONS:
-            words.append(f"--{key} {Path(told).name}")
-        else:
-            words.append(f"--set {key}={told}")
+        told = Path(told).name if key in _FILES else told
+        words.append(f"--{key} {told}" if key in _OPTIONS else f"--set {key}={told}")
     return " ".join(words)
 
 

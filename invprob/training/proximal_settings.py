@@ -20,11 +20,12 @@ class ProximalSettings(NoisyImages):
     )
     width: int = Field(64, ge=1, description="features of a layer of convex-conv and convex-scalar")
     layers: int = Field(4, ge=1, description="layers of convex-conv and convex-scalar")
-    filter: int = Field(5, ge=2, description="side of the filters of the ridge networks")
+    filter: int = Field(5, ge=3, description="side of the filters of the ridge networks, odd")
+    pairs: int = Field(4, ge=1, description="pairs of filters of the ridge networks")
     mu: float = Field(0.05, gt=0, lt=1, description="strong convexity of the potential")
     curvature: float = Field(200.0, gt=0, description="largest curvature of a ridge-regulariser")
     weak: float = Field(0.95, ge=0, lt=1, description="weak convexity of a ridge network")
-    pretraining: Literal["l1", "l2"] = Field("l1", description="what is minimised at first")
+    pretraining: Literal["l1", "l2", "psnr"] = Field("l1", description="what is minimised at first; psnr: its negative")
     matching: float = Field(0.5, ge=0, le=1, description="share of the steps, the last ones, with proximal matching")
     gammas: tuple[float, ...] = Field(
         (0.64, 0.32, 0.16, 0.08),
@@ -57,6 +58,10 @@ class ProximalSettings(NoisyImages):
             raise ValueError(f"data must be images, phantoms, laplace or an .npz file, got {self.data!r}")
         if (self.data == "laplace") != (self.network == "convex-scalar"):
             raise ValueError("the data laplace and the network convex-scalar go together")
+        if self.data == "laplace" and self.pretraining == "psnr":
+            raise ValueError("psnr is of images: the pretraining of the data laplace is l1 or l2")
+        if self.filter % 2 == 0 or self.pairs > self.filter**2 // 2 + 1:
+            raise ValueError(f"filter must be odd and make {self.pairs} pairs, got {self.filter}")
         if self.matched > self.patch:
             raise ValueError(f"matched ({self.matched}) must be at most patch ({self.patch})")
         return self

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from invprob.errors import InputError, printable
 from invprob.priors.networks import DenoisingUNet
+from invprob.priors.networks.pretrained import PretrainedDenoiser, load_pretrained
 from invprob.training.batches import WEIGHTS, Batch, Batches, generator_of
 from invprob.training.contraction import MARGIN, residual_expansion
 from invprob.training.settings import DenoiserSettings, TrainingSettings
@@ -69,10 +72,13 @@ class DenoiserTask(Task):
         self.settings: DenoiserSettings = settings
 
     def build(self) -> DenoisingUNet:
-        """Return the untrained network."""
+        """Return the untrained network, or the one to begin with."""
         s = self.settings
         generator = generator_of(WEIGHTS, s.seed)
-        return DenoisingUNet(s.channels, s.blocks, unshuffle=s.unshuffle, bias=s.bias, generator=generator)
+        network = DenoisingUNet(s.channels, s.blocks, unshuffle=s.unshuffle, bias=s.bias, generator=generator)
+        if s.start:
+            network.load_state_dict(_weights(s.start, network.arguments).network.state_dict())
+        return network
 
     def batches(self, first: int, last: int) -> Batches:
         """Return patches of generated images."""
@@ -99,11 +105,23 @@ class DenoiserTask(Task):
             f"sigma {level}/255": {key: round(float(column[k]), 3) for key, column in measured.items()}
             for k, level in enumerate(LEVELS)
         }
+        start = self.settings.start
+        known = _weights(start, network.arguments).card if start else {}
         return {
             "what": "denoiser D(x, sigma) for grey images on the scale [0, 1] with white Gaussian noise",
             "architecture": "denoising-unet",
             "arguments": network.arguments,
             "sigma_range": [0.0, self.settings.sigma_max],
             "data": _DATA,
+            "start": {key: known[key] for key in ("command", "sha256", "start") if key in known},
             "quality": {"measure": "mean PSNR in dB on the generated validation images", **rows},
         }
+
+
+def _weights(name: str, arguments: Mapping[str, object]) -> PretrainedDenoiser:
+    """Return the denoiser to begin with; InputError if it is none, or has another layout than `arguments`."""
+    path = Path(name)
+    found = load_pretrained(path.stem, path.parent) if path.suffix == ".safetensors" else load_pretrained(name)
+    if not isinstance(found, PretrainedDenoiser) or found.card["arguments"] != arguments:
+        raise InputError(f"start: {printable(name)} is no denoiser of the layout that the settings ask for")
+    return found

@@ -48,9 +48,12 @@ class ProximalNetwork(nn.Module, ABC):
         return self._map(items, levels).reshape(y.shape).to(y.dtype)
 
     @abstractmethod
-    def proximal(self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int) -> Tensor:
+    def proximal(
+        self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int, guess: Tensor | None = None
+    ) -> Tensor:
         """Return prox_{t R}(v) for items v (B, *item), t and sigma (B,), to a gradient of tol |v|.
 
+        Searches begin at `guess`, of v's shape, which is v unless it is given.
         ValueError for a t that is so large that the minimiser need not be unique.
         """
 
@@ -161,7 +164,9 @@ class ConvexPotential(ProximalNetwork):
         """Return the bound max(1 / mu - 1, 1 - 1 / Lip(f)) of Lip(grad R) = Lip(f^-1 - I)."""
         return max(1 / self.mu - 1, self.weak_convexity()) if self.mu > 0 else math.inf
 
-    def proximal(self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int) -> Tensor:
+    def proximal(
+        self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int, guess: Tensor | None = None
+    ) -> Tensor:
         """Return f(z) where t z + (1 - t) f(z) = v, which is f(v) for t = 1 and v for t = 0.
 
         For t < 1 z minimises t/2 |z|^2 + (1 - t) psi(z) - <v, z>, which is strongly convex, and for t > 1 where
@@ -183,7 +188,9 @@ class ConvexPotential(ProximalNetwork):
                 return 0.5 * s * square + (1 - s) * psi - product, slope - here
 
             target = tol * torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
-            found = minimise(function, part, tol=target, max_iter=max_iter)
+            rest = (1 / share - 1)[:, None].to(v)  # z = v + rest (v - f(z))
+            z0 = part if guess is None else part + rest * (part - guess[between].flatten(1))
+            found = minimise(function, z0, tol=target, max_iter=max_iter)
             x[between] = self._map(found.x.reshape(-1, *v.shape[1:]), levels)
         return x
 

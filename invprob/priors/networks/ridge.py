@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,103 +20,114 @@ __all__ = ["ConvexRidge", "RidgeField", "RidgeRegulariser"]
 
 _SMALLEST = 1e-6  # stands for sigma = 0, where the regulariser vanishes: single precision divides by it
 _MAX_ITER = 200  # of the minimiser and its derivatives
-_WIDTH, _WIDER = 0.03, 100.0  # of a ridge to begin with, in noise levels, and v / w - 1
+_WIDTH, _WIDER = 0.1, 80.0  # of a ridge to begin with, in noise levels, and v / w - 1
+_FIRST, _REST = 1.0, 0.01  # c w to begin with: of the differences, and of all other filters
 _NEVER = -800.0  # its sigmoid is 0
-_USUAL, _GROWTH = 0.1, 0.3  # noise level at which the c_j are what they are, and the power of sigma to begin with
+_USUAL, _GROWTH = 0.1, 0.1  # noise level at which the c_j are what they are, and the power of sigma to begin with
 
 
 class _Seen(NamedTuple):
-    """Filters h (K, 1, k, k), c_j as it acts, responses t = h * x (B, K, rows, columns), and what follows from them."""
+    """What 4 P pairs of filters see: responses t (B, 4 P, 2, H, W), and what follows from |t| (B, 4 P, 1, H, W)."""
 
-    filters: Tensor
-    gain: Tensor
+    filters: Tensor  # (8 P, 1, k, k)
+    gain: Tensor  # c_j as it acts
     response: Tensor
-    small: Tensor  # sqrt(1 + (t / (w sigma))^2)
+    small: Tensor  # sqrt(1 + (|t| / (w sigma))^2)
     large: Tensor  # the same with v
     concave: Tensor  # beta w / v
-    places: tuple[Tensor, Tensor] | None  # of the pixels of an image that was enlarged
+    bends: tuple[Tensor, Tensor]  # 1 / (w sigma)^2 and 1 / (v sigma)^2
 
 
 class RidgeField(nn.Module):
-    """g(x, sigma) = sum over pixels and j of c_j phi_j(h_j * x), phi(t) = H_w(t) - beta w/v H_v(t), ridge functions.
+    """g(x, sigma) = sum over pixels and j of c_j phi_j(|t_j|), t_j = (h_j * x, k_j * x), phi = H_w - beta w/v H_v.
 
     H_w(t) = (w sigma)^2 (sqrt(1 + (t / (w sigma))^2) - 1) is a rounded |t| (Goujon, Neumayer, Bohra, Ducotterd & Unser
-    2023); with 0 < beta < 1 and v > w its slope falls again, to 1 - beta of what it was, so that strong edges cost no
-    more than others, at a curvature of no less than -beta w/v (a difference of convex potentials: Goujon, Neumayer &
-    Unser 2024). The filters have mean zero and are evaluated where they fit in: g ignores the grey level and knows no
-    boundary; smaller images are enlarged. All c_j grow with a power of sigma; but for that g(s x, s sigma) = s^2 g(x,
-    sigma). All weights are free: what bounds the curvature of g is measured, and g divided by what exceeds the limits:
-    0 <= Hess g + weak, Hess g <= curvature, for every sigma.
+    2023), here of two responses together, as total variation has it of two differences: an edge costs the same in all
+    directions between h_j and k_j. With 0 < beta < 1 and v > w its slope falls again, to 1 - beta of what it was, so
+    that strong edges cost no more than others, at a curvature of no less than -beta w/v (a difference of convex
+    potentials: Goujon, Neumayer & Unser 2024). The filters have mean zero, so that g ignores the grey level. g is the
+    mean over the four mirror images of x, which goes on beyond its borders as in a mirror: by both together the bounds
+    for periodic images hold, for every size. All c_j grow with a power of sigma; but for that g(s x, s sigma) = s^2
+    g(x, sigma). All weights are free: what bounds the curvature of g is measured, and g divided by what exceeds the
+    limits: 0 <= Hess g + weak, Hess g <= curvature, for every sigma.
     """
 
-    def __init__(self, size: int, curvature: float, weak: float, falling: float, seed: int) -> None:
+    def __init__(self, size: int, pairs: int, curvature: float, weak: float, falling: float, seed: int) -> None:
         super().__init__()
-        if size < 2 or not 0 < curvature < math.inf or not 0 <= weak < 1 or not 0 <= falling < 1:
+        if size < 3 or size % 2 == 0 or not 0 < curvature < math.inf or not 0 <= weak < 1 or not 0 <= falling < 1:
             raise ValueError(
-                "a field of ridge functions needs size >= 2, curvature > 0, 0 <= weak < 1 and 0 <= falling < 1, got "
-                f"{size}, {curvature}, {weak} and {falling}"
+                "a field of ridge functions needs an odd size >= 3, curvature > 0, 0 <= weak < 1 and 0 <= falling < 1, "
+                f"got {size}, {curvature}, {weak} and {falling}"
             )
-        self.size, self.curvature, self.weak, self.falling = size, curvature, weak, falling
-        count = size * size - 1
-        draws = torch.randn(2, count, generator=torch.Generator().manual_seed(seed))
-        self.filters = nn.Parameter(_cosines(size))
-        # a third of the largest curvature to begin with
-        self.log_gain = nn.Parameter(math.log(curvature / 3 / size**2) + 0.1 * draws[0])
+        if not 1 <= pairs <= size**2 // 2 + 1:
+            raise ValueError(f"filters of {size} x {size} make 1 to {size**2 // 2 + 1} pairs, got {pairs}")
+        self.size, self.pairs, self.curvature, self.weak, self.falling = size, pairs, curvature, weak, falling
+        self.filters = nn.Parameter(torch.cat([_differences(size), _cosines(size)])[: 2 * pairs])
+        draws = torch.randn(2, pairs, generator=torch.Generator().manual_seed(seed))
+        # total variation to begin with, rounded and falling: from the cosines no training found what beats it
+        force = torch.tensor([_FIRST] + [_REST] * (pairs - 1))
+        self.log_gain = nn.Parameter((force / _WIDTH).log() + 0.1 * draws[0])
         self.log_width = nn.Parameter(math.log(_WIDTH) + 0.1 * draws[1])
-        self.log_wider = nn.Parameter(torch.full((count,), math.log(_WIDER)))
+        self.log_wider = nn.Parameter(torch.full((pairs,), math.log(_WIDER)))
         self.growth = nn.Parameter(torch.tensor(_GROWTH))
         # where beta is 0 no training moves it, and g stays convex
-        self.bend = nn.Parameter(torch.full((count,), math.log(falling / (1 - falling)) if falling > 0 else _NEVER))
+        self.bend = nn.Parameter(torch.full((pairs,), math.log(falling / (1 - falling)) if falling > 0 else _NEVER))
 
     @property
     def arguments(self) -> dict[str, object]:
         """What the constructor needs to build this field again."""
-        return {"size": self.size, "curvature": self.curvature, "weak": self.weak, "falling": self.falling}
+        names = ("size", "pairs", "curvature", "weak", "falling")
+        return {name: getattr(self, name) for name in names}
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the largest factor of g that keeps the limits, and bounds of -Hess g and Hess g with it; 0-d each."""
         h, gain, _, _, concave = self._weights()
-        top, dip = transfer_bound(h, gain * (1 - concave)), transfer_bound(h, gain * concave)
+        up, down = ((gain * w).expand(-1, 2, 1, 1).flatten() for w in (1 - concave, concave))
+        top, dip = transfer_bound(h, up), transfer_bound(h, down)
         factor = torch.minimum(self.curvature / top, torch.where(dip > 0, self.weak / dip, torch.inf))
         return factor, factor * dip, factor * torch.maximum(top, dip)
 
     def pair(self, x: Tensor, sigma: Tensor, factor: Tensor, *, value: bool) -> tuple[Tensor | None, Tensor]:
         """Return g (B,) in float64, None unless asked for, and its gradient (B, H, W); factor from `constants`."""
-        h, gain, response, small, large, concave, index = self._seen(x, sigma, factor)
-        gradient = _reduced(_collected(h, gain * (1 / small - concave / large) * response), x, index)
+        h, gain, t, small, large, concave, _ = self._seen(x, sigma, factor)
+        gradient = _collected(h, gain * (1 / small - concave / large) * t)
         if not value:
             return None, gradient
         # H_w(t) = t^2 / (sqrt(1 + (t/w)^2) + 1), which loses no digits where t is small
-        height = gain * response.square() * (1 / (small + 1) - concave / (large + 1))
+        height = gain * t.square() * (1 / (small + 1) - concave / (large + 1))
         return height.flatten(1).double().sum(1), gradient
 
     def hessian(self, x: Tensor, sigma: Tensor, factor: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the function p -> Hess g(x) p for images (B, H, W)."""
-        h, gain, _, small, large, concave, index = self._seen(x, sigma, factor)
-        curvature = gain * (small**-3 - concave * large**-3)
+        h, gain, t, small, large, concave, (tight, loose) = self._seen(x, sigma, factor)
+        across = gain * (1 / small - concave / large)
+        along = gain * (tight * small**-3 - loose * concave * large**-3)  # what it is less in the direction of t
 
         def apply(p: Tensor) -> Tensor:
-            return _reduced(_collected(h, curvature * _filtered(h, _enlarged(p, self.size)[0])), p, index)
+            seen = _filtered(h, p)
+            return _collected(h, across * seen - along * (t * seen).sum(2, keepdim=True) * t)
 
         return apply
 
     def _seen(self, x: Tensor, sigma: Tensor, factor: Tensor) -> _Seen:
         """Return what the filters see in images (B, H, W) at noise levels (B,)."""
         h, gain, width, wider, concave = self._weights()
-        whole, copies, index = _enlarged(x, self.size)
-        level = sigma.clamp(min=_SMALLEST)
-        strength = torch.minimum((level / _USUAL) ** self.growth, factor) / copies
-        response = _filtered(h, whole)
-        relative = response / (width * level[:, None, None, None])
-        small, large = (1 + relative.square()).sqrt(), (1 + (relative / wider).square()).sqrt()
-        return _Seen(h, strength[:, None, None, None] * gain, response, small, large, concave, index)
+        level = sigma.clamp(min=_SMALLEST)[:, None, None, None, None]
+        strength = torch.minimum((level / _USUAL) ** self.growth, factor)
+        response = _filtered(h, x)
+        tight = (width * level) ** -2
+        loose = tight / wider**2
+        square = response.square().sum(2, keepdim=True)
+        small, large = ((1 + bend * square).sqrt() for bend in (tight, loose))
+        return _Seen(h, strength * gain, response, small, large, concave, (tight, loose))
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return filters of mean zero (K, 1, k, k), and c, w, v / w > 1 and beta w / v, (K, 1, 1) each."""
+        """Return filters of mean zero (8 P, 1, k, k), and c / 4, w, v / w > 1 and beta w / v, (4 P, 1, 1, 1) each."""
         h = self.filters - self.filters.mean((2, 3), keepdim=True)
+        h = torch.cat([h, h.flip(2), h.flip(3), h.flip(2, 3)])
         wider = 1 + self.log_wider.exp()
-        weights = (self.log_gain.exp(), self.log_width.exp(), wider, torch.sigmoid(self.bend) / wider)
-        gain, width, ratio, concave = (w[:, None, None] for w in weights)
+        weights = (self.log_gain.exp() / 4, self.log_width.exp(), wider, torch.sigmoid(self.bend) / wider)
+        gain, width, ratio, concave = (w.repeat(4)[:, None, None, None] for w in weights)
         return h, gain, width, ratio, concave
 
 
@@ -135,14 +147,15 @@ class RidgeRegulariser(ProximalNetwork):
         self,
         size: int = 5,
         *,
+        pairs: int = 4,
         curvature: float = 200.0,
         weak: float = 0.95,
-        falling: float = 0.8,
+        falling: float = 0.9,
         seed: int = 0,
         tol: float = 1e-3,
     ) -> None:
         super().__init__()
-        self.field, self.tol = RidgeField(size, curvature, weak, falling, seed), tol
+        self.field, self.tol = RidgeField(size, pairs, curvature, weak, falling, seed), tol
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -178,7 +191,9 @@ class RidgeRegulariser(ProximalNetwork):
         return answer
 
     @torch.no_grad()
-    def proximal(self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int) -> Tensor:
+    def proximal(
+        self, v: Tensor, t: Tensor, sigma: Tensor, *, tol: float, max_iter: int, guess: Tensor | None = None
+    ) -> Tensor:
         """Return argmin_x t R(x) + 1/2 |x - v|^2."""
         self._check_step(t)
         factor = self.field.constants()[0]
@@ -191,7 +206,8 @@ class RidgeRegulariser(ProximalNetwork):
             return share * height + 0.5 * move.double().square().sum(1), share[:, None].to(x) * slope.flatten(1) + move
 
         size = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
-        return minimise(function, flat, tol=tol * size, max_iter=max_iter).x.reshape(v.shape)
+        first = flat if guess is None else guess.flatten(1)
+        return minimise(function, first, tol=tol * size, max_iter=max_iter).x.reshape(v.shape)
 
     def regularisation(self, x: Tensor, sigma: Tensor, *, tol: float, max_iter: int) -> Regularisation:
         """Return R(x), exactly."""
@@ -215,19 +231,25 @@ class ConvexRidge(ConvexPotential):
     conditional = True
 
     def __init__(
-        self, size: int = 5, *, mu: float = 0.05, weak: float = 0.8, falling: float = 0.8, seed: int = 0
+        self,
+        size: int = 5,
+        *,
+        pairs: int = 4,
+        mu: float = 0.05,
+        weak: float = 0.8,
+        falling: float = 0.9,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < mu < 1:
             raise ValueError(f"ConvexRidge: mu must lie in (0, 1), got {mu}")
         self.mu = mu
-        self.field = RidgeField(size, 1 - mu, weak, falling, seed)
+        self.field = RidgeField(size, pairs, 1 - mu, weak, falling, seed)
 
     @property
     def arguments(self) -> dict[str, object]:
         """What the constructor needs to build this network again."""
-        known = self.field.arguments
-        return {"size": known["size"], "mu": self.mu, "weak": known["weak"], "falling": known["falling"]}
+        return {**{key: value for key, value in self.field.arguments.items() if key != "curvature"}, "mu": self.mu}
 
     @torch.no_grad()
     def lipschitz_bound(self) -> float:
@@ -241,37 +263,48 @@ class ConvexRidge(ConvexPotential):
 
 
 def _filtered(h: Tensor, x: Tensor) -> Tensor:
-    """Return what the filters (K, 1, k, k) see in images (B, H, W), (B, K, H - k + 1, W - k + 1)."""
-    return conv2d(x[:, None], h.contiguous(memory_format=torch.channels_last))
+    """Return what the filters (2 P, 1, k, k) see around each pixel of images (B, H, W) and their mirror images.
+
+    The shape is (B, P, 2, H, W).
+    """
+    rows, columns = _places(h, x.shape[-2:])
+    seen = conv2d(x[:, None, rows[:, None], columns], h.contiguous(memory_format=torch.channels_last))
+    return seen.reshape(len(x), len(h) // 2, 2, *x.shape[-2:])
 
 
 def _collected(h: Tensor, responses: Tensor) -> Tensor:
     """Return the adjoint of `_filtered`."""
     adjoint = h.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    return conv2d(responses, adjoint, padding=h.shape[-1] - 1)[:, 0]
+    wide = conv2d(responses.flatten(1, 2), adjoint, padding=h.shape[-1] - 1)[:, 0]
+    (height, width), (rows, columns) = responses.shape[-2:], _places(h, responses.shape[-2:])
+    by_rows = wide.new_zeros(len(wide), height, wide.shape[2]).index_add(1, rows, wide)
+    return wide.new_zeros(len(wide), height, width).index_add(2, columns, by_rows)
+
+
+def _places(h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Return which rows and columns of an image lie under the filters, half of one beyond each border, mirrored."""
+    reach = h.shape[-1] // 2
+    period = [torch.arange(-reach, n + reach, device=h.device) % (2 * n) for n in shape]
+    rows, columns = (torch.minimum(m, 2 * n - 1 - m) for m, n in zip(period, shape, strict=True))
+    return rows, columns
+
+
+def _differences(size: int) -> Tensor:
+    """Return the differences between a pixel and its two neighbours, (2, 1, size, size)."""
+    filters, k = torch.zeros(2, 1, size, size), size // 2
+    filters[:, 0, k, k] = -1
+    filters[0, 0, k + 1, k] = filters[1, 0, k, k + 1] = 1
+    return filters
 
 
 def _cosines(size: int) -> Tensor:
-    """Return the products of cosines (DCT-II) but for the constant one, (size^2 - 1, 1, size, size), length 1 each."""
+    """Return the products of cosines (DCT-II) but for the constant one, in pairs from slow to fast, length 1 each.
+
+    A product is followed by its transpose, those that are their own transposes by each other: (size^2 - 1, 1, k, k).
+    """
     n = torch.arange(size) + 0.5
     rows = torch.stack([torch.cos(math.pi * f * n / size) * math.sqrt((2 if f else 1) / size) for f in range(size)])
-    return torch.einsum("ia,jb->ijab", rows, rows).reshape(-1, 1, size, size)[1:].contiguous()
-
-
-def _enlarged(x: Tensor, size: int) -> tuple[Tensor, int, tuple[Tensor, Tensor] | None]:
-    """Return images (B, H, W) at least `size` wide, pixels repeated where need be, and how often at most."""
-    height, width = x.shape[-2:]
-    if min(height, width) >= size:
-        return x, 1, None
-    rows, columns = (torch.arange(max(n, size), device=x.device) * n // max(n, size) for n in (height, width))
-    copies = -(-max(height, size) // height) * -(-max(width, size) // width)
-    return x[:, rows[:, None], columns], copies, (rows, columns)
-
-
-def _reduced(slope: Tensor, x: Tensor, index: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Return the adjoint of `_enlarged`."""
-    if index is None:
-        return slope
-    rows, columns = index
-    by_rows = slope.new_zeros(len(slope), x.shape[1], slope.shape[2]).index_add(1, rows, slope)
-    return slope.new_zeros(x.shape).index_add(2, columns, by_rows)
+    pairs = [((i, j), (j, i)) for i, j in itertools.combinations(range(size), 2)]
+    pairs += [((i, i), (i + 1, i + 1)) for i in range(1, size, 2)]
+    places = [place for pair in sorted(pairs, key=lambda pair: sum(pair[0]) + sum(pair[1])) for place in pair]
+    return torch.stack([torch.outer(rows[i], rows[j]) for i, j in places])[:, None]
