@@ -93,7 +93,7 @@ def registered() -> tuple[Method, ...]:
 def quick(methods: Sequence[Method] | None = None) -> Suite:
     """Return the suite for minutes: one problem or so per family, small images."""
     problems = tuple(problem for problem in PROBLEMS if problem.name in QUICK)
-    return Suite(problems, tuple(registered() if methods is None else methods), 64, tests=3, validations=1, tries=3)
+    return Suite(problems, tuple(registered() if methods is None else methods), 56, tests=3, validations=1, tries=3)
 
 
 def full(methods: Sequence[Method] | None = None) -> Suite:
