@@ -78,7 +78,7 @@ def lpn(
 ) -> int:
     """Train a learned proximal network: a denoiser that is the prox of a regulariser which can be evaluated.
 
-    Pre-training by L1 or L2, then proximal matching with falling widths. Resumes like `train denoiser`.
+    Pre-training by L1, L2 or PSNR, then proximal matching with falling widths. Resumes like `train denoiser`.
     """
     del debug
     from invprob.cli.training_run import Run, run

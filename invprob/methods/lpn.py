@@ -9,7 +9,7 @@ import torch
 from invprob.functional import Functional
 from invprob.methods.progress import Progress
 from invprob.methods.recipes import is_constrained
-from invprob.methods.refined import SMOOTHED, Start, refined
+from invprob.methods.refined import Start, refined
 from invprob.methods.strength import Strength
 from invprob.multilevel import Level
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
@@ -41,10 +41,9 @@ def lpn(
     learned = known.network.to(problem.A.device, problem.A.dtype)
 
     def parts(start: Start) -> tuple[ADMM, Functional]:
-        scale, sigma = start.size, SMOOTHED * start.size
-        lam = WEIGHT * (start.noise / sigma) ** 2
-        prior = LearnedProximal(learned, lam, sigma=sigma, scale=scale, ndim=problem.ndim, tol=tol, card=known.card)
-        g = Sum(NonNegative(problem.ndim), prior) if constrained else prior
+        lam, ndim = start.weight(WEIGHT), problem.ndim
+        prior = LearnedProximal(learned, lam, sigma=start.sigma, scale=start.size, ndim=ndim, tol=tol, card=known.card)
+        g = Sum(NonNegative(ndim), prior) if constrained else prior
         rho = torch.maximum(lam, PENALTY * problem.A.norm().double() ** 2)
         return ADMM(rho=rho, tol=tol, max_iter=max_iter), g
 

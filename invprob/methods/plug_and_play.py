@@ -9,7 +9,7 @@ import torch
 from invprob.functional import Functional
 from invprob.methods.progress import Progress
 from invprob.methods.recipes import is_constrained
-from invprob.methods.refined import SMOOTHED, Start, refined
+from invprob.methods.refined import Start, refined
 from invprob.methods.strength import Strength
 from invprob.multilevel import Level
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
@@ -67,9 +67,7 @@ def red(
     D = _denoiser(problem, denoiser, nonnegative)
 
     def parts(start: Start) -> tuple[ProximalGradient, Functional]:
-        sigma = SMOOTHED * start.size
-        lam = RED_WEIGHT * (start.noise / sigma) ** 2
-        prior = RED(D, lam, sigma, ndim=problem.ndim, scale=start.size, complex_as="parts")
+        prior = RED(D, start.weight(RED_WEIGHT), start.sigma, ndim=problem.ndim, scale=start.size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter), prior
 
     yield from refined("regularisation by denoising", problem, parts, strength, nonnegative, {})
@@ -93,9 +91,8 @@ def gs_pnp(
     D = _denoiser(problem, denoiser, nonnegative=False)
 
     def parts(start: Start) -> tuple[ProximalGradient, Functional]:
-        sigma = SMOOTHED * start.size
-        lam = GS_WEIGHT * (start.noise / sigma) ** 2
-        prior = GradientStepDenoiser(D, lam, sigma, ndim=problem.ndim, scale=start.size, complex_as="parts")
+        lam, size = start.weight(GS_WEIGHT), start.size
+        prior = GradientStepDenoiser(D, lam, start.sigma, ndim=problem.ndim, scale=size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter, backtracking=True), prior
 
     yield from refined("gradient-step denoising", problem, parts, strength, nonnegative, {})

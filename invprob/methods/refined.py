@@ -31,6 +31,15 @@ class Start:
     size: Tensor
     noise: Tensor
 
+    @property
+    def sigma(self) -> Tensor:
+        """The noise level at which the slope of a prior is followed."""
+        return SMOOTHED * self.size
+
+    def weight(self, share: float) -> Tensor:
+        """Return lam for a prior that stands for -sigma^2 log p: `share` of (noise / sigma)^2."""
+        return share * (self.noise / self.sigma) ** 2
+
 
 def refined(
     phase: str,

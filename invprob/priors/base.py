@@ -56,7 +56,11 @@ class Prior(Functional):
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return argmin_x tau lam g(x) + 1/2 |x - v|^2."""
-        return self._prox(v, self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device))
+        return self._prox(v, self._step(v, tau))
+
+    def _step(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return t = lam tau, the step of the unweighted g."""
+        return self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device)
 
     def extra_repr(self) -> str:
         """Show the weight."""

@@ -43,15 +43,18 @@ class Sum(Functional):
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return the prox of the only part."""
-        if len(self._list()) > 1:
-            raise self._lacks("prox")
-        return self._list()[0].prox(v, tau)
+        return self._only().prox(v, tau)
 
     def prox_near(self, v: Tensor, tau: Scalar, guess: Tensor) -> Tensor:
         """Return the prox of the only part, sought from a guess."""
-        if len(self._list()) > 1:
+        return self._only().prox_near(v, tau, guess)
+
+    def _only(self) -> Functional:
+        """Return the only part; TypeError if there are more, which have no prox together."""
+        first, *rest = self._list()
+        if rest:
             raise self._lacks("prox")
-        return self._list()[0].prox_near(v, tau, guess)
+        return first
 
     def lipschitz(self) -> Scalar | None:
         """Return the sum of the parts' constants."""

@@ -77,7 +77,7 @@ class LearnedProximal(Prior):
 
     def prox_near(self, v: Tensor, tau: Scalar, guess: Tensor) -> Tensor:
         """Return prox(v, tau), sought from a guess to half of `tol`, so that one that is nearly right moves, too."""
-        return self._minimiser(v, self.lam.to(v.device) * nonnegative(tau, "tau", self).to(v.device), guess=guess)
+        return self._minimiser(v, self._step(v, tau), guess=guess)
 
     def _value(self, x: Tensor) -> Tensor:
         found = self._regularisation(x)

@@ -48,8 +48,11 @@ class Batch:
 
     def error(self, answer: Tensor, sigma_max: float) -> Tensor:
         """Return (answer - clean) / sqrt(sigma / sigma_max), as weak noise leaves small errors, which matter too."""
-        level = self.sigma.clamp(min=_LEAST * sigma_max) / sigma_max
-        return (answer - self.clean) / level.sqrt()[:, None, None]
+        return (answer - self.clean) / (self.level(sigma_max) / sigma_max).sqrt()[:, None, None]
+
+    def level(self, sigma_max: float) -> Tensor:
+        """Return the noise levels that errors are compared with, (B,): sigma, but never next to nothing."""
+        return self.sigma.clamp(min=_LEAST * sigma_max)
 
     def to(self, like: Tensor) -> Batch:
         """Return the batch in the precision and on the device of a tensor."""

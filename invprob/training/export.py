@@ -42,7 +42,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
         "licence": "BSD-3-Clause, as the package",
         "data": said["data"],
         "command": command_of(trainer),
-        **{key: said[key] for key in ("start",) if said.get(key)},
+        **({"start": said["start"]} if said.get("start") else {}),
         "steps": trainer.step,
         "settings": {**trainer.settings.model_dump(mode="json"), **said.get("settings", {})},
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},

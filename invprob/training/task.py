@@ -70,6 +70,7 @@ class DenoiserTask(Task):
 
     def __init__(self, settings: DenoiserSettings) -> None:
         self.settings: DenoiserSettings = settings
+        self._began: dict[str, Any] = {}  # what the card of the weights to begin with says of them
 
     def build(self) -> DenoisingUNet:
         """Return the untrained network, or the one to begin with."""
@@ -77,7 +78,9 @@ class DenoiserTask(Task):
         generator = generator_of(WEIGHTS, s.seed)
         network = DenoisingUNet(s.channels, s.blocks, unshuffle=s.unshuffle, bias=s.bias, generator=generator)
         if s.start:
-            network.load_state_dict(_weights(s.start, network.arguments).network.state_dict())
+            known = _weights(s.start, network.arguments)
+            network.load_state_dict(known.network.state_dict())
+            self._began = {key: known.card[key] for key in ("command", "sha256", "start") if key in known.card}
         return network
 
     def batches(self, first: int, last: int) -> Batches:
@@ -105,15 +108,13 @@ class DenoiserTask(Task):
             f"sigma {level}/255": {key: round(float(column[k]), 3) for key, column in measured.items()}
             for k, level in enumerate(LEVELS)
         }
-        start = self.settings.start
-        known = _weights(start, network.arguments).card if start else {}
         return {
             "what": "denoiser D(x, sigma) for grey images on the scale [0, 1] with white Gaussian noise",
             "architecture": "denoising-unet",
             "arguments": network.arguments,
             "sigma_range": [0.0, self.settings.sigma_max],
             "data": _DATA,
-            "start": {key: known[key] for key in ("command", "sha256", "start") if key in known},
+            "start": self._began,
             "quality": {"measure": "mean PSNR in dB on the generated validation images", **rows},
         }
 
