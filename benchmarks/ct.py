@@ -19,6 +19,8 @@ SECTIONS = {
     "tv": "tv:tv",
     "prox": "restoration:tv_prox",
     "deblur": "restoration:deblur",
+    "learned": "learned:prox",
+    "denoise": "learned:denoise",
 }
 
 

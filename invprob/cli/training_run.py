@@ -146,7 +146,7 @@ def _look(job: Run, trainer: Trainer) -> dict[str, Any]:
     """Measure the averaged network on what it was not trained on, and write a picture of what a denoiser does."""
     if isinstance(trainer.settings, ProximalSettings):
         return proximal_quality(trainer.averaged, trainer.settings, trainer.step)
-    images = validation_images()
+    images = validation_images(colours=trainer.averaged.colours)
     quality: dict[str, Any] = dict(validate(trainer.averaged, images))
     save_png(job.out / "samples.png", samples(trainer.averaged, images[:_SAMPLES]), window=(0, 1), overwrite=True)
     return quality

@@ -31,12 +31,15 @@ def save_png(
 ) -> tuple[float, float]:
     """Write one image (H, W) as 8-bit grey and return the window, the values shown as black and as white.
 
-    The default window is the 0.5th to the 99.5th percentile of the finite values; of a complex image the
-    magnitude is shown. Values that are not finite are black. ValueError if the image has other axes, or a
-    window is empty.
+    An image (3, H, W) is written as red, green and blue. The default window is the 0.5th to the 99.5th percentile of
+    the finite values; of a complex image the magnitude is shown. Values that are not finite are black. ValueError if
+    the image has other axes, or a window is empty.
     """
-    if image.ndim != 2:
-        raise ValueError(f"a PNG shows one image (H, W), got shape {tuple(image.shape)}: choose one, as in x[0]")
+    if image.ndim != 2 and image.shape[:-2] != (3,):
+        raise ValueError(
+            f"a PNG shows one image, (H, W) or (3, H, W) in colour, got shape {tuple(image.shape)}: choose one, as in "
+            "x[0]"
+        )
     values = _array(image.abs() if image.is_complex() else image).astype(np.float64)
     finite = np.isfinite(values)
     if window is None:
@@ -45,7 +48,8 @@ def save_png(
     if not window[0] < window[1]:
         raise ValueError(f"the window must run from black to white, low < high, got {window}")
     scaled = np.where(finite, (values - window[0]) / (window[1] - window[0]), 0.0)
-    picture = Image.fromarray(np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8))
+    greys = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    picture = Image.fromarray(greys if image.ndim == 2 else np.ascontiguousarray(np.moveaxis(greys, 0, -1)))
     path = check_output(path, values.size, overwrite=overwrite)
     write_whole(path, lambda partial: picture.save(partial, format="PNG"))
     return window

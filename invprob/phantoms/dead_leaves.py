@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from invprob.phantoms.colour import chroma, saturation
 from invprob.phantoms.textures import coloured_noise, textures, uniform32
 
 __all__ = ["dead_leaves"]
@@ -24,15 +25,19 @@ _QUANTILES = 512  # of that law, which its moments are taken from
 _SIDES = 6  # half planes that cut out a polygon
 _BANK = 6  # textures per image, which its leaves share
 _AT_ONCE = 2**21  # pixels of leaf windows painted at a time: bounds the memory
+_VIVID = 0.35  # grey values by which the strongest colours part from grey
+_CAST = 0.4  # share of the colour that all leaves of an image have in common
+_FLECK = 0.4  # contrast of coloured flecks, relative to the texture's
 _SMALLEST = 4  # half width of the smallest window, pixels of the fine grid
 
 
-def dead_leaves(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return (count, size, size) float32 images, not yet cut to [0, 1]; every image has laws of its own."""
+def dead_leaves(count: int, size: int, generator: torch.Generator, colours: int = 1) -> Tensor:
+    """Return (count, colours, size, size) float32 images, not yet cut to [0, 1]; every image has laws of its own."""
     side = _FINE * size
     leaves = _Leaves.draw(count, side, generator)
     front = _bent(_front(leaves, count, side), count, side, generator)
-    return avg_pool2d(_painted(leaves, front, side, generator)[:, None], _FINE)[:, 0]
+    planes = _painted(leaves, front, side, generator, colours)
+    return torch.stack([avg_pool2d(plane[:, None], _FINE)[:, 0] for plane in planes], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,19 +152,38 @@ def _bent(front: Tensor, count: int, side: int, generator: torch.Generator) -> T
     return front.flatten(1).gather(1, (rows * side + columns).flatten(1)).view_as(front)
 
 
-def _painted(leaves: _Leaves, front: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Give every leaf its grey, its shading and its piece of a texture."""
+def _painted(leaves: _Leaves, front: Tensor, side: int, generator: torch.Generator, colours: int) -> list[Tensor]:
+    """Give every leaf its colour, its shading and its piece of a texture; one (count, side, side) per channel."""
     count, n = len(front), len(leaves.image)
     period = side // _FINE
     bank = textures(count * _BANK, period, generator).flatten()
-    choice = torch.randint(_BANK, (n,), generator=generator) + _BANK * leaves.image
-    start = torch.randint(period, (2, n), generator=generator)
     place = torch.arange(side)
     owner = front.flatten()
     y, x = (t.expand(count, side, side).reshape(-1) for t in (place[:, None], place))
-    row, column = (y + start[0][owner]) % period, (x + start[1][owner]) % period
-    grain = bank[(choice[owner] * period + row) * period + column]
+
+    def grain() -> Tensor:
+        choice = torch.randint(_BANK, (n,), generator=generator) + _BANK * leaves.image
+        start = torch.randint(period, (2, n), generator=generator)
+        row, column = (y + start[0][owner]) % period, (x + start[1][owner]) % period
+        return bank[(choice[owner] * period + row) * period + column]
+
+    texture = grain()
     slope = leaves.slope / leaves.radius[:, None]
-    level = leaves.grey - slope[:, 0] * leaves.y - slope[:, 1] * leaves.x
-    image = level[owner] + slope[:, 0][owner] * y + slope[:, 1][owner] * x + leaves.contrast[owner] * grain
-    return image.view(count, side, side)
+    # the greys of a texture lie on a line of colours (Omer & Werman 2004), flecks of another colour beside it
+    flecks = grain() if colours > 1 else torch.zeros(())
+    planes = []
+    for hue, stray in zip(*_hues(leaves, count, colours, generator), strict=True):
+        level = leaves.grey + _VIVID * hue - slope[:, 0] * leaves.y - slope[:, 1] * leaves.x
+        contrast = leaves.contrast * (1 + hue)
+        plane = level[owner] + slope[:, 0][owner] * y + slope[:, 1][owner] * x + contrast[owner] * texture
+        plane = plane + (_FLECK * leaves.contrast * stray)[owner] * flecks if colours > 1 else plane
+        planes.append(plane.view(count, side, side))
+    return planes
+
+
+def _hues(leaves: _Leaves, count: int, colours: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return how far each channel of a leaf, and of its flecks, is from grey, (colours, n) in [-1, 1]."""
+    amount = saturation(count, colours, generator)[leaves.image]
+    own, stray = (chroma(len(leaves.image), colours, generator) for _ in range(2))
+    cast = chroma(count, colours, generator)[:, leaves.image]
+    return amount * torch.lerp(own, cast, _CAST), amount * stray

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from invprob.phantoms.colour import tinted
 from invprob.phantoms.dead_leaves import dead_leaves
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
@@ -32,16 +33,19 @@ _DRAWN_OVER = 0.15  # share of the scenes with lines in front
 
 
 def training_images(
-    count: int, size: int, generator: int | torch.Generator, *, kinds: Mapping[str, float] = KINDS
+    count: int, size: int, generator: int | torch.Generator, *, kinds: Mapping[str, float] = KINDS, colours: int = 1
 ) -> Tensor:
     """Return random images to train and validate on, (count, size, size) float32 in [0, 1].
 
     `kinds` are the weights of the mixture: dead leaves, fields with natural spectra, textures, CT-like and
-    MR-like bodies, text, lines. The same generator state always gives the same images. Raises `ValueError`
-    for an unknown kind, weights that are negative or all 0, a count < 0, and a size < 16.
+    MR-like bodies, text, lines. With `colours` > 1 channels, (count, colours, size, size). The same generator state
+    always gives the same images. Raises `ValueError` for an unknown kind, weights that are negative or all 0, a
+    count < 0, a size < 16, and colours < 1.
     """
     if size < 16 or count < 0:
         raise ValueError(f"training_images: size must be at least 16 and count at least 0, got {size} and {count}")
+    if colours < 1:
+        raise ValueError(f"training_images: colours must be at least 1, got {colours}")
     unknown = sorted(set(kinds) - set(KINDS))
     weights = torch.tensor([float(kinds.get(name, 0)) for name in KINDS], dtype=torch.float64)
     if unknown or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
@@ -49,22 +53,29 @@ def training_images(
             f"training_images: kinds are weights >= 0, not all 0, of {', '.join(KINDS)}; got {dict(kinds)}"
         )
     generator = as_generator(generator)
-    images = torch.zeros(count, size, size)
+    images = torch.zeros(count, colours, size, size)
     if count == 0:
-        return images
+        return images[:, 0] if colours == 1 else images
     drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
     for k, name in enumerate(KINDS):
         where = (drawn == k).nonzero()[:, 0]
         if len(where):
-            images[where] = _finished(_MAKERS[name](len(where), size, generator), name, generator)
-    return images
+            images[where] = _finished(_made(name, len(where), size, generator, colours), name, generator)
+    return images[:, 0] if colours == 1 else images
 
 
-def _leaves(count: int, size: int, generator: torch.Generator) -> Tensor:
+def _made(name: str, count: int, size: int, generator: torch.Generator, colours: int) -> Tensor:
+    """Return images of one kind, (count, colours, size, size), as they are before the light falls on them."""
+    if name == "leaves":
+        return _leaves(count, size, generator, colours)
+    return tinted(_MAKERS[name](count, size, generator), colours, generator)
+
+
+def _leaves(count: int, size: int, generator: torch.Generator, colours: int) -> Tensor:
     """Dead leaves, now and then with thin things in front, such as hairs, twigs and masts."""
-    images = dead_leaves(count, size, generator)
+    images = dead_leaves(count, size, generator, colours)
     for k in (uniform32(generator, 0, 1, count) < _DRAWN_OVER).nonzero()[:, 0].tolist():
-        images[k].lerp_(uniform32(generator, 0, 1), lines(size, generator))
+        images[k].lerp_(uniform32(generator, 0, 1, colours, 1, 1), lines(size, generator))
     return images
 
 
@@ -127,7 +138,6 @@ def _lines(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 _MAKERS = {
-    "leaves": _leaves,
     "field": _fields,
     "texture": _textures,
     "ct": _ct,
@@ -142,9 +152,9 @@ def _finished(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
     count, size = len(images), images.shape[-1]
 
     def draw(low: float, high: float) -> Tensor:
-        return uniform32(generator, low, high, count, 1, 1)
+        return uniform32(generator, low, high, count, 1, 1, 1)
 
-    shade = coloured_noise(count, size, generator, slope=torch.full((count,), 2.5))
+    shade = coloured_noise(count, size, generator, slope=torch.full((count,), 2.5))[:, None]
     images = images * torch.exp(0.25 * draw(0, 1).square() * shade)
     width = _BLUR * draw(-1, 1).clamp(min=0) * (0.5 if name in ("text", "lines") else 1.0)
     images = _blurred(images, width)
@@ -153,11 +163,12 @@ def _finished(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
 
 
 def _blurred(images: Tensor, width: Tensor) -> Tensor:
-    """Gaussian blur of the standard deviation `width` (count, 1, 1) pixels; 0 changes nothing."""
-    count = len(images)
+    """Gaussian blur of the standard deviation `width` (count, 1, 1, 1) pixels; 0 changes nothing."""
+    count = images.shape[0] * images.shape[1]
+    width = width.expand(-1, images.shape[1], 1, 1).reshape(-1)
     taps = torch.arange(-_REACH, _REACH + 1).float()
-    kernel = torch.exp(-0.5 * (taps / width.view(-1, 1).clamp(min=0.05)).square())
+    kernel = torch.exp(-0.5 * (taps / width[:, None].clamp(min=0.05)).square())
     kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
-    wide = pad(images[None], (_REACH,) * 4, mode="reflect")
+    wide = pad(images.flatten(0, 1)[None], (_REACH,) * 4, mode="reflect")
     wide = conv2d(wide, kernel[:, :, :, None], groups=count)
-    return conv2d(wide, kernel[:, :, None, :], groups=count)[0]
+    return conv2d(wide, kernel[:, :, None, :], groups=count)[0].view_as(images)

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invprob.linalg import per_item
 from invprob.phantoms.training_images import training_images
 from invprob.training.settings import NoisyImages
 
 __all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "validation_images"]
 
-ImageSource = Callable[[int, int, torch.Generator], Tensor]  # count, side -> (count, side, side)
+ImageSource = Callable[[int, int, torch.Generator], Tensor]  # count, side -> (count, side, side), or with colours
 
 _GROUP = 8  # images made together: a process makes only the groups that it cuts from
 _EARLY = 1.5  # noise levels are sigma_max u^this, u uniform: half of them lie below 0.35 of the largest
@@ -28,14 +29,17 @@ def generator_of(stream: int, *key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
-def validation_images(count: int = 24, size: int = 192) -> Tensor:
-    """Return the held-out images, (count, size, size): the same for all runs, and no seed trains on them."""
-    return training_images(count, size, generator_of(_VALIDATION, count, size))
+def validation_images(count: int = 24, size: int = 192, colours: int = 1) -> Tensor:
+    """Return the held-out images, (count, size, size): the same for all runs, and no seed trains on them.
+
+    With `colours` > 1 channels, (count, colours, size, size).
+    """
+    return training_images(count, size, generator_of(_VALIDATION, count, size), colours=colours)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clean patches (B, patch, patch), their noisy versions, and the noise levels (B,).
+    """Clean patches (B, patch, patch) or (B, C, patch, patch), their noisy versions, and the noise levels (B,).
 
     With `weight` the batch is an integral rather than a sample: all clean values that noisy ones (B, 1) may come from,
     (B, K), and how likely each pair is, (B, K).
@@ -48,7 +52,7 @@ class Batch:
 
     def error(self, answer: Tensor, sigma_max: float) -> Tensor:
         """Return (answer - clean) / sqrt(sigma / sigma_max), as weak noise leaves small errors, which matter too."""
-        return (answer - self.clean) / (self.level(sigma_max) / sigma_max).sqrt()[:, None, None]
+        return (answer - self.clean) / per_item((self.level(sigma_max) / sigma_max).sqrt(), answer, answer.ndim - 1)
 
     def level(self, sigma_max: float) -> Tensor:
         """Return the noise levels that errors are compared with, (B,): sigma, but never next to nothing."""
@@ -83,21 +87,21 @@ class Batches:
         turn = torch.randint(8, (s.batch,), generator=generator).tolist()
         sigma = s.sigma_max * torch.rand(s.batch, generator=generator).pow(_EARLY)
         sigma = torch.full_like(sigma, s.sigma_max) if self.fixed else sigma
-        noise = torch.randn(s.batch, s.patch, s.patch, generator=generator)
         own = slice(self.first, self.last)
         clean = torch.stack([self._patch(step, slot, corner[slot], turn[slot]) for slot in range(s.batch)[own]])
+        noise = torch.randn(s.batch, *clean.shape[1:], generator=generator)[own]  # the same for any share of the batch
         sigma = sigma[own]
-        return Batch(clean, clean + sigma[:, None, None] * noise[own], sigma)
+        return Batch(clean, clean + per_item(sigma, clean, clean.ndim - 1) * noise, sigma)
 
     def _patch(self, step: int, slot: int, corner: list[int], turn: int) -> Tensor:
         """Cut a patch out of the image of its slot, turned and mirrored."""
         row, column = corner
         group, side = self._group(step // self.settings.reuse, slot // _GROUP), self.settings.patch
-        patch = group[slot % _GROUP, row : row + side, column : column + side]
+        patch = group[slot % _GROUP, ..., row : row + side, column : column + side]
         if not self.turned:
             return patch
-        patch = patch.rot90(turn % 4)
-        return patch.T if turn >= 4 else patch
+        patch = patch.rot90(turn % 4, (-2, -1))
+        return patch.mT if turn >= 4 else patch
 
     def _group(self, pool: int, number: int) -> Tensor:
         if (pool, number) not in self._groups:

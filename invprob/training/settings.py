@@ -62,6 +62,7 @@ class NoisyImages(TrainingSettings):
 class DenoiserSettings(NoisyImages):
     """All that a trained denoiser depends on."""
 
+    colours: int = Field(1, ge=1, le=4, description="channels of an image: 1 for grey, 3 for colour")
     channels: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="features per scale, as 32-64-128")
     blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
     unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from invprob.errors import InputError, printable
+from invprob.phantoms.training_images import training_images
 from invprob.priors.networks import DenoisingUNet
 from invprob.priors.networks.pretrained import PretrainedDenoiser, load_pretrained
 from invprob.training.batches import WEIGHTS, Batch, Batches, generator_of
@@ -76,7 +78,9 @@ class DenoiserTask(Task):
         """Return the untrained network, or the one to begin with."""
         s = self.settings
         generator = generator_of(WEIGHTS, s.seed)
-        network = DenoisingUNet(s.channels, s.blocks, unshuffle=s.unshuffle, bias=s.bias, generator=generator)
+        network = DenoisingUNet(
+            s.channels, s.blocks, colours=s.colours, unshuffle=s.unshuffle, bias=s.bias, generator=generator
+        )
         if s.start:
             known = _weights(s.start, network.arguments)
             network.load_state_dict(known.network.state_dict())
@@ -85,7 +89,7 @@ class DenoiserTask(Task):
 
     def batches(self, first: int, last: int) -> Batches:
         """Return patches of generated images."""
-        return Batches(self.settings, first, last)
+        return Batches(self.settings, first, last, partial(training_images, colours=self.settings.colours))
 
     def loss(self, answer: Tensor, batch: Batch, step: int) -> Tensor:
         """Return the mean of |error|, relative to the root of sigma, rounded at 0 unless l1 is wanted."""
@@ -108,8 +112,9 @@ class DenoiserTask(Task):
             f"sigma {level}/255": {key: round(float(column[k]), 3) for key, column in measured.items()}
             for k, level in enumerate(LEVELS)
         }
+        kind = "grey" if self.settings.colours == 1 else "colour"
         return {
-            "what": "denoiser D(x, sigma) for grey images on the scale [0, 1] with white Gaussian noise",
+            "what": f"denoiser D(x, sigma) for {kind} images on the scale [0, 1] with white Gaussian noise",
             "architecture": "denoising-unet",
             "arguments": network.arguments,
             "sigma_range": [0.0, self.settings.sigma_max],

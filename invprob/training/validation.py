@@ -20,22 +20,23 @@ _NOISE = 17  # stream of random numbers that no training draws from
 def validate(network: nn.Module, images: Tensor | None = None, levels: Sequence[float] = LEVELS) -> dict[str, Tensor]:
     """Return the mean PSNR in dB of noisy and of denoised images at noise levels sigma = level / 255.
 
-    `images` (N, H, W) in [0, 1]; None for the generated validation images. Two float64 tensors, one entry per
-    level, under "noisy" and "denoised". The noise is the same at every call.
+    `images` (N, H, W) or (N, C, H, W) in [0, 1]; None for the generated grey validation images. Two float64 tensors,
+    one entry per level, under "noisy" and "denoised". The noise is the same at every call.
     """
     images = validation_images() if images is None else images
     before, after = [], []
     for level in levels:
-        pairs = [(clean, noisy, clear) for clean, noisy, clear in _denoised(network, images, level)]
-        before.append(torch.stack([metrics.psnr(noisy, clean, data_range=1.0) for clean, noisy, _ in pairs]).mean())
-        after.append(torch.stack([metrics.psnr(clear, clean, data_range=1.0) for clean, _, clear in pairs]).mean())
+        pairs = _denoised(network, images, level)
+        clean, noisy, clear = (torch.stack(kind) for kind in zip(*pairs, strict=True))
+        before.append(metrics.psnr(noisy, clean, data_range=1.0, ndim=clean.ndim - 1).mean())
+        after.append(metrics.psnr(clear, clean, data_range=1.0, ndim=clean.ndim - 1).mean())
     return {"noisy": torch.stack(before), "denoised": torch.stack(after)}
 
 
 def samples(network: nn.Module, images: Tensor, level: float = 50) -> Tensor:
     """Return one picture (3 H, N W) in [0, 1]: clean images, below them noisy ones, below them denoised ones."""
-    columns = [torch.cat(triple) for triple in _denoised(network, images, level)]
-    return torch.cat(columns, 1).clamp(0, 1)
+    columns = [torch.cat(triple, -2) for triple in _denoised(network, images, level)]
+    return torch.cat(columns, -1).clamp(0, 1)
 
 
 def _denoised(network: nn.Module, images: Tensor, level: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
