@@ -31,8 +31,8 @@ def norm(a: Tensor, ndim: int) -> Tensor:
     return size
 
 
-def length(field: Tensor, axis: int) -> Tensor:
-    """Return the Euclidean length of the vectors along one axis, which is kept with size 1.
+def length(field: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    """Return the Euclidean length of the vectors along one axis, or several, which are kept with size 1.
 
     Spelled out, where no derivative at zero is asked for: torch's own norm over a short leading axis is a hundred
     times slower.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invprob import linalg
+from invprob.algebra import Lifted
 from invprob.linop import LinearOperator
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
@@ -39,6 +40,12 @@ class Level:
     def ndim(self) -> int:
         """Item axes of the image."""
         return len(self.A.domain_shape)
+
+    @property
+    def colours(self) -> int:
+        """Channels of the image: 3 where A does the same to each of three planes, `A.lift((3,))`, else 1."""
+        A = self.A
+        return 3 if isinstance(A, Lifted) and A.domain_shape[0] == 3 and len(A.inner.domain_shape) == 2 else 1
 
     @property
     def readings(self) -> int | Tensor:

@@ -168,6 +168,7 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "gradient-2d": lambda d: Gradient((3, 4), dtype=d),
     "gradient-3d": lambda d: Gradient((2, 3, 2), dtype=d),
     "gradient-thin": lambda d: Gradient((1, 3), dtype=d),
+    "gradient-colour": lambda d: Gradient((3, 2, 4), axes=2, dtype=d),
     "sobolev-smooth": lambda d: SobolevMetric((3, 4), -1.5, dtype=d),
     "sobolev-rough": lambda d: SobolevMetric(
         (4, 3), 1.0, spacing=(0.5, 2.0), length_scale=0.7, boundary="neumann", dtype=d
@@ -290,12 +291,16 @@ PRIORS: dict[str, Case] = {
     "l1": Case(lambda lam: L1(lam)),
     "l1-3d": Case(lambda lam: L1(lam, ndim=3), (2, 1, 3)),
     "group-l1": Case(lambda lam: GroupL1(lam, ndim=3), (2, 3, 2)),
+    "group-l1-pairs": Case(lambda lam: GroupL1(lam, ndim=3, grouped=2), (2, 3, 2)),
     "box": Case(lambda lam: Box(-0.5, 0.7), degree=None, real=True, constraint=True),
     "nonnegative": Case(lambda lam: NonNegative(), degree=0, real=True, constraint=True),
     "tv": Case(lambda lam: TotalVariation(lam, tol=1e-8, max_iter=400), tol=2e-8),
     "tv-anisotropic": Case(lambda lam: TotalVariation(lam, isotropic=False, tol=1e-8, max_iter=400), tol=2e-8),
     "tv-1d": Case(lambda lam: TotalVariation(lam, ndim=1, tol=1e-8, max_iter=400), (6,), tol=2e-8),
     "tv-3d": Case(lambda lam: TotalVariation(lam, ndim=3, tol=1e-8, max_iter=400), (2, 3, 2), tol=2e-8),
+    "tv-colour": Case(
+        lambda lam: TotalVariation(lam, ndim=3, colours=True, tol=1e-8, max_iter=400), (2, 3, 2), tol=2e-8
+    ),
     "tv-thin": Case(lambda lam: TotalVariation(lam, tol=1e-8, max_iter=400), (1, 4), tol=2e-8),
     "sum": Case(lambda lam: Sum(Tikhonov(lam), L1(lam)), degree=None),
     "sum-smooth": Case(lambda lam: Sum(Tikhonov(lam), Tikhonov(lam, Gradient((3, 4), dtype=DOUBLE))), degree=2),

@@ -103,6 +103,12 @@ def test_values_by_their_formulas():
     assert float(TotalVariation(1.0).value(x)) == pytest.approx(math.hypot(3, 7) + 5 + 1)
     assert float(TotalVariation(1.0, isotropic=False).value(x)) == 3 + 7 + 5 + 1
     assert float(TotalVariation(1.0).value(z)) == pytest.approx(math.hypot(5, 5) + 1 + 1)
+    vectorial = TotalVariation(1.0, ndim=3, colours=True)
+    assert float(vectorial.value(torch.stack([x, 2 * x]))) == pytest.approx(
+        5**0.5 * float(TotalVariation(1.0).value(x))
+    )
+    assert float(vectorial.value(torch.stack([0 * x, 0 * x + 5]))) == 0  # channels may differ
+    assert float(GroupL1(1.0, ndim=3, grouped=2).value(torch.stack([x, x]))) == pytest.approx(18**0.5 + 34**0.5)
     assert [float(v) for v in NonNegative().value(torch.stack([x, x.abs()]))] == [math.inf, 0]
     assert [float(v) for v in Box(-4.0, 3.0).value(torch.stack([x, x + 1]))] == [0, math.inf]
     assert float(Zero().value(x)) == 0
@@ -342,6 +348,12 @@ def test_what_cannot_be_is_refused():
         Box(2.0, 1.0)
     with pytest.raises(ValueError, match=r"agree in ndim, got \[2, 3\]"):
         Sum(L1(), L1(ndim=3))
+    with pytest.raises(ValueError, match=r"grouped must be between 1 and ndim=2 axes, got 3"):
+        GroupL1(grouped=3)
+    with pytest.raises(ValueError, match=r"axis for them and others, got ndim=1"):
+        TotalVariation(ndim=1, colours=True)
+    with pytest.raises(ValueError, match=r"axes must be between 1 and 2 for the shape \(3, 4\), got 3"):
+        Gradient((3, 4), axes=3)
     with pytest.raises(ValueError, match="no parts"):
         Sum()
     with pytest.raises(ValueError, match=r"L1 has ndim=2, C gives items \(2, 3, 4\)"):

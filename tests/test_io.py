@@ -789,6 +789,10 @@ def test_png_shows_the_window(tmp_path):
     save_png(tmp_path / "a.png", image, overwrite=True)
     assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0] == 0
     save_png(tmp_path / "flat.png", torch.zeros(3, 3))
+    red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 4, 6)
+    save_png(tmp_path / "red.png", red, window=(0.0, 1.0))
+    shown = np.asarray(Image.open(tmp_path / "red.png"))
+    assert (shown.shape, shown[2, 3].tolist()) == ((4, 6, 3), [255, 0, 0])
     with pytest.raises(OutputError, match="--overwrite"):
         save_png(tmp_path / "a.png", image)
     with pytest.raises(ValueError, match="one image"):

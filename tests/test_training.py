@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from trainers import train, weights
 
 from invprob import metrics
@@ -20,6 +22,7 @@ from invprob.priors.networks import DenoisingUNet
 from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
 from invprob.training.batches import Batch, Batches
 from invprob.training.contraction import residual_expansion
+from invprob.training.task import DenoiserTask
 from invprob.training.trainer import learning_rate
 
 TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "channels": [4, 8], "blocks": 1, "validate_every": 10**6}
@@ -54,6 +57,7 @@ def test_wrong_settings_are_one_sentence(values, words):
 def test_channels_on_the_command_line():
     assert DenoiserSettings.checked({"channels": "16-32-64"}).channels == (16, 32, 64)
     assert DenoiserSettings.checked({"channels": [16, 32]}).channels == (16, 32)
+    assert DenoiserSettings.checked({"channels": 16}).channels == (16,)  # as the command line understands 16
     with pytest.raises(InputError, match=r"channels\.1: .*integer.*'x'"):
         DenoiserSettings.checked({"channels": "16-x"})
 
@@ -127,6 +131,15 @@ def test_the_noise_is_what_sigma_says():
     assert 0.25 < batch.sigma.max() <= 0.3
     measured = (batch.noisy - batch.clean).std((1, 2))
     assert torch.allclose(measured, batch.sigma, rtol=0.15)
+
+
+def test_a_batch_in_colour():
+    s = settings(batch=8, image=24, colours=3)
+    batch = DenoiserTask(s).batches(0, 8)(3)
+    assert batch.clean.shape == batch.noisy.shape == (8, 3, 16, 16)
+    assert torch.allclose((batch.noisy - batch.clean).std((1, 2, 3)), batch.sigma, rtol=0.15)
+    parts = [DenoiserTask(s).batches(first, first + 4)(3) for first in (0, 4)]
+    assert torch.equal(batch.noisy, torch.cat([part.noisy for part in parts]))
 
 
 def test_validation_images_are_nobodys_training_images():
@@ -276,7 +289,19 @@ def config(tmp_path):
 
 @pytest.fixture
 def few_validation_images(monkeypatch):
-    monkeypatch.setattr("invprob.cli.training_run.validation_images", lambda: validation_images(2, 32))
+    monkeypatch.setattr("invprob.cli.training_run.validation_images", lambda colours: validation_images(2, 32, colours))
+
+
+def test_the_command_trains_in_colour(tmp_path, config, few_validation_images):
+    run = tmp_path / "run"
+    assert main(["train", "denoiser", "--out", str(run), "--config", str(config), "--set", "colours=3"]) == 0
+    assert np.asarray(Image.open(run / "samples.png")).shape == (3 * 32, 2 * 32, 3)
+    D = load_pretrained("denoiser", run)
+    assert (D.colours, D.card["arguments"]["colours"]) == (3, 3)
+    assert "colour images" in D.card["what"]
+    assert "--set colours=3" in D.card["command"]
+    x = torch.rand(2, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+    assert D(x, 0.2).shape == x.shape
 
 
 def test_the_command_trains_and_writes_everything(tmp_path, config, capsys, few_validation_images):

@@ -21,6 +21,24 @@ def test_every_kind_gives_images_in_range_that_a_seed_repeats(kind, size):
     assert not torch.equal(images, training_images(3, size, 5, kinds={kind: 1}))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_comes_in_colour(kind):
+    images = training_images(8, 32, 4, kinds={kind: 1}, colours=3)
+    assert images.shape == (8, 3, 32, 32)
+    assert bool(((images >= 0) & (images <= 1)).all())
+    coloured = (images - images.mean(1, keepdim=True)).abs().amax((1, 2, 3)) > 0.01
+    assert bool(coloured.any()), "some have colours"
+    assert torch.equal(images, training_images(8, 32, 4, kinds={kind: 1}, colours=3))
+
+
+def test_the_channels_of_a_scene_share_its_edges():
+    images = training_images(32, 64, 0, kinds={"leaves": 1}, colours=3)
+    steps = images.diff(dim=-1).flatten(2)
+    related = torch.stack([torch.corrcoef(image)[0, 1] for image in steps])
+    assert float(related.median()) > 0.6
+    assert float(related.min()) < 0.99
+
+
 def test_a_generator_goes_on():
     generator = torch.Generator().manual_seed(1)
     first, second = (training_images(4, 32, generator) for _ in range(2))
@@ -80,6 +98,7 @@ def test_stretched_noise_is_longer_along_one_direction():
     [
         (lambda: training_images(1, 8, 0), "size must be at least 16"),
         (lambda: training_images(-1, 32, 0), "count at least 0"),
+        (lambda: training_images(1, 32, 0, colours=0), "colours must be at least 1"),
         (lambda: training_images(1, 32, 0, kinds={"cats": 1}), "kinds are weights.*leaves"),
         (lambda: training_images(1, 32, 0, kinds={"leaves": 0}), "not all 0"),
         (lambda: training_images(1, 32, 0, kinds={"leaves": -1}), ">= 0"),
@@ -92,6 +111,7 @@ def test_mistakes_are_named(call, words):
 
 def test_no_images_are_none():
     assert training_images(0, 32, 0).shape == (0, 32, 32)
+    assert training_images(0, 32, 0, colours=3).shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("size", [1, 2, 13, 31])

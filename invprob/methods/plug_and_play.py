@@ -17,7 +17,7 @@ from invprob.priors.callables import Clipped, DenoiserFunction, KeepsZero
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.solvers import HQS, ProximalGradient
 
-DenoiserChoice = str | DenoiserFunction
+DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
 WEIGHT = 0.25  # lam over the variance of the noise; Zhang et al. 2021 take 0.19 to 0.55
 LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|
 COARSEST, FINEST = 0.1, 1 / 255  # what it starts with, and the least it ends with, relative to the image's contrast
@@ -28,7 +28,7 @@ def pnp(
     problem: Level,
     *,
     strength: Strength = "auto",
-    denoiser: DenoiserChoice = "denoiser",
+    denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
     steps: int = 8,
     tol: float = 3e-3,
@@ -37,7 +37,8 @@ def pnp(
     """Plug-and-play: a denoiser refines what total variation found, at a noise level that falls and then stays.
 
     Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
-    relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma).
+    relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images with three
+    channels, under `A.lift((3,))`, are denoised in colour.
     """
     D = _denoiser(problem, denoiser, nonnegative)
 
@@ -54,7 +55,7 @@ def red(
     problem: Level,
     *,
     strength: Strength = "auto",
-    denoiser: DenoiserChoice = "denoiser",
+    denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
     tol: float = 2e-3,
     max_iter: int = 60,
@@ -77,7 +78,7 @@ def gs_pnp(
     problem: Level,
     *,
     strength: Strength = "auto",
-    denoiser: DenoiserChoice = "denoiser",
+    denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
     tol: float = 1e-3,
     max_iter: int = 20,
@@ -101,6 +102,8 @@ def gs_pnp(
 def _denoiser(problem: Level, chosen: DenoiserChoice, nonnegative: bool | None) -> DenoiserFunction:
     if problem.ndim < 2:
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
+    if chosen == "auto":
+        chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
     D: DenoiserFunction = chosen if not isinstance(chosen, str) else KeepsZero(_loaded(chosen).to(problem.A.device))
     return Clipped(D) if is_constrained(problem, nonnegative) else D
 

@@ -64,7 +64,8 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
 def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
     """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
     A, given = problem.A, fixed(strength)
-    D = Gradient(A.domain_shape, dtype=A.dtype).to(A.device)
+    axes = problem.ndim - (problem.colours > 1)
+    D = Gradient(A.domain_shape, axes=axes, dtype=A.dtype).to(A.device)
     solver = ConjugateGradient(max_iter=max_iter, tol=1e-6)
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
@@ -94,7 +95,7 @@ def tv(
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * largest
-        total_variation = TotalVariation(lam, ndim=level.ndim)
+        total_variation = TotalVariation(lam, ndim=level.ndim, colours=level.colours > 1)
         g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
         rho = penalty(lam, size, level.A)
         return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g

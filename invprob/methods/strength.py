@@ -55,10 +55,11 @@ def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) ->
     prediction = HeldOutSearch(first)
     chosen = yield from _search(prediction, coarse, parts, mask)
     finest = levels[-1]
-    if isinstance(finest.A, PICTURES) and finest.weights is None:
-        seen = estimate_noise(finest.y, len(finest.A.range_shape)).double()
+    picture = isinstance(finest.A.inner if finest.colours > 1 else finest.A, PICTURES)
+    if picture and finest.weights is None:
+        seen = _noise_seen(finest)
         finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
-    if finest.noise is None or not (finest.A.view_axes or isinstance(finest.A, PICTURES)):
+    if finest.noise is None or not (finest.A.view_axes or picture):
         return chosen
     fine = next((level for level in levels[:-1] if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
     # the error of a prediction is the noise and more: a noise level above it is wrong
@@ -66,6 +67,13 @@ def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) ->
     target = torch.minimum(_noise_norm(fine), most)
     raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
     return raised
+
+
+def _noise_seen(level: Level) -> Tensor:
+    """Return the noise that a picture shows, its mean power over the channels of one in colour."""
+    if level.colours == 1:
+        return estimate_noise(level.y, len(level.A.range_shape)).double()
+    return estimate_noise(level.y, len(level.A.range_shape) - 1).double().square().mean(-1).sqrt()
 
 
 def _counted(level: Level, mask: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from invprob.functional import Scalar
 from invprob.linalg import item_axes, length, per_item
 from invprob.priors.base import Prior
 
@@ -22,13 +23,25 @@ class L1(Prior):
 
 
 class GroupL1(Prior):
-    """lam sum_i |x_{., i}|_2: Euclidean over the first item axis, summed over the others; prox: vectorial shrink."""
+    """lam sum_i |x_{., i}|_2: Euclidean over the first `grouped` item axes, summed over the others.
+
+    Its prox is the vectorial shrink.
+    """
+
+    def __init__(self, lam: Scalar = 1.0, ndim: int = 2, *, grouped: int = 1) -> None:
+        super().__init__(lam, ndim)
+        if not 1 <= grouped <= ndim:
+            raise ValueError(f"GroupL1: grouped must be between 1 and ndim={ndim} axes, got {grouped}")
+        self.grouped = grouped
 
     def _value(self, x: Tensor) -> Tensor:
-        return length(x, -self.ndim).sum(item_axes(self.ndim))
+        return self._length(x).sum(item_axes(self.ndim))
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-        return shrink(v, length(v, -self.ndim), per_item(t, v.real, self.ndim))
+        return shrink(v, self._length(v), per_item(t, v.real, self.ndim))
+
+    def _length(self, x: Tensor) -> Tensor:
+        return length(x, item_axes(self.ndim)[: self.grouped])
 
 
 class Box(Prior):

@@ -17,31 +17,47 @@ from invprob.transforms import Gradient
 class TotalVariation(Prior):
     """lam TV(x) = lam sum_i |(D x)_i|, with the Euclidean norm (isotropic) or the sum of moduli (anisotropic).
 
-    D are forward differences per pixel with Neumann border. The prox is computed to the relative duality gap
-    `tol`, per item: prox objective minus its minimum <= tol times the objective. Complex images are taken as one
-    field, the modulus of D x. `max_iter` bounds the work when rounding does not let the gap close.
+    D are forward differences per pixel with Neumann border. With `colours` the first of the `ndim` item axes counts
+    channels, along which there are no differences and whose edges are one vector (Blomgren & Chan 1998). The prox is
+    computed to the relative duality gap `tol`, per item: prox objective minus its minimum <= tol times the objective.
+    Complex images are taken as one field, the modulus of D x. `max_iter` bounds the work when rounding does not let
+    the gap close.
     """
 
     def __init__(
-        self, lam: Scalar = 1.0, *, isotropic: bool = True, ndim: int = 2, tol: float = 1e-4, max_iter: int = 2000
+        self,
+        lam: Scalar = 1.0,
+        *,
+        isotropic: bool = True,
+        ndim: int = 2,
+        colours: bool = False,
+        tol: float = 1e-4,
+        max_iter: int = 2000,
     ) -> None:
         super().__init__(lam, ndim)
+        if colours and ndim < 2:
+            raise ValueError(f"TotalVariation: images with channels have an axis for them and others, got ndim={ndim}")
+        self.colours = colours
         self.isotropic = isotropic
         self.tol = tol
         self.max_iter = max_iter
 
     def _value(self, x: Tensor) -> Tensor:
         field = self._differences(x)(x)
-        return self._norm(field).sum(item_axes(self.ndim))
+        return self._norm(field).sum(item_axes(self.ndim + 1))
 
     def _norm(self, field: Tensor) -> Tensor:
-        axis = -self.ndim - 1
-        return length(field, axis).squeeze(axis) if self.isotropic else field.abs().sum(axis)
+        """Return what is summed over the pixels."""
+        return self._length(field) if self.isotropic else field.abs()
+
+    def _length(self, field: Tensor) -> Tensor:
+        return length(field, item_axes(self.ndim + 1)[: 1 + self.colours])
 
     def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return the norm and D: min over x of h(D x)."""
-        norm = GroupL1 if self.isotropic else L1
-        return (Term(norm(self.lam, self.ndim + 1), self._differences(x)),)
+        ndim = self.ndim + 1
+        norm = GroupL1(self.lam, ndim, grouped=1 + self.colours) if self.isotropic else L1(self.lam, ndim)
+        return (Term(norm, self._differences(x)),)
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and (v.requires_grad or t.requires_grad)
@@ -86,15 +102,16 @@ class TotalVariation(Prior):
         return x
 
     def _differences(self, x: Tensor) -> Gradient:
-        return Gradient(x.shape[x.ndim - self.ndim :], dtype=x.real.dtype).to(x.device)
+        axes = self.ndim - self.colours
+        return Gradient(x.shape[x.ndim - self.ndim :], axes=axes, dtype=x.real.dtype).to(x.device)
 
     def _project(self, p: Tensor, radius: Tensor) -> Tensor:
-        size = length(p, -self.ndim - 1) if self.isotropic else p.abs()
+        size = self._length(p) if self.isotropic else p.abs()
         return p * (radius / torch.maximum(size, radius)).nan_to_num(0.0)
 
     def _closed(self, D: Gradient, v: Tensor, x: Tensor, p: Tensor, t: Tensor) -> Tensor:
         """Say per item whether t TV(x) - <D x, p> <= tol (t TV(x) + 1/2 |x - v|^2)."""
         field = D(x)
-        tv = t.double() * self._norm(field).sum(item_axes(self.ndim), dtype=torch.float64)
+        tv = t.double() * self._norm(field).sum(item_axes(self.ndim + 1), dtype=torch.float64)
         gap = tv - linalg.inner(field, p, self.ndim + 1)
         return gap <= self.tol * (tv + 0.5 * linalg.inner(x - v, x - v, self.ndim))

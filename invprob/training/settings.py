@@ -85,7 +85,9 @@ class DenoiserSettings(NoisyImages):
 
 
 def numbers(value: Any, kind: type) -> Any:
-    """Return the numbers of a text such as 32-64-128; what is no text, or no number, as it is."""
+    """Return the numbers of a text such as 32-64-128, or the only one; what is no text, or no number, as it is."""
+    if isinstance(value, int | float):
+        return (value,)
     if not isinstance(value, str):
         return value
     parts = []

@@ -15,28 +15,34 @@ from invprob.linop import Bound, LinearOperator
 
 
 class Gradient(LinearOperator):
-    """(D x)_i = x[n + e_i] - x[n] along each item axis i, zero at the far border (Neumann).
+    """(D x)_i = x[n + e_i] - x[n] along each of the last `axes` item axes i, zero at the far border (Neumann).
 
-    The range is `(d, *shape)`; differences are per pixel, without a spacing.
+    The range is `(axes, *shape)`; by default all d axes count. Differences are per pixel, without a spacing.
     """
 
-    def __init__(self, shape: Sequence[int], *, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(shape, (len(tuple(shape)), *shape), dtype=dtype)
+    def __init__(self, shape: Sequence[int], *, axes: int | None = None, dtype: torch.dtype = torch.float32) -> None:
+        d = len(tuple(shape))
+        self.axes = d if axes is None else axes
+        if not 1 <= self.axes <= d:
+            raise ValueError(f"Gradient: axes must be between 1 and {d} for the shape {tuple(shape)}, got {axes}")
+        super().__init__(shape, (self.axes, *shape), dtype=dtype)
 
     def _forward(self, x: Tensor) -> Tensor:
         d = len(self.domain_shape)
-        field = x.new_zeros((*x.shape[: x.ndim - d], d, *self.domain_shape))
-        for i, n in enumerate(self.domain_shape):
-            axis = i - d
+        field = x.new_zeros((*x.shape[: x.ndim - d], self.axes, *self.domain_shape))
+        for i, (axis, n) in enumerate(self._sides()):
             step = x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
             field.select(-d - 1, i).narrow(axis, 0, n - 1).copy_(step)
         return field
 
+    def _sides(self) -> list[tuple[int, int]]:
+        """Return the axes with differences, counted from the end, with their lengths."""
+        return [(axis, self.domain_shape[axis]) for axis in range(-self.axes, 0)]
+
     def _adjoint(self, y: Tensor) -> Tensor:
         d = len(self.domain_shape)
         x = y.new_zeros((*y.shape[: y.ndim - d - 1], *self.domain_shape))
-        for i, n in enumerate(self.domain_shape):
-            axis = i - d
+        for i, (axis, n) in enumerate(self._sides()):
             inside = y.select(-d - 1, i).narrow(axis, 0, n - 1)
             x.narrow(axis, 1, n - 1).add_(inside)
             x.narrow(axis, 0, n - 1).sub_(inside)
@@ -56,21 +62,20 @@ class Gradient(LinearOperator):
 
     def _squares(self, turns: float) -> Tensor:
         """Return sum_i 4 sin^2(turns pi k_i / 2 n_i), k_i = 0 .. n_i - 1."""
-        d = len(self.domain_shape)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for i, n in enumerate(self.domain_shape):
+        total = torch.zeros(self.domain_shape, dtype=torch.float64, device=self.device)
+        for axis, n in self._sides():
             k = torch.arange(n, dtype=torch.float64, device=self.device)
-            total = total + (4 * torch.sin(turns * math.pi * k / (2 * n)).square()).reshape(n, *(1,) * (d - 1 - i))
+            total = total + (4 * torch.sin(turns * math.pi * k / (2 * n)).square()).reshape(n, *(1,) * (-1 - axis))
         return total.to(self.dtype)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments but dtype."""
-        return {"shape": self.domain_shape}
+        return {"shape": self.domain_shape, "axes": self.axes}
 
     def _norm(self) -> Tensor:
-        square = sum(4 * math.sin(math.pi * (n - 1) / (2 * n)) ** 2 for n in self.domain_shape)
+        square = sum(4 * math.sin(math.pi * (n - 1) / (2 * n)) ** 2 for _, n in self._sides())
         return torch.tensor(math.sqrt(square), dtype=self.dtype, device=self.device)
 
     def _norm_bound(self) -> Bound:
-        bound = torch.tensor(math.sqrt(4 * len(self.domain_shape)), dtype=self.dtype, device=self.device)
+        bound = torch.tensor(math.sqrt(4 * self.axes), dtype=self.dtype, device=self.device)
         return Bound(bound, "closed form")
