@@ -104,15 +104,22 @@ def _denoiser(problem: Level, chosen: DenoiserChoice, nonnegative: bool | None) 
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
     if chosen == "auto":
         chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
-    D: DenoiserFunction = chosen if not isinstance(chosen, str) else KeepsZero(_loaded(chosen).to(problem.A.device))
+    D: DenoiserFunction = (
+        KeepsZero(_loaded(chosen, problem).to(problem.A.device)) if isinstance(chosen, str) else chosen
+    )
     return Clipped(D) if is_constrained(problem, nonnegative) else D
 
 
-def _loaded(name: str) -> PretrainedDenoiser:
-    """Return pretrained weights; ValueError for those that are no denoiser."""
+def _loaded(name: str, problem: Level) -> PretrainedDenoiser:
+    """Return pretrained weights; ValueError for those that are no denoiser, or one of other images."""
     found = load_pretrained(name)
     if not isinstance(found, PretrainedDenoiser):
         raise ValueError(
             f"{name!r} is no denoiser of images: use the method lpn, or denoiser, or a function D(x, sigma)"
+        )
+    if found.colours not in (1, problem.colours):
+        raise ValueError(
+            f"{name!r} denoises images with {found.colours} channels, under A.lift(({found.colours},)), "
+            f"not those of {problem.A.domain_shape}"
         )
     return found

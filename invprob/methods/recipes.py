@@ -106,7 +106,7 @@ def tv(
     for level in levels:
         solver, f, g = parts(level, chosen, level.weights)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
-        start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else None
+        start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else solver.init(f, g, first_image(level))
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
 
@@ -142,9 +142,14 @@ def penalty(lam: Tensor, size: Tensor, A: LinearOperator) -> Tensor:
     return torch.maximum(linalg.ratio(lam, THRESHOLD * size), WEAKEST * A.norm().double() ** 2)
 
 
+def first_image(level: Level) -> Tensor:
+    """Return the direct reconstruction, where iterations begin: from zero, holes and borders are slow to fill."""
+    return level.A.direct(filled(level.y, level.weights))
+
+
 def contrast(level: Level) -> Tensor:
     """Return how large the values of each item's image are, from a direct reconstruction."""
-    values = level.A.direct(filled(level.y, level.weights)).abs().flatten(-level.ndim)
+    values = first_image(level).abs().flatten(-level.ndim)
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()
 
 

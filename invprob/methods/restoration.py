@@ -14,7 +14,7 @@ from invprob import linalg
 from invprob.fidelities import L2, estimate_s
 from invprob.functional import Functional
 from invprob.methods.progress import Progress, direct_result, run
-from invprob.methods.recipes import constant, contrast, is_constrained, peak, penalty, tv
+from invprob.methods.recipes import constant, contrast, first_image, is_constrained, peak, penalty, tv
 from invprob.methods.strength import PICTURES, Strength, choose, fixed
 from invprob.multilevel import Level
 from invprob.operators import Blur
@@ -74,7 +74,8 @@ def wavelet(
     chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
     solver, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
-    yield from run("wavelet sparsity", problem, solver, f, g, settings=settings)
+    state = solver.init(f, g, first_image(problem))
+    yield from run("wavelet sparsity", problem, solver, f, g, state=state, settings=settings)
 
 
 def sobolev_tv(
