@@ -14,6 +14,7 @@ from timing import race
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, softplus
 
+from invprob import metrics
 from invprob.phantoms import training_images
 from invprob.priors import load_pretrained
 from invprob.priors.networks import ConvexConv
@@ -95,4 +96,4 @@ def denoise(*, quick: bool, patience: float) -> Iterator[Finding]:
     found = {"invprob": D.denoise(noisy, SIGMA), "bm3d": torch.from_numpy(bm3d.bm3d(array, SIGMA))}
     yield Ratio(section, "one image", ms["invprob"], "bm3d", ms["bm3d"], target=15.0)
     for name, image in found.items():
-        yield Fact(section, f"PSNR of {name}", float(-10 * (image - clean).square().mean().log10()), "dB")
+        yield Fact(section, f"PSNR of {name}", float(metrics.psnr(image.to(clean), clean, data_range=1.0)), "dB")

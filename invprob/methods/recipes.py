@@ -91,7 +91,8 @@ def tv(
     """
     given, constrained = fixed(strength), is_constrained(problem, nonnegative)
     largest, levels = peak(problem), pyramid(problem)
-    size = contrast(levels[0])
+    first = first_image(levels[0])
+    size = contrast(first, problem.ndim)
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * largest
@@ -106,7 +107,7 @@ def tv(
     for level in levels:
         solver, f, g = parts(level, chosen, level.weights)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
-        start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else solver.init(f, g, first_image(level))
+        start = _finer(state, solver, f, g) if isinstance(state, ADMMState) else solver.init(f, g, first)
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
 
@@ -147,13 +148,13 @@ def first_image(level: Level) -> Tensor:
     return level.A.direct(filled(level.y, level.weights))
 
 
-def contrast(level: Level) -> Tensor:
-    """Return how large the values of each item's image are, from a direct reconstruction."""
-    values = first_image(level).abs().flatten(-level.ndim)
+def contrast(x: Tensor, ndim: int) -> Tensor:
+    """Return the 99th percentile of |x| per item, float64 `(*batch,)`."""
+    values = x.abs().flatten(-ndim)
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()
 
 
 def unit(level: Level) -> Tensor:
     """Return what a learned prior takes for 1: the contrast of each item's image, and 1 where there is none."""
-    size = contrast(level)
+    size = contrast(first_image(level), level.ndim)
     return torch.where(size > 0, size, 1.0)

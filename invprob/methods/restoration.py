@@ -62,7 +62,8 @@ def wavelet(
     Averaged over two shifts per axis (cycle spinning, Coifman & Donoho 1995), for which there is a prox but no value.
     """
     constrained = is_constrained(problem, nonnegative)
-    largest, size = peak(problem), contrast(problem)
+    largest, first = peak(problem), first_image(problem)
+    size = contrast(first, problem.ndim)
 
     def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * largest
@@ -74,8 +75,7 @@ def wavelet(
     chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
     solver, f, g = parts(problem, chosen, problem.weights)
     settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
-    state = solver.init(f, g, first_image(problem))
-    yield from run("wavelet sparsity", problem, solver, f, g, state=state, settings=settings)
+    yield from run("wavelet sparsity", problem, solver, f, g, state=solver.init(f, g, first), settings=settings)
 
 
 def sobolev_tv(

@@ -54,14 +54,15 @@ def training_images(
         )
     generator = as_generator(generator)
     images = torch.zeros(count, colours, size, size)
+    result = images[:, 0] if colours == 1 else images
     if count == 0:
-        return images[:, 0] if colours == 1 else images
+        return result
     drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
     for k, name in enumerate(KINDS):
         where = (drawn == k).nonzero()[:, 0]
         if len(where):
             images[where] = _finished(_made(name, len(where), size, generator, colours), name, generator)
-    return images[:, 0] if colours == 1 else images
+    return result
 
 
 def _made(name: str, count: int, size: int, generator: torch.Generator, colours: int) -> Tensor:

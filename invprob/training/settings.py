@@ -86,7 +86,7 @@ class DenoiserSettings(NoisyImages):
 
 def numbers(value: Any, kind: type) -> Any:
     """Return the numbers of a text such as 32-64-128, or the only one; what is no text, or no number, as it is."""
-    if isinstance(value, int | float):
+    if type(value) in (int, float):  # and no bool
         return (value,)
     if not isinstance(value, str):
         return value
