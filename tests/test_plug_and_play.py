@@ -332,7 +332,7 @@ def test_equivariant():
         return torch.tanh(v + 0.3 * v.roll(1, -1) - 0.2 * v.roll(1, -2)) * (1 - per_item(sigma, v, 2))
 
     v, sigma = randn((2, 6, 5), seed=13), torch.tensor(0.2, dtype=DOUBLE)
-    mean, one = Equivariant(skew), Equivariant(skew, "one")
+    mean, pair, one = Equivariant(skew), Equivariant(skew, "pair"), Equivariant(skew, "one")
     turns = [(k, flipped) for k in range(4) for flipped in (False, True)]
 
     def there(t: Tensor, k: int, flipped: bool) -> Tensor:
@@ -346,6 +346,7 @@ def test_equivariant():
     chosen = set()
     for turn in turns:
         assert relative(mean(there(v, *turn), sigma), there(mean(v, sigma), *turn)) <= 1e-14
+    assert relative(pair(v, sigma), (skew(v, sigma) + skew(v.mT, sigma).mT) / 2) <= 1e-14
     for seed in range(40):
         w = randn((6, 5), seed=seed)
         answer = one(w, sigma)
@@ -473,7 +474,7 @@ def test_bad_settings():
                 make(**settings)
     with pytest.raises(ValueError, match="theta"):
         Averaged(soft, 0.0)
-    with pytest.raises(ValueError, match="'mean' or 'one'"):
+    with pytest.raises(ValueError, match="'mean', 'pair' or 'one'"):
         Equivariant(soft, "all")
     with pytest.raises(TypeError, match=r"weights are torch.float32 and the image is torch.float64.*prior.to"):
         Denoiser(Net(dtype=torch.float32), sigma=0.1).prox(randn(SHAPE), 1.0)

@@ -13,7 +13,7 @@ from invprob.methods.refined import Start, refined
 from invprob.methods.strength import Strength
 from invprob.multilevel import Level
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
-from invprob.priors.callables import Clipped, DenoiserFunction, KeepsZero
+from invprob.priors.callables import Clipped, DenoiserFunction, Equivariant, KeepsZero
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.solvers import HQS, ProximalGradient
 
@@ -38,9 +38,9 @@ def pnp(
 
     Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
     relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images with three
-    channels, under `A.lift((3,))`, are denoised in colour.
+    channels, under `A.lift((3,))`, are denoised in colour. Pretrained weights see the image and its transpose.
     """
-    D = _denoiser(problem, denoiser, nonnegative)
+    D = _denoiser(problem, denoiser, nonnegative, paired=True)
 
     def parts(start: Start) -> tuple[HQS, Functional]:
         low = torch.maximum(LAST * start.noise / problem.A.norm().double(), FINEST * start.size)
@@ -99,15 +99,20 @@ def gs_pnp(
     yield from refined("gradient-step denoising", problem, parts, strength, nonnegative, {})
 
 
-def _denoiser(problem: Level, chosen: DenoiserChoice, nonnegative: bool | None) -> DenoiserFunction:
+def _denoiser(
+    problem: Level, chosen: DenoiserChoice, nonnegative: bool | None, *, paired: bool = False
+) -> DenoiserFunction:
     if problem.ndim < 2:
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
     if chosen == "auto":
         chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
-    D: DenoiserFunction = (
-        KeepsZero(_loaded(chosen, problem).to(problem.A.device)) if isinstance(chosen, str) else chosen
-    )
+    D = chosen if not isinstance(chosen, str) else _pretrained(chosen, problem, paired=paired)
     return Clipped(D) if is_constrained(problem, nonnegative) else D
+
+
+def _pretrained(name: str, problem: Level, *, paired: bool) -> DenoiserFunction:
+    D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
+    return KeepsZero(Equivariant(D, "pair") if paired else D)
 
 
 def _loaded(name: str, problem: Level) -> PretrainedDenoiser:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invprob.phantoms.random import uniform
 
-__all__ = ["coloured_noise", "patterns", "textures", "uniform32"]
+__all__ = ["cloth", "coloured_noise", "patterns", "textures", "uniform32"]
 
 _SMOOTH = 2.0  # exponent of the slow noise that bends patterns
 
@@ -70,6 +70,16 @@ def textures(count: int, size: int, generator: torch.Generator) -> Tensor:
         woven = share * patterns(third, size, generator) + (1 - share) * noise[:third]
         noise = torch.cat([_standard(woven), _rough(noise[third : 2 * third], generator), noise[2 * third :]])
     return noise[torch.randperm(count, generator=generator)]
+
+
+def cloth(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Patterns that meet along edges, some with threads of other widths, strong here and faint there."""
+    slow = torch.full((count,), _SMOOTH)
+    border, strength = (coloured_noise(count, size, generator, slope=slow) for _ in range(2))
+    first, second = (patterns(count, size, generator) for _ in range(2))
+    first = torch.where(uniform32(generator, 0, 1, count, 1, 1) < 0.5, first, _rough(first, generator))
+    woven = torch.where(border > uniform32(generator, -1.5, 1.5, count, 1, 1), first, second)
+    return _standard(torch.sigmoid(2 * strength) * woven)
 
 
 def _rough(noise: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -13,9 +14,9 @@ from invprob.phantoms.dead_leaves import dead_leaves
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
 from invprob.phantoms.strokes import lines, text
-from invprob.phantoms.textures import coloured_noise, textures, uniform32
+from invprob.phantoms.textures import cloth, coloured_noise, textures, uniform32
 
-__all__ = ["KINDS", "training_images"]
+__all__ = ["KINDS", "WOVEN", "training_images"]
 
 # how often each kind of image is drawn
 KINDS: Mapping[str, float] = {
@@ -26,7 +27,10 @@ KINDS: Mapping[str, float] = {
     "mr": 0.04,
     "text": 0.03,
     "lines": 0.03,
+    "cloth": 0.0,
 }
+# for large networks, which have room to learn regular patterns, and go wrong where they never saw them
+WOVEN: Mapping[str, float] = {**KINDS, "leaves": 0.51, "cloth": 0.20}
 _REACH = 6  # taps of the blur on either side
 _BLUR = 1.2  # its largest standard deviation, pixels
 _DRAWN_OVER = 0.15  # share of the scenes with lines in front
@@ -38,9 +42,9 @@ def training_images(
     """Return random images to train and validate on, (count, size, size) float32 in [0, 1].
 
     `kinds` are the weights of the mixture: dead leaves, fields with natural spectra, textures, CT-like and
-    MR-like bodies, text, lines. With `colours` > 1 channels, (count, colours, size, size). The same generator state
-    always gives the same images. Raises `ValueError` for an unknown kind, weights that are negative or all 0, a
-    count < 0, a size < 16, and colours < 1.
+    MR-like bodies, text, lines, cloth. With `colours` > 1 channels, (count, colours, size, size). The same generator
+    state always gives the same images. Raises `ValueError` for an unknown kind, weights that are negative or all 0,
+    a count < 0, a size < 16, and colours < 1.
     """
     if size < 16 or count < 0:
         raise ValueError(f"training_images: size must be at least 16 and count at least 0, got {size} and {count}")
@@ -90,6 +94,14 @@ def _textures(count: int, size: int, generator: torch.Generator) -> Tensor:
     strength = coloured_noise(count, size, generator, slope=torch.full((count,), 2.0))
     amount = uniform32(generator, 0.03, 0.25, count, 1, 1) * torch.sigmoid(2 * strength)
     return uniform32(generator, 0.3, 0.7, count, 1, 1) + amount * textures(count, size, generator)
+
+
+def _cloth(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Cloth all over, in the light and shade of its folds."""
+    folds = coloured_noise(count, size, generator, slope=torch.full((count,), 2.0))
+    shade = uniform32(generator, 0, 0.2, count, 1, 1) * folds
+    contrast = torch.exp(uniform32(generator, math.log(0.015), math.log(0.2), count, 1, 1))
+    return uniform32(generator, 0.3, 0.7, count, 1, 1) + shade + contrast * cloth(count, size, generator)
 
 
 def _ct(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -145,6 +157,7 @@ _MAKERS = {
     "mr": _mr,
     "text": _text,
     "lines": _lines,
+    "cloth": _cloth,
 }
 
 

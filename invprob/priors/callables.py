@@ -15,6 +15,7 @@ from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
 SYMMETRIES = tuple((turns, flipped) for flipped in (False, True) for turns in range(4))  # of the square
+TRANSPOSITION = (3, True)  # the one of them that exchanges rows and columns
 
 
 class PerItem:
@@ -83,22 +84,24 @@ class Around(nn.Module):
 class Equivariant(Around):
     """D averaged over the rotations by 90 degrees and flips T of the last two axes: mean of T^-1 D(T v, sigma).
 
-    `how="one"` takes one T per call instead, chosen by the bits of v, so that equal images get equal answers: an eighth
-    of the work (Terris, Moreau, Pustelnik & Tachella 2024 draw it at random).
+    `how="pair"` averages over the image and its transpose alone: a quarter of the work, and more than half of the gain
+    of `"mean"`. `how="one"` takes one T per call, chosen by the bits of v, so that equal images get equal answers
+    (Terris, Moreau, Pustelnik & Tachella 2024 draw it at random).
     """
 
-    def __init__(self, D: DenoiserFunction, how: Literal["mean", "one"] = "mean") -> None:
+    def __init__(self, D: DenoiserFunction, how: Literal["mean", "pair", "one"] = "mean") -> None:
         super().__init__(D)
-        if how not in ("mean", "one"):
-            raise ValueError(f"Equivariant: how must be 'mean' or 'one', got {how!r}")
+        if how not in ("mean", "pair", "one"):
+            raise ValueError(f"Equivariant: how must be 'mean', 'pair' or 'one', got {how!r}")
         self.how = how
 
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
-        """Return the average of all eight, or one of them."""
+        """Return the average of all eight, of two, or one of them."""
         if self.how == "one":
             return self._turned(v, sigma, *SYMMETRIES[_bits(v) % len(SYMMETRIES)])
-        first, *rest = (self._turned(v, sigma, *symmetry) for symmetry in SYMMETRIES)
-        return sum(rest, start=first) / len(SYMMETRIES)
+        chosen = SYMMETRIES if self.how == "mean" else (SYMMETRIES[0], TRANSPOSITION)
+        first, *rest = (self._turned(v, sigma, *symmetry) for symmetry in chosen)
+        return sum(rest, start=first) / len(chosen)
 
     def _turned(self, v: Tensor, sigma: Tensor, turns: int, flipped: bool) -> Tensor:
         t = v.rot90(turns, (-2, -1))
