@@ -193,9 +193,15 @@ def test_training_goes_on_from_weights(tmp_path):
     card = json.loads(export(train(second), tmp_path, "second", quality={}).with_suffix(".json").read_text())
     assert card["command"].endswith("--set start=first.safetensors")
     assert card["start"]["command"].startswith("invprob train denoiser --steps 8")
-    for wrong, words in (("nothing", "no pretrained weights"), ("lpn-laplace", "no denoiser"), (str(start), "layout")):
+    grown = Trainer(settings(start=str(start), blocks=2)).network
+    noisy, level = torch.rand(2, 16, 24, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 0.3])
+    assert torch.equal(grown(noisy, level), first.averaged(noisy, level))
+    assert sum(map(torch.numel, grown.parameters())) > sum(map(torch.numel, first.averaged.parameters()))
+    deeper = str(export(Trainer(settings(blocks=2)), tmp_path, "deeper", quality={}))
+    wrongs = {"nothing": "no pretrained weights", "lpn-laplace": "no denoiser", str(start): "layout", deeper: "fewer"}
+    for wrong, words in wrongs.items():
         with pytest.raises(InputError, match=words):
-            Trainer(settings(start=wrong, blocks=2))
+            Trainer(settings(start=wrong, unshuffle=1 if wrong == str(start) else 2))
 
 
 def test_the_average_lags_behind_and_the_loss_is_what_it_says():

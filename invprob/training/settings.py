@@ -67,7 +67,9 @@ class DenoiserSettings(NoisyImages):
     blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
     unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")
     bias: bool = Field(False, description="additive constants in the convolutions")
-    start: str = Field("", description="weights to begin with, shipped ones or a .safetensors file; none if empty")
+    start: str = Field(
+        "", description="weights to begin with, shipped or a .safetensors file, of no more blocks; none if empty"
+    )
     contraction: float = Field(0.0, ge=0, description="weight of a penalty on what I - D expands; costs time")
     loss: Literal["l1", "charbonnier"] = Field("charbonnier", description="what is minimised")
 

@@ -83,7 +83,7 @@ class DenoiserTask(Task):
         )
         if s.start:
             known = _weights(s.start, network.arguments)
-            network.load_state_dict(known.network.state_dict())
+            network.grow_from(known.network)
             self._began = {key: known.card[key] for key in ("command", "sha256", "start") if key in known.card}
         return network
 
@@ -124,10 +124,17 @@ class DenoiserTask(Task):
         }
 
 
-def _weights(name: str, arguments: Mapping[str, object]) -> PretrainedDenoiser:
-    """Return the denoiser to begin with; InputError if it is none, or has another layout than `arguments`."""
+def _weights(name: str, arguments: Mapping[str, Any]) -> PretrainedDenoiser:
+    """Return the denoiser to begin with; InputError if it is none, or differs from `arguments` but in fewer blocks."""
     path = Path(name)
     found = load_pretrained(path.stem, path.parent) if path.suffix == ".safetensors" else load_pretrained(name)
-    if not isinstance(found, PretrainedDenoiser) or found.card["arguments"] != arguments:
-        raise InputError(f"start: {printable(name)} is no denoiser of the layout that the settings ask for")
+    layout = found.card["arguments"]
+    if (
+        not isinstance(found, PretrainedDenoiser)
+        or {**layout, "blocks": arguments["blocks"]} != arguments
+        or layout["blocks"] > arguments["blocks"]
+    ):
+        raise InputError(
+            f"start: {printable(name)} is no denoiser of the layout that the settings ask for, or with fewer blocks"
+        )
     return found

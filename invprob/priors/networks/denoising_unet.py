@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,14 @@ class DenoisingUNet(nn.Module):
                 scale = math.sqrt(2 / inputs) * (0.3 if "second" in name else 1)
                 weight.copy_(scale * torch.randn(weight.shape, generator=generator))
 
+    def grow_from(self, network: nn.Module) -> None:
+        """Take the weights of a network with the same layout and no more blocks; more blocks change nothing yet."""
+        missing, _ = self.load_state_dict(network.state_dict(), strict=False)
+        with torch.no_grad():
+            for name in missing:
+                if "second" in name:
+                    self.get_parameter(name).zero_()
+
     @property
     def multiple(self) -> int:
         """What the sides of an image are padded to a multiple of, inside."""
@@ -89,7 +98,7 @@ class DenoisingUNet(nn.Module):
         return self.unshuffle * convolutions + self.multiple
 
     @property
-    def arguments(self) -> dict[str, object]:
+    def arguments(self) -> dict[str, Any]:
         """What the constructor needs to build this network again."""
         return {
             "channels": list(self.channels),
