@@ -27,7 +27,6 @@ KINDS: Mapping[str, float] = {
     "mr": 0.04,
     "text": 0.03,
     "lines": 0.03,
-    "cloth": 0.0,
 }
 # for large networks, which have room to learn regular patterns, and go wrong where they never saw them
 WOVEN: Mapping[str, float] = {**KINDS, "leaves": 0.51, "cloth": 0.20}
@@ -50,11 +49,12 @@ def training_images(
         raise ValueError(f"training_images: size must be at least 16 and count at least 0, got {size} and {count}")
     if colours < 1:
         raise ValueError(f"training_images: colours must be at least 1, got {colours}")
-    unknown = sorted(set(kinds) - set(KINDS))
-    weights = torch.tensor([float(kinds.get(name, 0)) for name in KINDS], dtype=torch.float64)
+    unknown = sorted(set(kinds) - set(WOVEN))
+    names = KINDS if set(kinds) <= set(KINDS) else WOVEN  # a kind more, and other numbers would be drawn
+    weights = torch.tensor([float(kinds.get(name, 0)) for name in names], dtype=torch.float64)
     if unknown or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
         raise ValueError(
-            f"training_images: kinds are weights >= 0, not all 0, of {', '.join(KINDS)}; got {dict(kinds)}"
+            f"training_images: kinds are weights >= 0, not all 0, of {', '.join(WOVEN)}; got {dict(kinds)}"
         )
     generator = as_generator(generator)
     images = torch.zeros(count, colours, size, size)
@@ -62,7 +62,7 @@ def training_images(
     if count == 0:
         return result
     drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
-    for k, name in enumerate(KINDS):
+    for k, name in enumerate(names):
         where = (drawn == k).nonzero()[:, 0]
         if len(where):
             images[where] = _finished(_made(name, len(where), size, generator, colours), name, generator)
