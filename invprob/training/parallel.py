@@ -36,8 +36,10 @@ class Team:
             distributed.init_process_group(backend, rank=self.rank, world_size=self.size)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self.size > 1:
+            if error is None:  # threads of gloo that still hold tensors as Python ends would abort the process
+                distributed.barrier()
             distributed.destroy_process_group()
 
     @property
