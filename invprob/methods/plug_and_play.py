@@ -106,7 +106,7 @@ def _denoiser(
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
     if chosen == "auto":
         chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
-    D = chosen if not isinstance(chosen, str) else _pretrained(chosen, problem, paired=paired)
+    D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else chosen
     return Clipped(D) if is_constrained(problem, nonnegative) else D
 
 

@@ -53,10 +53,10 @@ def patterns(count: int, size: int, generator: torch.Generator) -> Tensor:
     angle, strength = draw(0, math.pi), draw(0, 1).square() * 1.5
     phase = 2 * math.pi * (rows * angle.sin() + columns * angle.cos()) / period
     second = 2 * math.pi * (rows * angle.cos() - columns * angle.sin()) / (period * draw(0.7, 1.4))
-    hardness, cloth = draw(0.2, 4.0), draw(0, 1) < 0.4
+    hardness, crossed = draw(0.2, 4.0), draw(0, 1) < 0.4
     thread = torch.tanh(hardness * torch.sin(phase + strength * 2 * math.pi * bend))
     weft = torch.tanh(hardness * torch.sin(second + strength * 2 * math.pi * bend.flip(1)))
-    return _standard(torch.where(cloth, thread * weft + 0.3 * thread, thread))
+    return _standard(torch.where(crossed, thread * weft + 0.3 * thread, thread))
 
 
 def textures(count: int, size: int, generator: torch.Generator) -> Tensor:
