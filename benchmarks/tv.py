@@ -205,7 +205,7 @@ def _method(problem: tv_peers.Problem, tol: float) -> tv_peers.Prepared:
 
 
 def _image_of(event: Progress) -> Array:
-    image: Array = event.result().x.numpy()
+    image: Array = event.image().numpy()
     return image
 
 

@@ -102,14 +102,8 @@ def conclude(
 ) -> Result:
     """Return the result as of a step of `iterate`; items still running count as stopped."""
     g = Zero(f.ndim) if g is None else g
-    running = step.codes == CODES.index(RUNNING)
-    codes = torch.where(running, CODES.index(STOPPED), step.codes)
-    latest = codes == CODES.index(CONVERGED)
-    # the best was last sought at a check
-    has_value = "value" in f.supports & g.supports
-    merit = f.value(step.state.x) + g.value(step.state.x) if has_value else step.state.residual
-    latest = latest | (running & ((merit <= step.merit) | merit.isposinf()))
-    x = _choose(latest, step.state.x, step.best, f.ndim)
+    codes = torch.where(step.codes == CODES.index(RUNNING), CODES.index(STOPPED), step.codes)
+    x = image_of(step, f, g)
     return Result(
         x=x,
         status=CODES[int(codes.max())],
@@ -120,6 +114,18 @@ def conclude(
         certificate=certify(solver, f, g, replace(step.state, x=x), noise, step.history),
         state=step.state,
     )
+
+
+@torch.no_grad()
+def image_of(step: Step, f: Functional, g: Functional | None = None) -> Tensor:
+    """Return the image as of a step of `iterate`, that of `conclude` without the cost of its certificate."""
+    g = Zero(f.ndim) if g is None else g
+    # the best was last sought at a check
+    has_value = "value" in f.supports & g.supports
+    merit = f.value(step.state.x) + g.value(step.state.x) if has_value else step.state.residual
+    running = step.codes == CODES.index(RUNNING)
+    latest = (step.codes == CODES.index(CONVERGED)) | (running & ((merit <= step.merit) | merit.isposinf()))
+    return _choose(latest, step.state.x, step.best, f.ndim)
 
 
 @torch.no_grad()

@@ -184,6 +184,13 @@ def test_progress_tells_the_phases_and_holds_the_best_image_so_far():
     assert early.status == "stopped"
     assert early.x.isfinite().all()
     assert events[-1].result().status == "converged"
+    for event in (events[3], events[-1]):
+        assert torch.equal(event.image(), event.result().x)
+
+
+def test_progress_leaves_autograd_as_the_caller_has_it():
+    for _ in progress(scan(), "tv"):
+        assert torch.is_grad_enabled()
 
 
 def test_unknown_names_are_answered_with_the_nearest():

@@ -563,6 +563,12 @@ def test_the_gradient_step_denoiser_is_exact():
     z = x.clone().requires_grad_()
     (second,) = torch.autograd.grad((linear.grad(z) * d).sum(), z)
     assert relative(second.flatten(1), 0.7 * d.flatten(1) @ R.mT @ R) <= 1e-12
+    found = linear.expansion(x[0], linear.sigma)
+    assert found.derivative
+    hessian = R.mT @ R  # of g; the step denoises with I minus it
+    assert found.residual == pytest.approx(float(torch.linalg.matrix_norm(hessian, 2)), rel=0.02)
+    own = float(torch.linalg.matrix_norm(torch.eye(30, dtype=DOUBLE) - hessian, 2))
+    assert found.denoiser == pytest.approx(own, rel=0.02)
 
 
 def objectives(solver: ProximalGradient, f: Functional, g: Functional, x0: Tensor) -> Tensor:

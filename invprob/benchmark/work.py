@@ -137,14 +137,14 @@ def _score(unit: Unit, strength: float) -> float:
 def _validated(unit: Unit, settings: Mapping[str, Any]) -> float:
     """Return the mean PSNR on the validation images."""
     held = cases(unit.problem, unit.size, "validation", unit.validations)
-    result, _ = _run(unit.method.target, held, settings)
-    return float(metrics.psnr(result.x, held.truth, data_range=DATA_RANGE).mean())
+    x = _last(unit.method.target, held, settings).image()
+    return float(metrics.psnr(x, held.truth, data_range=DATA_RANGE).mean())
 
 
 def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
     """Return what a method makes of the test images."""
     test = cases(unit.problem, unit.size, "test", unit.tests)
-    result, seconds = _run(unit.method.target, test, settings)
+    result, seconds = _timed(unit.method.target, test, settings)
     x, truth = result.x.to(test.truth), test.truth
     if x.shape != truth.shape:
         raise ValueError(f"the image has shape {tuple(x.shape)}, the truth {tuple(truth.shape)}")
@@ -168,7 +168,7 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
     )
 
 
-def _run(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, float]:
+def _timed(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, float]:
     """Return the result of a method and the processor seconds it took; the operator's own preparations are done before.
 
     Other programs on the machine leave them as they are.
@@ -176,8 +176,14 @@ def _run(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, f
     A = on.scan.operator
     A.direct(on.scan.data)  # type: ignore[operator]
     A.norm_bound()  # type: ignore[operator]
-    last: Progress | None = None
     started = time.process_time()
+    result = _last(target, on, settings).result()
+    return result, time.process_time() - started
+
+
+def _last(target: str, on: Cases, settings: Mapping[str, Any]) -> Progress:
+    """Run a method to its end; _RefusedError where it does not even begin, for another reason than a missing file."""
+    last: Progress | None = None
     try:
         for event in progress(on.scan, target, **settings):
             last = event
@@ -187,8 +193,7 @@ def _run(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, f
         raise
     if last is None:
         raise RuntimeError("the method ended without a result")
-    result = last.result()
-    return result, time.process_time() - started
+    return last
 
 
 @cache

@@ -13,23 +13,31 @@ from invprob.certificate import certify_image
 from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
 from invprob.multilevel import Level
-from invprob.solve import Result, Step, conclude, iterate
+from invprob.solve import Result, Step, conclude, image_of, iterate
 from invprob.solvers import Solver, State
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual."""
+    """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual.
+
+    `conclude` makes the result; `show`, if it is given, its image alone, where the certificate is what costs.
+    """
 
     phase: str
     step: int
     total: int
     residual: float
     conclude: Callable[[], Result]
+    show: Callable[[], Tensor] | None = None
 
     def result(self) -> Result:
-        """Return the best image so far, in the units of the scan."""
+        """Return the best image so far, in the units of the scan, with its certificate."""
         return self.conclude()
+
+    def image(self) -> Tensor:
+        """Return the image of `result` alone: as a preview, or to go on from."""
+        return self.conclude().x if self.show is None else self.show()
 
 
 Recipe = Callable[..., Iterator[Progress]]
@@ -66,7 +74,8 @@ def report(
         done = conclude(step, solver, f, g, noise=level.noise)
         return replace(done, settings={**(settings or {}), "solver": type(solver).__name__})
 
-    return Progress(phase, step.state.iteration, solver.max_iter, float(step.state.residual.max()), result)
+    residual = float(step.state.residual.max())
+    return Progress(phase, step.state.iteration, solver.max_iter, residual, result, lambda: image_of(step, f, g))
 
 
 def direct_result(problem: Level, x: Tensor, settings: dict[str, Any]) -> Result:

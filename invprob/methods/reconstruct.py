@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
     return last.result()
 
 
+@torch.no_grad()
 def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
     """Yield after every iteration of a method; the last one holds the final result.
 
@@ -38,12 +39,14 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     level, scale = _normalised(scan)
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 
-    def in_units(conclude: Callable[[], Result]) -> Callable[[], Result]:
-        return lambda: _rescaled(conclude(), scale, level.A.domain_shape, named)
+    def in_units(event: Progress) -> Progress:
+        return replace(
+            event,
+            conclude=lambda: _rescaled(event.result(), scale, level.A.domain_shape, named),
+            show=lambda: _image_in_units(event.image(), scale, level.A.domain_shape),
+        )
 
-    with torch.no_grad():
-        for event in recipe(level, **settings):
-            yield replace(event, conclude=in_units(event.conclude))
+    yield from map(in_units, recipe(level, **settings))
 
 
 def find_recipe(method: str | Recipe) -> Recipe:
@@ -100,9 +103,13 @@ def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict
         history["objective"] = history["objective"] * scale**2
     return replace(
         result,
-        x=prolong(result.x, shape, smooth=True) * linalg.per_item(scale, result.x, len(shape)),
+        x=_image_in_units(result.x, scale, shape),
         history=history,
         certificate=facts,
         state=None,
         settings=named | result.settings,
     )
+
+
+def _image_in_units(x: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return prolong(x, shape, smooth=True) * linalg.per_item(scale, x, len(shape))

@@ -56,7 +56,7 @@ def refined(
     given, largest = fixed(strength), _largest(problem)
     for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY):
         yield found
-    x = found.result().x
+    x = found.image()
     noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
     start = Start(x, unit(problem), noise)
     solver, g = parts(start)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -51,17 +51,17 @@ def expansion(D: ImageMap, x: Tensor, *, steps: int = 12) -> Expansion:
 def _derivatives(D: ImageMap, x: Tensor) -> tuple[ImageMap, ImageMap]:
     """Return u -> J u and u -> J^T u; RuntimeError if autograd does not see through D."""
     probe = x.clone().requires_grad_()
-    if not D(probe).requires_grad:
+    answer = D(probe)
+    if not answer.requires_grad:
         raise RuntimeError("no derivative")
-    pull = torch.func.vjp(D, x)[1]
+    weight = torch.zeros_like(answer, requires_grad=True)
+    (slope,) = torch.autograd.grad(answer, probe, weight, create_graph=True, materialize_grads=True)
 
-    def push(u: Tensor) -> Tensor:
-        with warnings.catch_warnings():  # the first forward derivative of a process makes torch warn about itself
-            warnings.simplefilter("ignore", DeprecationWarning)
-            slope: Tensor = torch.func.jvp(D, (x,), (u,))[1]
-        return slope.detach()
+    def transposed(of: Tensor, by: Tensor, u: Tensor) -> Tensor:
+        return torch.autograd.grad(of, by, u, retain_graph=True, materialize_grads=True)[0]
 
-    return push, lambda u: pull(u)[0].detach()
+    # J^T w is linear in w, and what autograd makes of it is its transpose, J: cheaper than forward derivatives
+    return partial(transposed, slope, weight), partial(transposed, answer, probe)
 
 
 def _largest(pushed: ImageMap, pulled: ImageMap, x: Tensor, steps: int) -> float:
