@@ -86,7 +86,7 @@ def denoise(*, quick: bool, patience: float) -> Iterator[Finding]:
     section, D = f"denoise {clean.shape[-1]}^2", load_pretrained("denoiser")
     try:
         bm3d = peers.load("bm3d")
-    except ImportError as error:
+    except peers.NotInstalledError as error:
         yield Absent(section, "bm3d", str(error))
         return
     array = noisy.double().numpy()
