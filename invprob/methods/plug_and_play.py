@@ -18,7 +18,9 @@ from invprob.priors.networks import PretrainedDenoiser
 from invprob.solvers import HQS, ProximalGradient
 
 DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
-WEIGHT = 0.25  # lam over the variance of the noise; Zhang et al. 2021 take 0.19 to 0.55
+# lam over the variance of the noise: with less, data steps leave some frequencies more noise than the denoiser expects,
+# sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows; Zhang, Li, Zuo et al. 2021 take 0.19 to 0.55
+WEIGHT = 0.25
 LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|
 COARSEST, FINEST = 0.1, 1 / 255  # what it starts with, and the least it ends with, relative to the image's contrast
 RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2; this and the above chosen on generated images

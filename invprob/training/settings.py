@@ -71,7 +71,6 @@ class DenoiserSettings(NoisyImages):
         "", description="weights to begin with, shipped or a .safetensors file, of no more blocks; none if empty"
     )
     contraction: float = Field(0.0, ge=0, description="weight of a penalty on what I - D expands; costs time")
-    loss: Literal["l1", "charbonnier"] = Field("charbonnier", description="what is minimised")
 
     @field_validator("channels", mode="before")
     @classmethod
