@@ -18,7 +18,7 @@ from invprob.multilevel import Level
 from invprob.solvers import Solver
 
 SMOOTHED = 0.05  # noise level at which the slope of a learned prior is followed, relative to the image's contrast
-ROUGHLY = 2e-3  # residual at which total variation has gone far enough
+ROUGHLY, ENOUGH = 2e-3, 120  # residual at which, or iterations after which, total variation has gone far enough
 FAINTEST = 1e-4  # noise level below which none is assumed, relative to the largest reading
 CREDIBLE = 1.5  # a noise level more than this many times the misfit of total variation is taken for wrong
 
@@ -54,7 +54,7 @@ def refined(
     `parts(start)` returns solver and prior; `strength` is the noise level assumed, relative to the largest reading.
     """
     given, largest = fixed(strength), _largest(problem)
-    for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY):
+    for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
     noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
