@@ -71,7 +71,7 @@ def deblurred(photo: Photograph, method: str) -> tuple[Tensor, str]:
     rows, columns = (n + taps - 1 for n, taps in zip(photo.data.shape, photo.kernel.shape, strict=True))
     A = Blur((rows, columns), photo.kernel, "valid")
     result = reconstruct(Scan(A, photo.data, photo.noise), method)
-    top, left = (taps // 2 for taps in photo.kernel.shape)
+    top, left = ((taps - 1) // 2 for taps in photo.kernel.shape)  # where "valid" begins
     inside = result.x[top:, left:][: photo.data.shape[0], : photo.data.shape[1]]
     return inside, f"{result.status}, strength {result.settings['strength']:.1e}"
 
