@@ -98,7 +98,7 @@ class ProximalTask(Task):
             return matching_loss(mean_square(error, s.matched), gamma)
         if s.pretraining == "psnr":  # the mean logarithm per item, to which smooth images matter as much as rough ones
             relative = (answer - batch.clean) / batch.level(s.sigma_max)[:, None, None]
-            return (relative.square().mean((1, 2)) + _FLOOR).log().mean()
+            return (mean_square(relative) + _FLOOR).log().mean()
         return error.abs().mean() if s.pretraining == "l1" else error.square().mean() / s.sigma_max
 
     def notes(self, answer: Tensor, batch: Batch, step: int) -> str:
