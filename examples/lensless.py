@@ -17,8 +17,8 @@ from torch import Tensor
 
 from invprob import Scan, phantoms, reconstruct
 from invprob.fidelities import L2
+from invprob.loop import iterate
 from invprob.operators import Blur
-from invprob.solve import iterate
 from invprob.solvers import ConjugateGradient
 
 BINNING = 8

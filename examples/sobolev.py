@@ -12,8 +12,8 @@ from torch import Tensor
 
 from invprob import metrics
 from invprob.fidelities import SobolevL2, estimate_s
+from invprob.loop import iterate
 from invprob.operators import Blur
-from invprob.solve import iterate
 from invprob.solvers import GradientDescent
 
 ORDERS = (-2.0, -1.0, 0.0, 1.0)

@@ -6,8 +6,6 @@ The names below are loaded on first use, so that `import invprob` costs nothing.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +13,11 @@ if TYPE_CHECKING:
     from invprob import phantoms as phantoms
     from invprob.io import load_scan as load_scan
     from invprob.io import save_result as save_result
+    from invprob.loop import Result as Result
+    from invprob.loop import iterate as iterate
+    from invprob.loop import solve as solve
     from invprob.methods.reconstruct import reconstruct as reconstruct
     from invprob.scan import Scan as Scan
-    from invprob.solve import Result as Result
-    from invprob.solve import iterate as iterate
-    from invprob.solve import solve as solve
 
     __version__: str
 
@@ -37,27 +35,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Result": "invprob.solve",
+    "Result": "invprob.loop",
     "Scan": "invprob.scan",
-    "iterate": "invprob.solve",
+    "iterate": "invprob.loop",
     "load_scan": "invprob.io",
     "reconstruct": "invprob.methods",
     "save_result": "invprob.io",
-    "solve": "invprob.solve",
+    "solve": "invprob.loop",
 }
-
-
-class _Package(ModuleType):
-    """This package, whose `solve` is the function although a submodule bears that name, too."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # importing a submodule binds it to its name in the package
-        if name == "solve" and isinstance(value, ModuleType):
-            value = value.solve
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

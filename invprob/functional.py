@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator
-from invprob.module import Module
+from invprob.linop.module import Module
 
 Scalar = float | Tensor
 ABILITIES = ("value", "grad", "prox")

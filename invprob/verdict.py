@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from invprob import metrics
-from invprob.solve import STATUS
+from invprob.loop import STATUS
 
 __all__ = ["MISSING", "Grade", "Statement", "against_truth", "brief", "statements", "verdict"]
 

@@ -17,11 +17,11 @@ from laws import COMPLEX, randn
 from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor, nn
 
-from invprob.algebra import VStack
 from invprob.fidelities import L2, Fidelity, L1Fidelity, L2Ball, Poisson, SobolevL2, TransmissionPoisson
 from invprob.functional import Functional, Zero
 from invprob.linalg import per_item
 from invprob.linop import LinearOperator
+from invprob.linop.stacked import VStack
 from invprob.operators import (
     Blur,
     ConeBeam,
@@ -299,7 +299,7 @@ PRIORS: dict[str, Case] = {
     "tv-1d": Case(lambda lam: TotalVariation(lam, ndim=1, tol=1e-8, max_iter=400), (6,), tol=2e-8),
     "tv-3d": Case(lambda lam: TotalVariation(lam, ndim=3, tol=1e-8, max_iter=400), (2, 3, 2), tol=2e-8),
     "tv-colour": Case(
-        lambda lam: TotalVariation(lam, ndim=3, colours=True, tol=1e-8, max_iter=400), (2, 3, 2), tol=2e-8
+        lambda lam: TotalVariation(lam, ndim=3, axes=2, shared_edges=True, tol=1e-8, max_iter=400), (2, 3, 2), tol=2e-8
     ),
     "tv-thin": Case(lambda lam: TotalVariation(lam, tol=1e-8, max_iter=400), (1, 4), tol=2e-8),
     "sum": Case(lambda lam: Sum(Tikhonov(lam), L1(lam)), degree=None),

@@ -14,8 +14,9 @@ from laws import randn
 
 from invprob.cli import memory
 from invprob.io import save_scan
-from invprob.io.coverage import coverage_doubts, field_of_view
+from invprob.io.coverage import coverage_doubts
 from invprob.operators import Blur, ConeBeam, FanBeam, Identity, ParallelBeam
+from invprob.operators.ct.coverage import field_of_view
 from invprob.phantoms import Ellipses, shepp_logan
 from invprob.scan import Scan, Units
 

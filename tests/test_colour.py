@@ -6,21 +6,21 @@ from laws import randn, relative
 
 from invprob import Scan, reconstruct
 from invprob.metrics import psnr
-from invprob.multilevel import Level
 from invprob.operators import Blur, Identity
 from invprob.phantoms import training_images
+from invprob.problem import Problem
 
 SIZE, SIGMA = 64, 0.04
 KERNEL = torch.ones(5, 5) / 25
 
 
 def level(A):
-    return Level(A, torch.zeros(A.range_shape), None)
+    return Problem(A, torch.zeros(A.range_shape), None)
 
 
 def blurred(count=2):
     truth = training_images(count, SIZE, 11, kinds={"leaves": 1.0}, colours=3)
-    A = Blur((SIZE, SIZE), KERNEL).lift((3,))
+    A = Blur((SIZE, SIZE), KERNEL).lift((3,), channels="colour")
     return A, A(truth) + SIGMA * randn(truth.shape, torch.float32, 3), truth
 
 
@@ -30,8 +30,8 @@ def quality(x, truth):
 
 def test_three_planes_under_one_operator_are_in_colour():
     plane = Identity((6, 5))
-    assert level(plane.lift((3,))).colours == 3
-    for A in (plane, plane.lift((2,)), plane.lift((1, 3)), Identity((3, 6, 5)), Identity((5,)).lift((3,))):
+    assert level(plane.lift((3,), channels="colour")).colours == 3
+    for A in (plane, plane.lift((3,)), plane.lift((3,), channels="echoes"), Identity((3, 6, 5))):
         assert level(A).colours == 1
 
 
@@ -48,7 +48,7 @@ def test_slopes_are_not_taken_across_channels():
     truth = torch.tensor([0.1, 0.5, 0.9])[:, None, None].expand(3, SIZE, SIZE)
     y = truth + SIGMA * randn(truth.shape, torch.float32, 3)
     for method in ("tv", "tikhonov"):
-        x = reconstruct(Scan(Identity((SIZE, SIZE)).lift((3,)), y, SIGMA), method).x
+        x = reconstruct(Scan(Identity((SIZE, SIZE)).lift((3,), channels="colour"), y, SIGMA), method).x
         assert relative(x.mean((1, 2)), truth.mean((1, 2))) < 0.02
 
 

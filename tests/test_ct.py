@@ -13,8 +13,8 @@ from torch import Tensor
 from invprob import linalg
 from invprob.linop import LinearOperator
 from invprob.operators import FanBeam, ParallelBeam
-from invprob.operators.fbp import WINDOWS, ramp_filter
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.fbp import WINDOWS, ramp_filter
+from invprob.operators.ct.planar import PlanarCT
 from invprob.phantoms import Ellipses, shepp_logan
 
 DOUBLE = torch.float64

@@ -15,7 +15,7 @@ from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, ParallelBeam, RandomProjection
 from invprob.phantoms.training_images import training_images
 from invprob.priors import Denoiser
-from invprob.priors.callables import Clipped, KeepsZero
+from invprob.priors.denoiser_functions import Clipped, KeepsZero
 from invprob.solvers import HQS
 
 SIZE = 64

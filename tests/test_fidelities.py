@@ -16,9 +16,9 @@ from torch.autograd import gradcheck
 from invprob.fidelities import L2, Fidelity, L1Fidelity, L2Ball, Misfit, Poisson, SobolevL2
 from invprob.functional import Functional, Zero
 from invprob.linop import LinearOperator, Operator
+from invprob.loop import solve
 from invprob.operators import Gradient, Identity
 from invprob.priors import L1, Analysis, NonNegative, Sum, Tikhonov, TotalVariation
-from invprob.solve import solve
 from invprob.solvers import ADMM, GradientDescent, PrimalDual, ProximalGradient
 
 EVERY = pytest.mark.parametrize("name", FIDELITIES)

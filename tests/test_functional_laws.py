@@ -103,7 +103,7 @@ def test_values_by_their_formulas():
     assert float(TotalVariation(1.0).value(x)) == pytest.approx(math.hypot(3, 7) + 5 + 1)
     assert float(TotalVariation(1.0, isotropic=False).value(x)) == 3 + 7 + 5 + 1
     assert float(TotalVariation(1.0).value(z)) == pytest.approx(math.hypot(5, 5) + 1 + 1)
-    vectorial = TotalVariation(1.0, ndim=3, colours=True)
+    vectorial = TotalVariation(1.0, ndim=3, axes=2, shared_edges=True)
     assert float(vectorial.value(torch.stack([x, 2 * x]))) == pytest.approx(
         5**0.5 * float(TotalVariation(1.0).value(x))
     )
@@ -351,7 +351,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"grouped must be between 1 and ndim=2 axes, got 3"):
         GroupL1(grouped=3)
     with pytest.raises(ValueError, match=r"axis for them and others, got ndim=1"):
-        TotalVariation(ndim=1, colours=True)
+        TotalVariation(ndim=1, axes=2)
     with pytest.raises(ValueError, match=r"axes must be between 1 and 2 for the shape \(3, 4\), got 3"):
         Gradient((3, 4), axes=3)
     with pytest.raises(ValueError, match="no parts"):

@@ -11,11 +11,11 @@ import invprob
 ROOT = Path(invprob.__file__).parent
 # from the ground up; a module may import from its own floor and from those below
 FLOORS = [
-    {"errors", "registry", "module", "threads"},
-    {"linop", "functional", "linalg", "items", "krylov", "transforms", "algebra", "adapters", "kernel", "bases"},
+    {"errors", "registry", "threads", "grid"},
+    {"linop", "functional", "linalg", "transforms"},
     {"operators", "priors", "fidelities"},
-    {"solvers", "solve", "certificate", "sampling"},
-    {"tuning", "training", "phantoms", "metrics", "scan", "io", "multilevel", "verdict"},
+    {"solvers", "loop", "certificate", "sampling"},
+    {"tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
     {"methods"},
     {"benchmark", "report", "cli"},
 ]

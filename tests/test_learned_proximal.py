@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d
 from invprob import Scan, reconstruct
 from invprob.errors import InputError
 from invprob.fidelities import L2
+from invprob.loop import solve
 from invprob.operators import Blur, Identity
 from invprob.priors import LearnedProximal, Magnitude, NonNegative, Sum, load_pretrained
 from invprob.priors.minimise import minimise
@@ -22,7 +23,6 @@ from invprob.priors.networks import ConvexConv, ConvexRidge, ConvexScalar, Patch
 from invprob.priors.networks.convex import ConvexPotential
 from invprob.priors.networks.pretrained import WEIGHTS
 from invprob.priors.networks.transfer import gram_bound, transfer_bound
-from invprob.solve import solve
 from invprob.solvers import ADMM, ProximalGradient
 
 DOUBLE = torch.float64

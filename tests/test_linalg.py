@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from invprob import linalg
-from invprob.bases import dct, from_basis, idct, to_basis
 from invprob.linop import LinearOperator
+from invprob.linop.bases import dct, from_basis, idct, to_basis
 from invprob.operators import Gradient, Identity, ParallelBeam
 
 # ---- per item

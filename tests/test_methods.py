@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from laws import relative
 
-from invprob import metrics, multilevel, phantoms
+from invprob import metrics, phantoms
+from invprob import problem as problem_module
 from invprob.linop import LinearOperator
 from invprob.methods import progress, reconstruct
 from invprob.operators import ConeBeam, FanBeam, ParallelBeam
@@ -98,8 +99,8 @@ def test_the_noise_level_is_reported_and_respected():
 def test_tv_from_coarse_to_fine_finds_the_same_minimum():
     """A start from coarser grids is only a start: the objective is that of a long run on the finest grid alone."""
     from invprob.fidelities import L2
+    from invprob.loop import solve
     from invprob.priors import NonNegative, Sum, TotalVariation
-    from invprob.solve import solve
     from invprob.solvers import PrimalDual
 
     size = 192
@@ -168,7 +169,7 @@ def test_tv_of_a_volume_from_coarse_to_fine(balls, monkeypatch):
     """Image and multipliers go to the finer grid along all three axes, and lead to the same minimum."""
     settings = {"strength": 3e-3, "tol": 1e-3}
     alone = reconstruct(balls, "tv", **settings)
-    monkeypatch.setattr(multilevel, "SMALLEST", 16)
+    monkeypatch.setattr(problem_module, "SMALLEST", 16)
     assert next(progress(balls, "tv", **settings)).phase == "total variation, 16 x 16 x 16"
     assert relative(reconstruct(balls, "tv", **settings).x, alone.x) <= 0.01
 

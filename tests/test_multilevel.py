@@ -4,7 +4,7 @@ import pytest
 import torch
 from laws import relative
 
-from invprob.multilevel import prolong
+from invprob.problem import prolong
 
 DOUBLE = torch.float64
 SHAPES = pytest.mark.parametrize("shape", [(9,), (6, 9), (4, 5, 6)])

@@ -24,16 +24,17 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from invprob import registry
-from invprob.algebra import Adjoint, VStack
-from invprob.bases import to_basis
 from invprob.linop import LinearOperator, Operator
+from invprob.linop.algebra import Adjoint
+from invprob.linop.bases import to_basis
+from invprob.linop.stacked import VStack
 from invprob.operators import Gradient, Identity, ParallelBeam
 
 SINGLE = torch.float32
 TOLERANCE = {SINGLE: 1e-6, DOUBLE: 1e-12}
 EVERY = pytest.mark.parametrize("name", OPERATORS)
 BOTH = pytest.mark.parametrize("dtype", [SINGLE, DOUBLE], ids=["float32", "float64"])
-HOME = ("invprob.operators", "invprob.transforms", "invprob.algebra", "invprob.adapters")
+HOME = ("invprob.operators", "invprob.transforms", "invprob.linop.algebra", "invprob.linop.adapters")
 # of these the values leave the range in which finite differences make sense
 TEMPERATE = [name for name in OPERATORS if not name.endswith(("tiny", "huge"))]
 

@@ -14,6 +14,7 @@ from invprob.certificate import Certificate
 from invprob.fidelities import L2, L1Fidelity
 from invprob.functional import Functional, Zero
 from invprob.linalg import per_item
+from invprob.loop import iterate, solve
 from invprob.operators import Blur, Gradient, Identity, Mask
 from invprob.priors import (
     L1,
@@ -32,7 +33,6 @@ from invprob.priors import (
 )
 from invprob.priors.jacobian import expansion
 from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser
-from invprob.solve import iterate, solve
 from invprob.solvers import ADMM, HQS, GradientDescent, PrimalDual, ProximalGradient
 
 SHAPE = (6, 5)

@@ -8,9 +8,9 @@ import torch
 from laws import data_of, image_of, mismatch, randn, relative
 
 from invprob.operators import FanBeam, ParallelBeam
-from invprob.operators.joseph import project
-from invprob.operators.planar_ct import BACKENDS
-from invprob.operators.symmetry import IDENTITY, Turn, find_cover, pixel_map
+from invprob.operators.ct.joseph import project
+from invprob.operators.ct.planar import BACKENDS
+from invprob.operators.ct.symmetry import IDENTITY, Turn, find_cover, pixel_map
 from invprob.registry import OPERATORS, load
 
 TURNS = [Turn(k, mirrored) for k in range(4) for mirrored in (False, True)]

@@ -17,7 +17,7 @@ from invprob.fidelities import L2
 from invprob.io import save_scan
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Mask, RandomProjection, estimate_noise
-from invprob.operators.random_projection import cosine, hadamard_factors, inverse_cosine, kronecker
+from invprob.operators.image.random_projection import cosine, hadamard_factors, inverse_cosine, kronecker
 from invprob.phantoms import organ
 from invprob.transforms import Gradient
 
@@ -250,7 +250,7 @@ def test_the_noise_of_short_and_empty_things():
 @pytest.mark.parametrize("sigma", [-0.1, float("nan"), float("inf")])
 def test_wiener_refuses_noise_levels_that_are_none(sigma):
     with pytest.raises(ValueError, match="standard deviation"):
-        Blur((6, 7), gaussian(1.0, 1)).direct(randn((6, 7), torch.float32), sigma)
+        Blur((6, 7), gaussian(1.0, 1)).direct(randn((6, 7), torch.float32), noise=sigma)
 
 
 # ---- masks

@@ -13,7 +13,7 @@ from invprob.errors import InputError
 from invprob.io import load_result, load_scan, save_scan
 from invprob.io.rings import ring_offsets, without_rings
 from invprob.operators import ConeBeam, FanBeam, Identity, ParallelBeam
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.planar import PlanarCT
 from invprob.phantoms import organ, shepp_logan
 from invprob.scan import Scan
 

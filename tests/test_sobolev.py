@@ -22,9 +22,9 @@ from invprob import metrics
 from invprob.fidelities import L2, HalfSquaredSobolev, Misfit, SobolevL2, estimate_s
 from invprob.functional import Functional
 from invprob.linop import LinearOperator
+from invprob.loop import iterate, solve
 from invprob.operators import Blur, Gradient, Identity, SobolevMetric
 from invprob.priors import L1, Tikhonov, TotalVariation
-from invprob.solve import iterate, solve
 from invprob.solvers import ADMM, ConjugateGradient, GradientDescent, PrimalDual
 
 Metric = partial(SobolevMetric, dtype=DOUBLE)

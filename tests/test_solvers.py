@@ -21,9 +21,9 @@ from invprob.certificate import adjoint_mismatch, certify_image
 from invprob.fidelities import L2, Fidelity
 from invprob.functional import Functional, Zero
 from invprob.linop import LinearOperator
+from invprob.loop import CHECK_EVERY, STATUS, Result, conclude, iterate, solve
 from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.priors import L1, Analysis, Box, Denoiser, NonNegative, Prior, Sum, Tikhonov, TotalVariation
-from invprob.solve import CHECK_EVERY, STATUS, Result, conclude, iterate, solve
 from invprob.solvers import ADMM, HQS, ConjugateGradient, GradientDescent, PrimalDual, ProximalGradient, Solver
 
 TIGHT = {"max_iter": 5000, "tol": 1e-8}

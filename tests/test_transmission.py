@@ -16,10 +16,10 @@ from torch.autograd import gradcheck
 from invprob.fidelities import L2, Fidelity, TransmissionPoisson
 from invprob.functional import Functional
 from invprob.linop import LinearOperator
+from invprob.loop import solve
 from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.phantoms import Ellipses
 from invprob.priors import NonNegative, Sum, Tikhonov, TotalVariation
-from invprob.solve import solve
 from invprob.solvers import ADMM, PrimalDual, ProximalGradient, Solver
 
 TIGHT = {"max_iter": 30000, "tol": 1e-10}

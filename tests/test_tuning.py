@@ -2,7 +2,8 @@
 
 import torch
 
-from invprob.tuning import DiscrepancySearch, HeldOutSearch, hold_out
+from invprob.linop.readings import drawn_readings
+from invprob.tuning import DiscrepancySearch, HeldOutSearch
 
 
 def drive(search, function):
@@ -49,6 +50,9 @@ def test_an_item_that_has_settled_ignores_what_comes_after():
 
 
 def test_a_tenth_of_the_readings_is_held_out():
+    def hold_out(shape, groups=0):
+        return drawn_readings(shape, 0.1, torch.Generator().manual_seed(0), groups)
+
     few, many = hold_out((10, 2000), 1), hold_out((100, 200), 1)
     assert 0.09 < few.double().mean() < 0.11
     assert torch.equal(many.any(1), many.all(1))

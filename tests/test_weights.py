@@ -14,7 +14,7 @@ from invprob.errors import InputError
 from invprob.io import load_result, load_scan, save_scan, scan_summary
 from invprob.io.rings import without_rings
 from invprob.linop import LinearOperator
-from invprob.multilevel import filled
+from invprob.linop.readings import interpolated
 from invprob.operators import ParallelBeam
 from invprob.phantoms import Ellipses, shepp_logan
 from invprob.registry import METHODS
@@ -186,9 +186,9 @@ def test_gaps_are_bridged_along_the_detector():
     y = torch.tensor([[9.0, 1, 9, 9, 4, 9], [9, 9, 9, 9, 9, 9], [0, 1, 2, 3, 4, 5]])
     w = torch.tensor([[0.0, 1, 0, 0, 2, 0], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     expected = torch.tensor([[1.0, 1, 2, 3, 4, 4], [0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5]])
-    assert torch.equal(filled(y, w), expected)
-    assert torch.equal(filled(y * 1j, w), expected * 1j)
-    assert filled(y, None) is y
+    assert torch.equal(interpolated(y, w), expected)
+    assert torch.equal(interpolated(y * 1j, w), expected * 1j)
+    assert interpolated(y, None) is y
 
 
 def test_a_dead_bin_makes_no_ring():

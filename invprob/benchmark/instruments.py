@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from invprob.benchmark.scenes import FINE, Scene, seeded
 from invprob.linop import LinearOperator
 from invprob.operators import Blur, Downsample, FanBeam, Identity, Mask, ParallelBeam, RandomProjection
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.planar import PlanarCT
 
 __all__ = [
     "Instrument",

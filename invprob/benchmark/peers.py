@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from invprob.benchmark.plan import Method
 from invprob.methods import Progress
 from invprob.methods.progress import direct_result
-from invprob.multilevel import Level
 from invprob.operators import Blur, FanBeam, Identity, Mask, ParallelBeam, to_astra
+from invprob.problem import Problem
 
 __all__ = ["PEERS", "installed"]
 
@@ -40,14 +40,14 @@ def installed() -> tuple[Method, ...]:
     )
 
 
-def denoise_tv(problem: Level, *, strength: float = 0.1) -> Iterator[Progress]:
+def denoise_tv(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]:
     """Total variation by Chambolle's algorithm, `skimage.restoration.denoise_tv_chambolle(weight=strength)`."""
     _only(problem, Identity)
     restoration = _load("skimage.restoration")
     return _direct(problem, strength, lambda y: restoration.denoise_tv_chambolle(y, weight=strength))
 
 
-def deblur(problem: Level, *, strength: float = 0.1) -> Iterator[Progress]:
+def deblur(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]:
     """Wiener-Hunt deconvolution, `skimage.restoration.wiener(balance=strength)`, the border mirrored."""
     A = problem.A
     _only(problem, Blur)
@@ -61,7 +61,7 @@ def deblur(problem: Level, *, strength: float = 0.1) -> Iterator[Progress]:
     return _direct(problem, strength, restore)
 
 
-def fill(problem: Level) -> Iterator[Progress]:
+def fill(problem: Problem) -> Iterator[Progress]:
     """Biharmonic inpainting, `skimage.restoration.inpaint_biharmonic`."""
     _only(problem, Mask)
     missing = (problem.A.weights == 0).numpy()  # type: ignore[union-attr]
@@ -69,17 +69,17 @@ def fill(problem: Level) -> Iterator[Progress]:
     return _direct(problem, None, lambda y: restoration.inpaint_biharmonic(y, missing))
 
 
-def sirt(problem: Level, *, strength: float = 0.01) -> Iterator[Progress]:
+def sirt(problem: Problem, *, strength: float = 0.01) -> Iterator[Progress]:
     """Simultaneous iterative reconstruction of ASTRA, x >= 0, stopped after 1 / strength iterations."""
     return _astra(problem, "SIRT", strength, {"MinConstraint": 0.0})
 
 
-def cgls(problem: Level, *, strength: float = 0.1) -> Iterator[Progress]:
+def cgls(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]:
     """Conjugate gradients of ASTRA, stopped after 1 / strength iterations."""
     return _astra(problem, "CGLS", strength, {})
 
 
-def bm3d(problem: Level, *, strength: float | str = "auto") -> Iterator[Progress]:
+def bm3d(problem: Problem, *, strength: float | str = "auto") -> Iterator[Progress]:
     """Block matching and 3-D filtering with sigma = strength, or the noise level of the scan (Dabov et al. 2007)."""
     _only(problem, Identity)
     if problem.noise is None and strength == "auto":
@@ -90,7 +90,7 @@ def bm3d(problem: Level, *, strength: float | str = "auto") -> Iterator[Progress
     return _direct(problem, None if sigmas is None else sigmas.tolist(), lambda y: denoise(y, next(levels)))
 
 
-def deepinv_tv(problem: Level, *, strength: float = 0.01) -> Iterator[Progress]:
+def deepinv_tv(problem: Problem, *, strength: float = 0.01) -> Iterator[Progress]:
     """1/2 |A x - y|^2 + strength |A|^2 TV(x) by FISTA with deepinv's prox of total variation, 200 steps."""
     A, norm = problem.A, float(problem.A.norm_bound())
     prior = _load("deepinv.optim").TVPrior(n_it_max=20)
@@ -107,7 +107,7 @@ def deepinv_tv(problem: Level, *, strength: float = 0.01) -> Iterator[Progress]:
     return _direct(problem, strength, restore)
 
 
-def _astra(problem: Level, algorithm: str, strength: float, options: dict[str, Any]) -> Iterator[Progress]:
+def _astra(problem: Problem, algorithm: str, strength: float, options: dict[str, Any]) -> Iterator[Progress]:
     A = problem.A
     if not isinstance(A, (ParallelBeam, FanBeam)):
         raise ValueError(f"ASTRA's {algorithm} is for parallel and fan beams, not for {type(A).__name__}")
@@ -130,7 +130,7 @@ def _astra(problem: Level, algorithm: str, strength: float, options: dict[str, A
     return _direct(problem, strength, restore)
 
 
-def _direct(problem: Level, strength: Any, restore: Callable[[NDArray[Any]], Any]) -> Iterator[Progress]:
+def _direct(problem: Problem, strength: Any, restore: Callable[[NDArray[Any]], Any]) -> Iterator[Progress]:
     """Apply a function of one NumPy array to every item."""
     k = len(problem.A.range_shape)
     items = problem.y.reshape(-1, *problem.A.range_shape) if problem.y.ndim > k else problem.y[None]
@@ -140,7 +140,7 @@ def _direct(problem: Level, strength: Any, restore: Callable[[NDArray[Any]], Any
     yield Progress("another package", 1, 1, math.nan, lambda: direct_result(problem, x, settings))
 
 
-def _only(problem: Level, kind: type) -> None:
+def _only(problem: Problem, kind: type) -> None:
     if not isinstance(problem.A, kind):
         raise ValueError(f"it is for {kind.__name__}, not for {type(problem.A).__name__}")
 

@@ -86,8 +86,11 @@ class Unit:
 
 def registered() -> tuple[Method, ...]:
     """Return the baseline and all methods of the registry."""
-    found = [Method(name, name, "learned" if name in LEARNED else "classical") for name in registry.METHODS]
-    return (Method(BASELINE, "invprob.benchmark.work:direct", "baseline"), *found)
+    return tuple(Method(name, name, _kind(name)) for name in registry.METHODS)
+
+
+def _kind(name: str) -> Kind:
+    return "baseline" if name == BASELINE else "learned" if name in LEARNED else "classical"
 
 
 def quick(methods: Sequence[Method] | None = None) -> Suite:

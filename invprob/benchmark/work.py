@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
@@ -18,12 +18,10 @@ from invprob import metrics
 from invprob.benchmark.plan import Unit
 from invprob.benchmark.problems import Cases, Problem, cases
 from invprob.errors import InputError, printable
+from invprob.loop import Result
 from invprob.methods import Progress, find_recipe, progress, settings_of
-from invprob.methods.progress import direct_result
-from invprob.multilevel import Level
-from invprob.solve import Result
 
-__all__ = ["MODES", "Mode", "Run", "Status", "direct", "measure"]
+__all__ = ["MODES", "Mode", "Run", "Status", "measure"]
 
 Mode = Literal["auto", "tuned"]
 MODES: tuple[Mode, ...] = ("auto", "tuned")
@@ -54,13 +52,6 @@ class Run:
     certificate: Mapping[str, Any] = field(default_factory=dict)
     image: NDArray[np.float32] | None = None
     history: Mapping[str, list[float]] = field(default_factory=dict)
-
-
-def direct(problem: Level) -> Iterator[Progress]:
-    """The operator's direct reconstruction: filtered back-projection, Wiener's filter, interpolation, A^H y."""
-    weighted = problem.y if problem.weights is None else torch.where(problem.weights > 0, problem.y, 0.0)
-    x = problem.A.direct(weighted)
-    yield Progress("direct reconstruction", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
 
 
 def measure(unit: Unit, mode: Mode, auto: Run | None = None) -> Run:

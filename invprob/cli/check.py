@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from invprob.io.summary import ValueSummary
     from invprob.linop import LinearOperator
-    from invprob.operators.planar_ct import PlanarCT
     from invprob.scan import Scan
 
 __all__ = ["check"]
@@ -87,7 +86,6 @@ def check(
 
 def _describe(scan: Scan) -> None:
     from invprob.cli.closing import count_weights
-    from invprob.operators.planar_ct import PlanarCT
 
     A = scan.operator
     fact("geometry", repr(A))
@@ -95,18 +93,11 @@ def _describe(scan: Scan) -> None:
     fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}, data in {scan.units.data}")
     if scan.weights is not None:
         fact("weights", count_weights(scan.weights))
-    if isinstance(A, PlanarCT):
-        _view(A, scan.units.length)
-
-
-def _view(A: PlanarCT, unit: str) -> None:
-    from invprob.io.coverage import field_of_view
-
-    inscribed = 0.5 * A.pixel_size * min(A.domain_shape)
-    fact(
-        "view",
-        f"the detector sees the radius {field_of_view(A):.4g} {unit}; the image's inscribed circle has {inscribed:.4g}",
-    )
+    seen = A.field_of_view()
+    if seen is not None:
+        inscribed = 0.5 * min(n * h for n, h in zip(A.domain_shape[-2:], A.grid.spacing[-2:], strict=True))
+        where = f"the detector sees the radius {seen:.4g} {scan.units.length}"
+        fact("view", f"{where}; the image's inscribed circle has {inscribed:.4g}")
 
 
 def _tell(values: ValueSummary) -> None:
@@ -148,13 +139,10 @@ def _seconds(A: LinearOperator, y: Tensor) -> tuple[float, float]:
 
 def _doubts(row: Scan, hints: tuple[str, ...]) -> list[str]:
     """Return the hints of the summary, and what the geometry as the options have it adds to them."""
-    from invprob.io.coverage import coverage_doubts
-    from invprob.multilevel import filled
-
     A = row.operator
     said = " ".join(hints)
-    item = filled(row.data, row.weights).reshape(-1, *A.range_shape)[0].numpy()
-    return [*hints, *(doubt for doubt in coverage_doubts(A, item) if doubt not in said)]
+    item = A.fill(row.data, row.weights).reshape(-1, *A.range_shape)[0]
+    return [*hints, *(doubt for doubt in A.doubts(item) if doubt not in said)]
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

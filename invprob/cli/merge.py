@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invprob.solve import STATUS
+from invprob.loop import STATUS
 from invprob.verdict import MISSING, against_truth
 
 if TYPE_CHECKING:
+    from invprob.loop import Result
     from invprob.scan import Scan
-    from invprob.solve import Result
 
 __all__ = ["Story"]
 

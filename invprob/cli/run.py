@@ -27,7 +27,7 @@ from invprob.scan import Scan
 if TYPE_CHECKING:
     from invprob.cli.exports import Exports
     from invprob.io.options import ScanOptions
-    from invprob.solve import Result
+    from invprob.loop import Result
 
 __all__ = ["Job", "run"]
 

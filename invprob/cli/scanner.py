@@ -24,7 +24,7 @@ from invprob.phantoms import (
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
-    from invprob.operators.planar_ct import PlanarCT
+    from invprob.operators.ct.planar import PlanarCT
 
 __all__ = ["Scanner"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator, Operator
-from invprob.module import COMPLEX_OF
+from invprob.linop.module import COMPLEX_OF
 
 
 class Misfit(Functional):

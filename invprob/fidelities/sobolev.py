@@ -11,7 +11,7 @@ from invprob import linalg
 from invprob.fidelities.base import QuadraticFidelity
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
-from invprob.module import precision_of
+from invprob.linop.module import precision_of
 from invprob.transforms import SobolevMetric
 
 NEWTON_STEPS = 50  # half a dozen do, unless the spectrum is as steep as rounding allows

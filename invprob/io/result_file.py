@@ -36,7 +36,7 @@ from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, r
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
-    from invprob.solve import Result
+    from invprob.loop import Result
 
 __all__ = ["FORMAT", "ResultWriter", "StoredResult", "load_result", "run_attributes", "save_result"]
 

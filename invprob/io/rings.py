@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from invprob.errors import InputError
-from invprob.multilevel import filled
 from invprob.scan import Scan
 
 __all__ = ["ring_offsets", "without_rings"]
@@ -49,7 +48,7 @@ def without_rings(scan: Scan) -> Scan:
             f"leave out --rings: a {type(A).__name__} with {data.dtype} data has no bins seen by all views"
         )
     views = -len(shape)
-    offsets = ring_offsets(filled(data, scan.weights).movedim(views, -2).numpy())
+    offsets = ring_offsets(A.fill(data, scan.weights).movedim(views, -2).numpy())
     found = torch.from_numpy(offsets).unsqueeze(views).to(data)
     told = f"what each bin adds to all views was taken away, as a median over {WIDTH} bins tells it"
     return replace(scan, data=data - found, provenance={**scan.provenance, "rings": told})

@@ -13,13 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, InputWarning, printable
-from invprob.io.consistency import sinogram_doubts
-from invprob.io.coverage import coverage_doubts
 from invprob.io.options import ScanOptions, as_slice
 from invprob.io.readers import Reader, reader_of
 from invprob.io.safe_hdf5 import dataset, dataset_names, find, open_hdf5, read_array, read_text
-from invprob.multilevel import filled
-from invprob.operators import ParallelBeam
 from invprob.scan import Scan, Units
 
 __all__ = ["AngleSummary", "DatasetSummary", "ScanSummary", "ValueSummary", "scan_summary"]
@@ -116,11 +112,9 @@ def _sample(path: Path, reader: Reader, options: ScanOptions) -> tuple[Scan | No
             return None, None, [str(error)]
     hints = [str(warning.message) for warning in caught]
     A = scan.operator
-    item = filled(scan.data, scan.weights).reshape(-1, *A.range_shape)[0].numpy()
-    if isinstance(A, ParallelBeam):
-        hints += sinogram_doubts(item, A.angles)
+    item = A.fill(scan.data, scan.weights).reshape(-1, *A.range_shape)[0]
     said = " ".join(hints)
-    return scan, rows, hints + [doubt for doubt in coverage_doubts(A, item) if doubt not in said]
+    return scan, rows, hints + [doubt for doubt in A.doubts(item) if doubt not in said]
 
 
 def _stored(path: Path, measurement: str) -> tuple[tuple[DatasetSummary, ...], ValueSummary | None]:

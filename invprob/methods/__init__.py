@@ -6,6 +6,7 @@ from invprob.methods.plug_and_play import pnp as pnp
 from invprob.methods.plug_and_play import red as red
 from invprob.methods.progress import Progress as Progress
 from invprob.methods.progress import Recipe as Recipe
+from invprob.methods.recipes import direct as direct
 from invprob.methods.recipes import fbp as fbp
 from invprob.methods.recipes import least_squares as least_squares
 from invprob.methods.recipes import tikhonov as tikhonov

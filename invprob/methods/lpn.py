@@ -9,10 +9,10 @@ import torch
 from invprob.functional import Functional
 from invprob.methods.progress import Progress
 from invprob.methods.recipes import is_constrained
-from invprob.methods.refined import Start, refined
 from invprob.methods.strength import Strength
-from invprob.multilevel import Level
+from invprob.methods.warm_start import Start, refined
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
+from invprob.problem import Problem
 from invprob.solvers import ADMM
 
 WEIGHT = 0.8  # lam over (noise / sigma)^2; chosen on generated images
@@ -20,7 +20,7 @@ PENALTY = 0.1  # rho is at least this share of |A|^2
 
 
 def lpn(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     network: str = "lpn-natural-like",

@@ -9,12 +9,12 @@ import torch
 from invprob.functional import Functional
 from invprob.methods.progress import Progress
 from invprob.methods.recipes import is_constrained
-from invprob.methods.refined import Start, refined
 from invprob.methods.strength import Strength
-from invprob.multilevel import Level
+from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
-from invprob.priors.callables import Clipped, DenoiserFunction, Equivariant, KeepsZero
+from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero
 from invprob.priors.networks import PretrainedDenoiser
+from invprob.problem import Problem
 from invprob.solvers import HQS, ProximalGradient
 
 DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
@@ -27,7 +27,7 @@ RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2; this and the abo
 
 
 def pnp(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
@@ -40,7 +40,7 @@ def pnp(
 
     Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
     relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images with three
-    channels, under `A.lift((3,))`, are denoised in colour. Pretrained weights see the image and its transpose.
+    channels, under `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its transpose.
     """
     D = _denoiser(problem, denoiser, nonnegative, paired=True)
 
@@ -54,7 +54,7 @@ def pnp(
 
 
 def red(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
@@ -77,7 +77,7 @@ def red(
 
 
 def gs_pnp(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
@@ -102,7 +102,7 @@ def gs_pnp(
 
 
 def _denoiser(
-    problem: Level, chosen: DenoiserChoice, nonnegative: bool | None, *, paired: bool = False
+    problem: Problem, chosen: DenoiserChoice, nonnegative: bool | None, *, paired: bool = False
 ) -> DenoiserFunction:
     if problem.ndim < 2:
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
@@ -112,12 +112,12 @@ def _denoiser(
     return Clipped(D) if is_constrained(problem, nonnegative) else D
 
 
-def _pretrained(name: str, problem: Level, *, paired: bool) -> DenoiserFunction:
+def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:
     D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
     return KeepsZero(Equivariant(D, "pair") if paired else D)
 
 
-def _loaded(name: str, problem: Level) -> PretrainedDenoiser:
+def _loaded(name: str, problem: Problem) -> PretrainedDenoiser:
     """Return pretrained weights; ValueError for those that are no denoiser, or one of other images."""
     found = load_pretrained(name)
     if not isinstance(found, PretrainedDenoiser):

@@ -12,8 +12,8 @@ from torch import Tensor
 from invprob.certificate import certify_image
 from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
-from invprob.multilevel import Level
-from invprob.solve import Result, Step, conclude, image_of, iterate
+from invprob.loop import Result, Step, conclude, image_of, iterate
+from invprob.problem import Problem
 from invprob.solvers import Solver, State
 
 
@@ -45,7 +45,7 @@ Recipe = Callable[..., Iterator[Progress]]
 
 def run(
     phase: str,
-    level: Level,
+    level: Problem,
     solver: Solver[Any],
     f: QuadraticFidelity,
     g: Functional | None = None,
@@ -61,7 +61,7 @@ def run(
 
 def report(
     phase: str,
-    level: Level,
+    level: Problem,
     solver: Solver[Any],
     f: QuadraticFidelity,
     g: Functional | None,
@@ -78,7 +78,7 @@ def report(
     return Progress(phase, step.state.iteration, solver.max_iter, residual, result, lambda: image_of(step, f, g))
 
 
-def direct_result(problem: Level, x: Tensor, settings: dict[str, Any]) -> Result:
+def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Result:
     """Return the result of a method without iterations."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
     return Result(

@@ -1,7 +1,8 @@
-"""The recipes: fbp, least-squares, tikhonov, tv. Keyword arguments are the settings people see."""
+"""The recipes: direct, fbp, least-squares, tikhonov, tv. Keyword arguments are the settings people see."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,10 +16,8 @@ from invprob.functional import Functional
 from invprob.linop import LinearOperator
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
-from invprob.multilevel import Level, filled, prolong, pyramid
-from invprob.operators.cone_beam import ConeBeam
-from invprob.operators.planar_ct import PlanarCT
 from invprob.priors import NonNegative, Sum, Tikhonov, TotalVariation
+from invprob.problem import Problem, prolong, pyramid
 from invprob.solvers import ADMM, ConjugateGradient, Solver, State
 from invprob.solvers.admm import ADMMState
 from invprob.transforms import Gradient
@@ -28,21 +27,27 @@ ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its gr
 WEAKEST = 5e-4  # rho is at least this share of |A|^2
 
 
-def fbp(problem: Level, *, window: str = "ramp") -> Iterator[Progress]:
+def direct(problem: Problem) -> Iterator[Progress]:
+    """The direct reconstruction of the field: filtered back-projection, Wiener's filter, interpolation, A^H y."""
+    x = problem.A.direct(problem.y, problem.weights)
+    yield Progress("direct reconstruction", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+
+
+def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
     """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann.
 
     Of cone beams that of Feldkamp, Davis & Kress 1984.
     """
     A = problem.A
-    if not isinstance(A, (PlanarCT, ConeBeam)):
+    if A.data_kind != "views" or "window" not in inspect.signature(A.direct).parameters:
         name = type(A).__name__
         raise ValueError(f"fbp is for parallel, fan and cone beams, not for {name}: use least-squares or tv")
-    x = A.direct(filled(problem.y, problem.weights), window=window)
+    x = A.direct(problem.y, problem.weights, window=window)  # type: ignore[call-arg]
     settings = {"window": window}
     yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
 
 
-def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
+def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
     """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
 
     A number as `strength` stops at a data residual of that share of the data instead.
@@ -61,14 +66,14 @@ def least_squares(problem: Level, *, strength: Strength = "auto", max_iter: int 
     yield from run("conjugate gradients", problem, solver, L2(problem.A, problem.y, problem.weights), settings=settings)
 
 
-def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
+def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
     """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
     A, given = problem.A, fixed(strength)
-    axes = problem.ndim - (problem.colours > 1)
-    D = Gradient(A.domain_shape, axes=axes, dtype=A.dtype).to(A.device)
+    grid = A.grid
+    D = Gradient(A.domain_shape, axes=grid.ndim, spacing=grid.relative, dtype=A.dtype).to(A.device)
     solver = ConjugateGradient(max_iter=max_iter, tol=1e-6)
 
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
+    def parts(level: Problem, chosen: Tensor, weights: Tensor | None) -> tuple[Solver[Any], L2, Functional]:
         return solver, L2(level.A, level.y, weights), Tikhonov(chosen * A.norm().double() ** 2, D)
 
     chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts, start=1.0))
@@ -78,7 +83,7 @@ def tikhonov(problem: Level, *, strength: Strength = "auto", max_iter: int = 300
 
 
 def tv(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     nonnegative: bool | None = None,
@@ -94,9 +99,9 @@ def tv(
     first = first_image(levels[0])
     size = contrast(first, problem.ndim)
 
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
+    def parts(level: Problem, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * largest
-        total_variation = TotalVariation(lam, ndim=level.ndim, colours=level.colours > 1)
+        total_variation = _total_variation(level.A, lam)
         g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
         rho = penalty(lam, size, level.A)
         return ADMM(rho=rho, tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
@@ -112,7 +117,13 @@ def tv(
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
 
 
-def constant(problem: Level, value: float) -> Tensor:
+def _total_variation(A: LinearOperator, lam: Tensor) -> TotalVariation:
+    """Return total variation on the grid of A's image; channels of one scene share their edges."""
+    grid, shared = A.grid, A.channels in ("colour", "echoes")
+    return TotalVariation(lam, ndim=len(A.domain_shape), axes=grid.ndim, spacing=grid.relative, shared_edges=shared)
+
+
+def constant(problem: Problem, value: float) -> Tensor:
     """Return a number for every item."""
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
 
@@ -127,12 +138,12 @@ def _finer(coarse: ADMMState, solver: ADMM, f: L2, g: Functional) -> ADMMState:
     return solver.with_duals(f, g, fine, u)
 
 
-def is_constrained(problem: Level, nonnegative: bool | None) -> bool:
+def is_constrained(problem: Problem, nonnegative: bool | None) -> bool:
     """Say whether images are kept >= 0: as asked, by default where A >= 0 and the data are real."""
     return (problem.A.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
 
 
-def peak(problem: Level) -> Tensor:
+def peak(problem: Problem) -> Tensor:
     """Return max |A^H W y| per item, what strengths are relative to."""
     weighted = problem.y if problem.weights is None else problem.weights * problem.y
     return problem.A.adjoint(weighted).abs().flatten(-problem.ndim).amax(-1).double()
@@ -143,9 +154,9 @@ def penalty(lam: Tensor, size: Tensor, A: LinearOperator) -> Tensor:
     return torch.maximum(linalg.ratio(lam, THRESHOLD * size), WEAKEST * A.norm().double() ** 2)
 
 
-def first_image(level: Level) -> Tensor:
+def first_image(level: Problem) -> Tensor:
     """Return the direct reconstruction, where iterations begin: from zero, holes and borders are slow to fill."""
-    return level.A.direct(filled(level.y, level.weights))
+    return level.A.direct(level.y, level.weights)
 
 
 def contrast(x: Tensor, ndim: int) -> Tensor:
@@ -154,7 +165,7 @@ def contrast(x: Tensor, ndim: int) -> Tensor:
     return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()
 
 
-def unit(level: Level) -> Tensor:
+def unit(level: Problem) -> Tensor:
     """Return what a learned prior takes for 1: the contrast of each item's image, and 1 where there is none."""
     size = contrast(first_image(level), level.ndim)
     return torch.where(size > 0, size, 1.0)

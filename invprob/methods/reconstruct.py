@@ -12,10 +12,10 @@ from torch import Tensor
 
 from invprob import linalg, registry
 from invprob.linop import LinearOperator
+from invprob.loop import Result
 from invprob.methods.progress import Progress, Recipe
-from invprob.multilevel import Level, prolong
+from invprob.problem import Problem, prolong
 from invprob.scan import Scan
-from invprob.solve import Result
 
 
 def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Result:
@@ -23,7 +23,11 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
 
     `method` is a registered name, a `"module:function"` or a function. ValueError for unknown names, with the nearest.
     """
-    *_, last = progress(scan, method, **settings)
+    last = None
+    for event in progress(scan, method, **settings):
+        last = event  # the only one kept: each holds the state of its iteration
+    if last is None:
+        raise RuntimeError(f"the method {method} ended without a result")
     return last.result()
 
 
@@ -70,7 +74,7 @@ def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
             raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
 
 
-def _normalised(scan: Scan) -> tuple[Level, Tensor]:
+def _normalised(scan: Scan) -> tuple[Problem, Tensor]:
     """Return the scan with each item's data divided by the power of two that brings their maximum into [1, 2).
 
     Weights are divided by the mean of those that are not zero, and so is the noise's variance.
@@ -87,11 +91,11 @@ def _normalised(scan: Scan) -> tuple[Level, Tensor]:
     k = len(A.range_shape)
     y = y / linalg.per_item(scale, y, k)
     if scan.weights is None:
-        return Level(A, y, noise), scale
+        return Problem(A, y, noise), scale
     weights = scan.weights.to(A.device, torch.float64).expand(y.shape)
     usual = weights.sum(linalg.item_axes(k)) / (weights > 0).sum(linalg.item_axes(k))
     noise = None if noise is None else noise / usual.sqrt()
-    return Level(A, y, noise, (weights / linalg.per_item(usual, weights, k)).to(A.dtype)), scale
+    return Problem(A, y, noise, (weights / linalg.per_item(usual, weights, k)).to(A.dtype)), scale
 
 
 def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict[str, Any]) -> Result:

@@ -13,14 +13,14 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import L2, estimate_s
 from invprob.functional import Functional
+from invprob.loop import Result
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.recipes import constant, contrast, first_image, is_constrained, peak, penalty, tv
-from invprob.methods.strength import PICTURES, Strength, choose, fixed
-from invprob.multilevel import Level
+from invprob.methods.strength import Strength, choose, fixed, shows_noise
 from invprob.operators import Blur
-from invprob.operators.noise_level import estimate_noise
+from invprob.operators.image.noise_level import estimate_noise
 from invprob.priors import NonNegative, Sum, WaveletL1
-from invprob.solve import Result
+from invprob.problem import Problem
 from invprob.solvers import ADMM
 from invprob.transforms import SobolevMetric
 
@@ -30,7 +30,7 @@ BLUEST, NEARLY_WHITE = -2.0, 0.2  # orders beyond are not believed, orders neare
 TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
 
 
-def wiener(problem: Level) -> Iterator[Progress]:
+def wiener(problem: Problem) -> Iterator[Progress]:
     """Wiener's filter for blurred images, `Blur.direct`, with the noise level of the scan or that of the data.
 
     The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that.
@@ -49,7 +49,7 @@ def wiener(problem: Level) -> Iterator[Progress]:
 
 
 def wavelet(
-    problem: Level,
+    problem: Problem,
     *,
     strength: Strength = "auto",
     wavelet: str = "db2",
@@ -65,7 +65,7 @@ def wavelet(
     largest, first = peak(problem), first_image(problem)
     size = contrast(first, problem.ndim)
 
-    def parts(level: Level, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
+    def parts(level: Problem, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
         lam = chosen * largest
         sparse = WaveletL1(lam, wavelet=wavelet, spins=2, ndim=level.ndim)
         g = Sum(sparse, NonNegative(level.ndim)) if constrained else sparse
@@ -79,7 +79,7 @@ def wavelet(
 
 
 def sobolev_tv(
-    problem: Level,
+    problem: Problem,
     *,
     order: float | str = "auto",
     strength: Strength = "auto",
@@ -101,7 +101,7 @@ def sobolev_tv(
         events = tv(problem, **settings)
     else:
         whiten = SobolevMetric(A.range_shape, s, boundary="neumann", dtype=A.dtype).to(A.device)
-        white = Level(whiten @ A, whiten(y), _whitened_noise(problem, whiten))
+        white = Problem(whiten @ A, whiten(y), _whitened_noise(problem, whiten))
         events = tv(white, **settings | {"nonnegative": is_constrained(problem, nonnegative)})
     for event in events:
         yield replace(event, conclude=_with_order(event.conclude, s))
@@ -127,10 +127,10 @@ def noise_order(y: Tensor, ndim: int = 2) -> Tensor:
     return torch.where(s < -NEARLY_WHITE, s.clamp(min=BLUEST), 0.0)
 
 
-def _order(problem: Level, order: float | str) -> float:
+def _order(problem: Problem, order: float | str) -> float:
     """Return the order asked for, or what the items show; ValueError where they differ."""
     if order == "auto":
-        if not isinstance(problem.A, PICTURES):
+        if not shows_noise(problem.A):
             raise ValueError(
                 f"order='auto' sees the noise of pictures, which the data of {type(problem.A).__name__} are not: "
                 "give a number"
@@ -147,10 +147,10 @@ def _order(problem: Level, order: float | str) -> float:
     return float(order)
 
 
-def _whitened_noise(problem: Level, whiten: SobolevMetric) -> Tensor | None:
+def _whitened_noise(problem: Problem, whiten: SobolevMetric) -> Tensor | None:
     """Return the noise level of P_s y: what the scan says, but no less than what pictures show."""
     given = None if problem.noise is None else problem.noise / whiten.weights(-2 * whiten.s).mean().sqrt()
-    if not isinstance(problem.A, PICTURES):
+    if not shows_noise(problem.A):
         return given
     seen = estimate_noise(whiten(problem.y), len(problem.A.range_shape))
     return seen if given is None else torch.maximum(given.to(seen), seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any, cast
 
 import torch
@@ -11,22 +12,20 @@ from torch import Tensor
 
 from invprob.fidelities import L2
 from invprob.functional import Functional
+from invprob.linop import Operator
+from invprob.loop import iterate
 from invprob.methods.progress import Progress, report, run
-from invprob.multilevel import Level
-from invprob.operators.blur import Blur
-from invprob.operators.noise_level import estimate_noise
-from invprob.solve import iterate
+from invprob.operators.image.noise_level import estimate_noise
+from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
 from invprob.solvers.conjugate_gradient import CGState
-from invprob.transforms import Identity
-from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search, hold_out
+from invprob.tuning import HELD_OUT, DiscrepancySearch, HeldOutSearch, Search
 
 Strength = float | str
-Parts = Callable[[Level, Tensor, "Tensor | None"], tuple[Solver[Any], L2, Functional]]
+Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], L2, Functional]]
 SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 60  # residual at which, or steps after which, a trial strength is judged
 OF_SCANS, OF_PICTURES = 3e-2, 0.3  # strongest strength tried, relative to max |A^H y|
-PICTURES = (Identity, Blur)  # operators whose data are pictures, so that they show their noise
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 
 
@@ -39,7 +38,7 @@ def fixed(strength: Strength) -> float | None:
     return float(strength)
 
 
-def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) -> Generator[Progress, None, Tensor]:
+def choose(levels: Sequence[Problem], parts: Parts, start: float | None = None) -> Generator[Progress, None, Tensor]:
     """Return the strength per item that predicts held-out readings best, but no less than what the noise asks for.
 
     Held-out readings are tried on the coarsest level, from `start` downwards. Where the noise level is known, or can be
@@ -49,13 +48,13 @@ def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) ->
     `parts(level, strength, weights)` returns solver, fidelity and prior.
     """
     coarse = levels[0]
-    mask = hold_out(coarse.A.range_shape, coarse.A.view_axes).to(coarse.y.device)
+    mask = held_out(coarse)
     start = (OF_SCANS if coarse.A.view_axes else OF_PICTURES) if start is None else start
     first = torch.full(coarse.batch, start, dtype=torch.float64, device=coarse.y.device)
     prediction = HeldOutSearch(first)
     chosen = yield from _search(prediction, coarse, parts, mask)
     finest = levels[-1]
-    picture = isinstance(finest.A.inner if finest.colours > 1 else finest.A, PICTURES)
+    picture = shows_noise(finest.A)
     if picture and finest.weights is None:
         seen = _noise_seen(finest)
         finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
@@ -69,25 +68,35 @@ def choose(levels: Sequence[Level], parts: Parts, start: float | None = None) ->
     return raised
 
 
-def _noise_seen(level: Level) -> Tensor:
+def shows_noise(A: Operator) -> bool:
+    """Return whether data are a picture with about as many readings as pixels, in which noise can be seen."""
+    return A.data_kind == "picture" and A.measured is None and 2 * prod(A.range_shape) > prod(A.domain_shape)
+
+
+def held_out(problem: Problem) -> Tensor:
+    """Return which readings of an item are set aside, the same every time."""
+    return problem.A.hold_out(HELD_OUT, torch.Generator().manual_seed(0)).to(problem.y.device)
+
+
+def _noise_seen(level: Problem) -> Tensor:
     """Return the noise that a picture shows, its mean power over the channels of one in colour."""
     if level.colours == 1:
         return estimate_noise(level.y, len(level.A.range_shape)).double()
     return estimate_noise(level.y, len(level.A.range_shape) - 1).double().square().mean(-1).sqrt()
 
 
-def _counted(level: Level, mask: Tensor | None = None) -> Tensor:
+def _counted(level: Problem, mask: Tensor | None = None) -> Tensor:
     """Return the sum of the weights per item, under a mask if there is one."""
     one = torch.ones(level.A.range_shape, dtype=level.A.dtype, device=level.y.device)
     return level.size(one.expand(*level.batch, *one.shape), mask).square()
 
 
-def _noise_norm(level: Level) -> Tensor:
+def _noise_norm(level: Problem) -> Tensor:
     noise = torch.zeros(level.batch, dtype=torch.float64) if level.noise is None else level.noise
     return noise * level.readings**0.5
 
 
-def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
+def _search(search: Search, on: Problem, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
     """Run a search on a level; readings under the mask, if there is one, are held out and make the score."""
     weights = on.counted(None if mask is None else ~mask)
     x0, tried = None, 0
@@ -103,9 +112,9 @@ def _search(search: Search, on: Level, parts: Parts, mask: Tensor | None) -> Gen
     return search.best
 
 
-def held_out_misfit(problem: Level, max_iter: int) -> Generator[Progress, None, Tensor]:
+def held_out_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
     """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item."""
-    mask = hold_out(problem.A.range_shape, problem.A.view_axes).to(problem.y.device)
+    mask = held_out(problem)
     solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), L2(problem.A, problem.y, problem.counted(~mask))
     share = _share(problem, ~mask)
     best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
@@ -123,7 +132,7 @@ def held_out_misfit(problem: Level, max_iter: int) -> Generator[Progress, None, 
     return target
 
 
-def _share(problem: Level, mask: Tensor) -> Tensor:
+def _share(problem: Problem, mask: Tensor) -> Tensor:
     """Return how many of the readings that count are under a mask, as a share."""
     if problem.weights is None:
         return mask.double().mean()

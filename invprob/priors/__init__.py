@@ -1,12 +1,12 @@
 """The knowledge: what images are like, as functionals with a value, a gradient or a prox."""
 
 from invprob.priors.base import Prior as Prior
-from invprob.priors.callables import Averaged as Averaged
-from invprob.priors.callables import Equivariant as Equivariant
-from invprob.priors.callables import PerItem as PerItem
 from invprob.priors.combinators import Analysis as Analysis
 from invprob.priors.combinators import Sum as Sum
 from invprob.priors.denoiser import Denoiser as Denoiser
+from invprob.priors.denoiser_functions import Averaged as Averaged
+from invprob.priors.denoiser_functions import Equivariant as Equivariant
+from invprob.priors.denoiser_functions import PerItem as PerItem
 from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDenoiser
 from invprob.priors.learned_proximal import LearnedProximal as LearnedProximal
 from invprob.priors.magnitude import Magnitude as Magnitude

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from invprob.functional import Functional, Scalar
-from invprob.kernel import on_both_parts
 from invprob.linalg import item_axes, per_item
+from invprob.linop.kernel import on_both_parts
 from invprob.priors.base import nonnegative
-from invprob.priors.callables import (
+from invprob.priors.denoiser_functions import (
     DenoiserFunction,
     OnBatch,
     PerItem,

@@ -8,8 +8,8 @@ from torch import Tensor
 from invprob.functional import Scalar
 from invprob.linalg import inner, per_item
 from invprob.priors.base import nonnegative
-from invprob.priors.callables import DenoiserFunction
 from invprob.priors.denoiser import ComplexAs, DenoiserPrior, Scale
+from invprob.priors.denoiser_functions import DenoiserFunction
 
 
 class GradientStepDenoiser(DenoiserPrior):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from invprob.functional import Functional, Scalar
-from invprob.priors.callables import phase
+from invprob.priors.denoiser_functions import phase
 
 
 class Magnitude(Functional):

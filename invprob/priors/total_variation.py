@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,9 @@ from invprob.transforms import Gradient
 class TotalVariation(Prior):
     """lam TV(x) = lam sum_i |(D x)_i|, with the Euclidean norm (isotropic) or the sum of moduli (anisotropic).
 
-    D are forward differences per pixel with Neumann border. With `colours` the first of the `ndim` item axes counts
-    channels, along which there are no differences and whose edges are one vector (Blomgren & Chan 1998). The prox is
+    D are forward differences with Neumann border along the last `axes` of the `ndim` item axes (default all), `spacing`
+    the distance of neighbours along each (default 1). The axes before them count channels, without differences between
+    them; with `shared_edges` the slopes of all channels are one vector (Blomgren & Chan 1998). The prox is
     computed to the relative duality gap `tol`, per item: prox objective minus its minimum <= tol times the objective.
     Complex images are taken as one field, the modulus of D x. `max_iter` bounds the work when rounding does not let
     the gap close.
@@ -30,14 +33,18 @@ class TotalVariation(Prior):
         *,
         isotropic: bool = True,
         ndim: int = 2,
-        colours: bool = False,
+        axes: int | None = None,
+        shared_edges: bool = False,
+        spacing: Sequence[float] | None = None,
         tol: float = 1e-4,
         max_iter: int = 2000,
     ) -> None:
         super().__init__(lam, ndim)
-        if colours and ndim < 2:
-            raise ValueError(f"TotalVariation: images with channels have an axis for them and others, got ndim={ndim}")
-        self.colours = colours
+        self.axes = ndim if axes is None else axes
+        if not 1 <= self.axes <= ndim:
+            raise ValueError(f"TotalVariation: axes must be between 1 and ndim={ndim}, got {axes}")
+        self.shared_edges = shared_edges
+        self.spacing = None if spacing is None or set(spacing) == {1.0} else tuple(spacing)
         self.isotropic = isotropic
         self.tol = tol
         self.max_iter = max_iter
@@ -51,17 +58,23 @@ class TotalVariation(Prior):
         return self._length(field) if self.isotropic else field.abs()
 
     def _length(self, field: Tensor) -> Tensor:
-        return length(field, item_axes(self.ndim + 1)[: 1 + self.colours])
+        return length(field, item_axes(self.ndim + 1)[: self._grouped])
+
+    @property
+    def _grouped(self) -> int:
+        """How many of the leading axes of D x make one vector: that of D, and with shared edges the channels."""
+        return 1 + (self.ndim - self.axes if self.shared_edges else 0)
 
     def terms(self, x: Tensor) -> tuple[Term, ...]:
         """Return the norm and D: min over x of h(D x)."""
         ndim = self.ndim + 1
-        norm = GroupL1(self.lam, ndim, grouped=1 + self.colours) if self.isotropic else L1(self.lam, ndim)
+        norm = GroupL1(self.lam, ndim, grouped=self._grouped) if self.isotropic else L1(self.lam, ndim)
         return (Term(norm, self._differences(x)),)
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and (v.requires_grad or t.requires_grad)
-        if self.ndim == 2 and v.device.type == "cpu" and not v.is_complex() and not differentiated:
+        plain = self.ndim == self.axes == 2 and self.spacing is None
+        if plain and v.device.type == "cpu" and not v.is_complex() and not differentiated:
             return self._prox_compiled(v, t)
         return self._prox_traceable(v, t)
 
@@ -102,8 +115,8 @@ class TotalVariation(Prior):
         return x
 
     def _differences(self, x: Tensor) -> Gradient:
-        axes = self.ndim - self.colours
-        return Gradient(x.shape[x.ndim - self.ndim :], axes=axes, dtype=x.real.dtype).to(x.device)
+        shape = x.shape[x.ndim - self.ndim :]
+        return Gradient(shape, axes=self.axes, spacing=self.spacing, dtype=x.real.dtype).to(x.device)
 
     def _project(self, p: Tensor, radius: Tensor) -> Tensor:
         size = self._length(p) if self.isotropic else p.abs()

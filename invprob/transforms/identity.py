@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from invprob.linalg import Diagonal
-from invprob.linop import Bound, LinearOperator
+from invprob.linop import Bound, DataKind, LinearOperator
+from invprob.linop.readings import interpolated
 
 
 class Identity(LinearOperator):
     """y = x."""
 
+    data_kind: DataKind = "picture"
+    transparent = True
     nonnegative = True
 
     def __init__(self, shape: Sequence[int], *, dtype: torch.dtype = torch.float32) -> None:
@@ -43,6 +46,10 @@ class Identity(LinearOperator):
     def _norm_bound(self) -> Bound:
         return Bound(self.norm(), "closed form")
 
-    def direct(self, y: Tensor) -> Tensor:
-        """Return y."""
-        return self.adjoint(y)
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y with readings of weight 0 interpolated along the last axis."""
+        return interpolated(y, weights)
+
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y, with readings of weight 0 interpolated along the last axis."""
+        return self.fill(self.adjoint(y), weights)

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from invprob.bases import Basis, dct, idct
 from invprob.linalg import Diagonal
 from invprob.linop import LinearOperator
+from invprob.linop.bases import Basis, dct, idct
 
 BASES: dict[str, Basis] = {"periodic": "fourier", "neumann": "cosine"}
 
@@ -30,6 +30,8 @@ class SobolevMetric(LinearOperator):
     of the H^t metric (Neuberger 1997). In any other solver the same is the change of variables x = P_{-t} u, the
     operator `A @ SobolevMetric(shape, -t)`; a prior then speaks of u.
     """
+
+    transparent = True
 
     def __init__(
         self,

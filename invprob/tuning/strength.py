@@ -5,14 +5,12 @@ The caller solves in between, so progress, warm starts and interruption stay in 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 HELD_OUT = 0.1  # share of the readings set aside
-MANY_VIEWS = 20  # views from which on some are held out whole
 CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search
 STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search
 
@@ -145,18 +143,3 @@ class HeldOutSearch(Search):
             usable = (inner == k) & (bend > 0) & vertex.isfinite()
             offset = torch.where(usable, vertex.clamp(-0.5, 0.5), 0.0)
         return (self.log - (k + offset) * torch.tensor(STEP).double().log()).exp()
-
-
-def hold_out(shape: tuple[int, ...], view_axes: int = 0, seed: int = 0) -> Tensor:
-    """Return a mask of one item's readings: True, for a random tenth of them, where they are set aside.
-
-    Whole views (entries of the leading `view_axes`) where there are many: neighbours in a view share what a model
-    cannot explain, and predict each other too well.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    views = math.prod(shape[:view_axes])
-    if view_axes == 0 or views < MANY_VIEWS:
-        return torch.rand(shape, generator=generator) < HELD_OUT
-    mask = torch.zeros(views, dtype=torch.bool)
-    mask[torch.randperm(views, generator=generator)[: round(HELD_OUT * views)]] = True
-    return mask.reshape(shape[:view_axes] + (1,) * (len(shape) - view_axes)).expand(shape)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from invprob.krylov import conjugate_gradient
+from invprob.linop.krylov import conjugate_gradient
 from invprob.priors.minimise import minimise
 from invprob.priors.networks.convex import ConvexPotential, ProximalNetwork, Regularisation
 from invprob.priors.networks.transfer import transfer_bound

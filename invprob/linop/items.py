@@ -54,3 +54,8 @@ def per_item(scalar: float | Tensor, like: Tensor, ndim: int) -> Tensor:
 def ratio(a: Tensor, b: Tensor) -> Tensor:
     """Return a / b, and 0 where a is 0, whatever b is."""
     return torch.where(a == 0, torch.zeros_like(a), a / torch.where(a == 0, torch.ones_like(b), b))
+
+
+def broadcast_batch(*shapes: tuple[int, ...]) -> torch.Size:
+    """Return the batch shape that all shapes broadcast to; RuntimeError if they do not fit."""
+    return torch.Size(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]

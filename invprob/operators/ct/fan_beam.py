@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.operators.fbp import ViewMap
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.fbp import ViewMap
+from invprob.operators.ct.planar import PlanarCT
 
 
 class FanBeam(PlanarCT):
@@ -79,6 +79,13 @@ class FanBeam(PlanarCT):
         points = np.stack([u * cos, u * sin], axis=-1)
         source = self.source_distance * np.stack([sin, -cos], axis=-1)
         return torch.from_numpy(points), torch.from_numpy(points - source)
+
+    def distance_from_axis(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far from the axis the rays through positions on the detector pass, signed like the positions."""
+        found: NDArray[np.float64] = self.source_distance * np.sin(
+            np.arctan(positions / self.magnification / self.source_distance)
+        )
+        return found
 
     def view_map(self) -> ViewMap:
         """Return what filtered back-projection needs to know of the geometry."""

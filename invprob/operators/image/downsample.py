@@ -10,11 +10,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from invprob.bases import Basis
 from invprob.linalg import Diagonal, item_axes, ratio
-from invprob.linop import Bound, LinearOperator
-from invprob.operators.blur import Blur
-from invprob.operators.convolution import Boundary, checked_kernel, checked_sizes
+from invprob.linop import Bound, DataKind, LinearOperator
+from invprob.linop.bases import Basis
+from invprob.linop.readings import interpolated
+from invprob.operators.image.blur import Blur
+from invprob.operators.image.convolution import Boundary, checked_kernel, checked_sizes
 
 
 class Downsample(LinearOperator):
@@ -26,6 +27,8 @@ class Downsample(LinearOperator):
     of the coarse grid, because decimation folds the spectrum (Zhao et al., IEEE TIP 25, 2016), which makes `solve` a
     closed form. ValueError for sizes that are not multiples of the factor where they must be ("periodic", blocks).
     """
+
+    data_kind: DataKind = "picture"
 
     def __init__(
         self,
@@ -95,18 +98,22 @@ class Downsample(LinearOperator):
         found = self._blur().gram_diagonal_estimate(basis)
         return Diagonal(found.values * self._share(), found.basis)
 
-    def direct(self, y: Tensor) -> Tensor:
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y with readings of weight 0 interpolated along the last axis."""
+        return interpolated(y, weights)
+
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the cubic interpolation of y (Keys, IEEE TASSP 29, 1981) at the places the readings come from.
 
         A reading's place is the centre of its taps' absolute values; y is divided by the kernel's sum, and mirrored
         beyond its ends but for "periodic". For kernels whose sum is small beside their absolute sum, which tell no
-        brightness, ten conjugate-gradient steps.
+        brightness, ten conjugate-gradient steps. Readings of weight 0 are interpolated first.
         """
         d = len(self.factor)
         total, size = self.kernel.flatten(-d).sum(-1), self.kernel.abs().flatten(-d).sum(-1)
         if bool((total.abs() < 0.1 * size).any()) or self.kernel.ndim > d:
-            return super().direct(y)
-        x = self.as_data(y) / total.to(self.device, self.range_dtype)
+            return super().direct(y, weights)
+        x = self.fill(self.as_data(y), weights) / total.to(self.device, self.range_dtype)
         for axis, matrix in zip(item_axes(d), self._cached("cubic", self._cubic), strict=True):
             x = (x.movedim(axis, -1) @ matrix.to(x.dtype).mT).movedim(-1, axis)
         return x

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from invprob.operators.cone_beam import ConeBeam
-from invprob.operators.fan_beam import FanBeam
-from invprob.operators.parallel_beam import ParallelBeam
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.cone_beam import ConeBeam
+from invprob.operators.ct.fan_beam import FanBeam
+from invprob.operators.ct.parallel_beam import ParallelBeam
+from invprob.operators.ct.planar import PlanarCT
 
 Array = NDArray[np.float64]
 Geometry = dict[str, Any]

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from invprob import linalg
-from invprob.bases import Basis
 from invprob.linalg import Diagonal
-from invprob.linop import LinearOperator
+from invprob.linop import DataKind, LinearOperator
+from invprob.linop.bases import Basis
+from invprob.linop.readings import zero_filled
 from invprob.transforms import Gradient
 
 
@@ -23,6 +24,9 @@ class Mask(LinearOperator):
     `mask` has the shape of the image or, with `ndim` image axes given, `(*batch, *image)` with one mask per item, which
     broadcast against the images. ValueError for weights that are not finite, and for a mask that measures nothing.
     """
+
+    data_kind: DataKind = "picture"
+    transparent = True
 
     def __init__(
         self, mask: ArrayLike | Tensor, *, ndim: int | None = None, dtype: torch.dtype = torch.float32
@@ -68,13 +72,19 @@ class Mask(LinearOperator):
         mean = self._m().square().flatten(-d).mean(-1)
         return Diagonal(linalg.per_item(mean, mean, d), "any")
 
-    def direct(self, y: Tensor) -> Tensor:
+    @property
+    def measured(self) -> Tensor:
+        """Where m is not 0."""
+        return self._m() != 0
+
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return y / m with the holes filled smoothly: the image whose Laplacian is zero inside the holes.
 
         A harmonic image has no extrema inside a hole, so nothing overshoots. By conjugate gradients per item, free
-        (Neumann) at the border of the image.
+        (Neumann) at the border of the image. Where the weights are 0, there is a hole, too.
         """
-        y, m, d = self.as_data(y), self._m(), len(self.domain_shape)
+        y, d = self.as_data(y), len(self.domain_shape)
+        m = zero_filled(self._m(), weights)
         holes = (m == 0).to(m.dtype)
         known = y / (m + holes) * (1 - holes)
         # starting from the mean leaves the hole with what differs from it

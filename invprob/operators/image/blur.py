@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from invprob import linalg
-from invprob.bases import Basis
 from invprob.linalg import Diagonal, NormalTerm
-from invprob.linop import Bound, LinearOperator
-from invprob.module import COMPLEX_OF
-from invprob.operators.convolution import (
+from invprob.linop import Bound, DataKind, LinearOperator
+from invprob.linop.bases import Basis
+from invprob.linop.module import COMPLEX_OF
+from invprob.linop.readings import interpolated
+from invprob.operators.image.convolution import (
     Axis,
     Boundary,
     check_boundary,
@@ -31,7 +32,7 @@ from invprob.operators.convolution import (
     overlap,
     wrapped,
 )
-from invprob.operators.noise_level import estimate_noise
+from invprob.operators.image.noise_level import estimate_noise
 from invprob.transforms import Gradient
 
 
@@ -47,6 +48,8 @@ class Blur(LinearOperator):
     that add up to 1 (Nagy & O'Leary, SIAM J. Sci. Comput. 19, 1998). ValueError for a kernel that is empty, zero or
     not finite, or that does not fit the image.
     """
+
+    data_kind: DataKind = "picture"
 
     def __init__(
         self,
@@ -106,16 +109,20 @@ class Blur(LinearOperator):
             return Diagonal(self._cached("fourier symbol", self._fourier_symbol), "fourier")
         return Diagonal(self._cached("symbol", self._cosine_symbol), "cosine")
 
-    def direct(self, y: Tensor, noise: float | Tensor | None = None) -> Tensor:
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y with readings of weight 0 interpolated along the last axis."""
+        return interpolated(y, weights)
+
+    def direct(self, y: Tensor, weights: Tensor | None = None, *, noise: float | Tensor | None = None) -> Tensor:
         """Return Wiener's estimate (A^H A + sigma^2/C D^H D)^-1 A^H y for images of power C / frequency^2.
 
         Such is the spectrum of natural images (Field, J. Opt. Soc. Am. A 4, 1987); C follows from the power of y. For
         "periodic" it is conj(k^) y^ / (|k^|^2 + sigma^2/C |D^|^2), for "reflect" with an even kernel its cosine twin,
         else the conjugate-gradient solution of the same system with the very boundary, so that no edge rings. `noise`
         is sigma, a number or `(*batch,)`, by default `estimate_noise(y)`; no less than what rounding lets y tell.
-        ValueError if it is negative or not finite.
+        Readings of weight 0 are interpolated first. ValueError if the noise is negative or not finite.
         """
-        y, d = self.as_data(y), len(self.domain_shape)
+        y, d = self.fill(self.as_data(y), weights), len(self.domain_shape)
         count = math.prod(self.range_shape)
         spread = linalg.norm(y, d) / math.sqrt(count)
         floor = torch.finfo(self.dtype).eps ** 0.375 * spread

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invprob.bases import Basis
 from invprob.linalg import Diagonal
 from invprob.linop import LinearOperator
+from invprob.linop.bases import Basis
 
 RADIX = 32  # Walsh-Hadamard transforms go by matrices of at most this size
 
@@ -85,9 +85,9 @@ class RandomProjection(LinearOperator):
         share = self.measurements / math.prod(self.domain_shape)
         return Diagonal(torch.tensor(share, dtype=self.dtype, device=self.device), "any")
 
-    def direct(self, y: Tensor) -> Tensor:
-        """Return A^H y, the image of least norm that explains y."""
-        return self.adjoint(y)
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return A^H y, the image of least norm that explains the readings whose weight is not 0."""
+        return self.adjoint(self.fill(y, weights))
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         return self._cached(

@@ -14,7 +14,7 @@ from invprob.functional import Functional
 from invprob.methods.progress import Progress, run
 from invprob.methods.recipes import constant, tv, unit
 from invprob.methods.strength import Strength, fixed
-from invprob.multilevel import Level
+from invprob.problem import Problem
 from invprob.solvers import Solver
 
 SMOOTHED = 0.05  # noise level at which the slope of a learned prior is followed, relative to the image's contrast
@@ -43,7 +43,7 @@ class Start:
 
 def refined(
     phase: str,
-    problem: Level,
+    problem: Problem,
     parts: Callable[[Start], tuple[Solver[Any], Functional]],
     strength: Strength,
     nonnegative: bool | None,
@@ -65,14 +65,14 @@ def refined(
     yield from run(phase, problem, solver, f, g, state=solver.init(f, g, x), settings=settings)
 
 
-def _noise(problem: Level, x: Tensor, least: Tensor) -> Tensor:
+def _noise(problem: Problem, x: Tensor, least: Tensor) -> Tensor:
     """Return the noise level that the misfit of x speaks for; the scan's own, if it has one, as far as that agrees."""
     misfit = problem.size(problem.A(x) - problem.y) / torch.as_tensor(problem.readings).double().sqrt()
     misfit = torch.maximum(misfit.double(), least)
     return misfit if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * misfit)
 
 
-def _largest(problem: Level) -> Tensor:
+def _largest(problem: Problem) -> Tensor:
     """Return the largest reading that counts per item, and 1 where there is none."""
     sizes = problem.y.abs() if problem.weights is None else torch.where(problem.weights > 0, problem.y.abs(), 0.0)
     largest = sizes.flatten(-len(problem.A.range_shape)).amax(-1).double()

@@ -12,8 +12,9 @@ from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
 from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor
 
-from invprob.linop import LinearOperator, Shape
-from invprob.module import COMPLEX_OF
+from invprob.linop.linear import LinearOperator
+from invprob.linop.module import COMPLEX_OF
+from invprob.linop.operator import Shape
 
 Function = Callable[[Tensor], Tensor]
 

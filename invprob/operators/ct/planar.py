@@ -11,15 +11,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.bases import Basis
-from invprob.kernel import on_both_parts
+from invprob.grid import Grid
 from invprob.linalg import Diagonal
-from invprob.linop import Coarser, LinearOperator
-from invprob.operators import joseph
-from invprob.operators.fbp import ViewMap, filtered_backprojection
-from invprob.operators.ray_matrix import RayMatrix
-from invprob.operators.scan_checks import check_lengths, check_offsets, checked_angles
-from invprob.operators.symmetry import Cover, Orbits, find_cover
+from invprob.linop import Coarser, DataKind, LinearOperator
+from invprob.linop.bases import Basis
+from invprob.linop.kernel import on_both_parts
+from invprob.linop.readings import interpolated
+from invprob.operators.ct import joseph
+from invprob.operators.ct.coverage import coverage_doubts, field_of_view
+from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
+from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
+from invprob.operators.ct.ray_matrix import RayMatrix
+from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
 BACKENDS = ("auto", "rays", "copies", "matrix")
@@ -36,6 +39,7 @@ class PlanarCT(LinearOperator):
     matrix; "auto" takes what is fastest: copies where they pay, and the matrix on an accelerator.
     """
 
+    data_kind: DataKind = "views"
     view_axes = 1
     nonnegative = True
     traceable = False
@@ -94,21 +98,43 @@ class PlanarCT(LinearOperator):
             "axis_offset": self.axis_offset,
         }
 
+    def distance_from_axis(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far from the axis the rays through positions on the detector pass, signed like the positions."""
+        return positions
+
     @property
     def bins(self) -> NDArray[np.float64]:
         """Signed distance of each bin's centre from the axis' projection, in length units on the detector."""
         column = np.arange(self.detectors, dtype=np.float64)
         return (column - (self.detectors - 1) / 2 - self.axis_offset) * self.detector_size
 
-    def direct(self, y: Tensor, *, window: str = "ramp") -> Tensor:
+    @property
+    def grid(self) -> Grid:
+        """The pixels, squares of `pixel_size`."""
+        return Grid((self.pixel_size,) * 2)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y with readings of weight 0 interpolated along the detector."""
+        return interpolated(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Return what the views leave out or repeat, and what is unlike line integrals `(angles, detectors)`."""
+        return coverage_doubts(self, None if y is None else y.real.numpy(force=True))
+
+    def field_of_view(self) -> float:
+        """Return the radius around the axis of what is seen over half a turn, of a full turn by either edge."""
+        return field_of_view(self)
+
+    def direct(self, y: Tensor, weights: Tensor | None = None, *, window: str = "ramp") -> Tensor:
         """Return filtered back-projection (Kak & Slaney 1988, ch. 3) of y; `window` tapers the ramp filter.
 
         Half turn, full turn, short scan and arcs: every line that was measured twice counts half. Windows: ramp,
-        shepp-logan, cosine, hamming, hann. Not differentiable: ValueError where a gradient would be lost.
+        shepp-logan, cosine, hamming, hann. Readings of weight 0 are interpolated first. Not differentiable: ValueError
+        where a gradient would be lost.
         """
         if torch.is_grad_enabled() and y.requires_grad:
             raise ValueError(f"{type(self).__name__}.direct has no derivative: call it under torch.no_grad()")
-        y, views, threads = self.as_data(y), self.view_map(), torch.get_num_threads()
+        y, views, threads = self.fill(self.as_data(y), weights), self.view_map(), torch.get_num_threads()
 
         def reconstruct(t: Tensor) -> Tensor:
             return self._on_arrays(

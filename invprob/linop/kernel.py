@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from invprob.linop import LinearOperator
+    from invprob.linop.linear import LinearOperator
 
 
 def run_kernel(A: LinearOperator, t: Tensor, *, adjoint: bool) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from invprob.operators.fbp import ViewMap
-from invprob.operators.planar_ct import PlanarCT
+from invprob.operators.ct.consistency import sinogram_doubts
+from invprob.operators.ct.fbp import ViewMap
+from invprob.operators.ct.planar import PlanarCT
 
 
 class ParallelBeam(PlanarCT):
@@ -51,6 +52,11 @@ class ParallelBeam(PlanarCT):
         points = np.stack([self.bins * cos, self.bins * sin], axis=-1)
         directions = np.stack(np.broadcast_arrays(-sin, cos, self.bins)[:2], axis=-1)
         return torch.from_numpy(points), torch.from_numpy(directions.copy())
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Return what the views leave out or repeat, and which conditions of line integrals the data break."""
+        broken = [] if y is None else sinogram_doubts(y.real.numpy(force=True), self.angles)
+        return [*super().doubts(y), *broken]
 
     def view_map(self) -> ViewMap:
         """Return what filtered back-projection needs to know of the geometry."""

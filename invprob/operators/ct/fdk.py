@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.operators.fbp import ViewMap, line_weights, ramp_filter
+from invprob.operators.ct.fbp import ViewMap, line_weights, ramp_filter
 from invprob.threads import jit, team
 
 Array = NDArray[Any]

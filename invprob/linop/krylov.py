@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invprob.items import inner, norm, per_item, ratio
+from invprob.linop.items import inner, norm, per_item, ratio
 
 Map = Callable[[Tensor], Tensor]
 SURE = 12  # steps before an eigenvalue counts as found: one may look converged while it is still the second

@@ -1,4 +1,7 @@
-"""Operators made of operators: adjoint, composition, sum, multiple, stack, lift. Structure is data, not closures."""
+"""Operators made of operators: adjoint, composition, sum, multiple, stack. Structure is data, not closures.
+
+Each passes on what its parts say of their data, or says why it cannot.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.bases import Basis
-from invprob.linalg import Diagonal
-from invprob.linop import Bound, LinearOperator, Shape
+from invprob.grid import Grid
+from invprob.linop.bases import Basis
+from invprob.linop.diagonal import Diagonal
+from invprob.linop.items import ratio
+from invprob.linop.linear import Bound, Coarser, LinearOperator
+from invprob.linop.nonlinear import check_fit, joined_measured, speaker
+from invprob.linop.operator import Operator, Shape
 
 IMAGINARY = (complex, np.complexfloating)  # numbers that make an operator complex
 
 
-class _Combined(LinearOperator):
+class Combined(LinearOperator):
     """What operators made of operators share: the parts, whose precision and device are its own."""
 
     def __init__(
@@ -38,6 +45,7 @@ class _Combined(LinearOperator):
         self.parts = nn.ModuleList(parts)
         self.matched = all(part.matched for part in parts)
         self.nonnegative = all(part.nonnegative for part in parts)
+        self.channels = parts[-1].channels
 
     @property
     def dtype(self) -> torch.dtype:
@@ -49,6 +57,11 @@ class _Combined(LinearOperator):
         """Where the parts compute."""
         return self._list()[0].device
 
+    @property
+    def grid(self) -> Grid:
+        """That of the part that sees the image."""
+        return self._list()[-1].grid
+
     def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
 
@@ -57,7 +70,7 @@ class _Combined(LinearOperator):
         return None if first is None or second is None else first.joined(second, combine)
 
 
-class _Wrapped(_Combined):
+class Wrapped(Combined):
     """What operators made of one operator share."""
 
     @property
@@ -72,11 +85,12 @@ class _Wrapped(_Combined):
         return Bound(self.inner.norm_bound(), self.inner.norm_bound_kind)
 
 
-class Adjoint(_Wrapped):
+class Adjoint(Wrapped):
     """A^H as an operator."""
 
     def __init__(self, inner: LinearOperator) -> None:
         super().__init__((inner,), inner.range_shape, inner.domain_shape)
+        self.channels = None
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.inner.adjoint(x)
@@ -90,24 +104,30 @@ class Adjoint(_Wrapped):
         return None if found is None else Diagonal(found.values.conj(), found.basis)
 
     @property
+    def grid(self) -> Grid:
+        """None known: its images are the data of another operator."""
+        return Grid.of_pixels(len(self.domain_shape))
+
+    @property
     def H(self) -> LinearOperator:
         """The operator this is the adjoint of: the very object."""
         return self.inner
 
     def __repr__(self) -> str:
-        return f"{_tight(self.inner)}.H"
+        return f"{in_front_of_dot(self.inner)}.H"
 
 
-class Composition(_Combined):
-    """(A B) x = A (B x)."""
+class Composition(Combined):
+    """(A B) x = A (B x). Of its data speaks A, and B where A is a filter of data (`transparent`)."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        if outer.domain_shape != inner.range_shape:
-            raise ValueError(
-                f"{type(outer).__name__} @ {type(inner).__name__}: the outer takes {outer.domain_shape}, "
-                f"the inner gives {inner.range_shape}"
-            )
+        check_fit(outer, inner)
         super().__init__((outer, inner), inner.domain_shape, outer.range_shape)
+        known = self._speaker()
+        self.data_kind, self.view_axes = known.data_kind, known.view_axes
+
+    def _speaker(self) -> Operator:
+        return speaker(*self._list())
 
     def _forward(self, x: Tensor) -> Tensor:
         outer, inner = self._list()
@@ -121,16 +141,52 @@ class Composition(_Combined):
         outer, inner = self._list()
         return inner.adjoint(outer.gram(inner(x)))
 
+    def _weighted_gram(self, x: Tensor, weights: Tensor) -> Tensor:
+        outer, inner = self._list()
+        return inner.adjoint(outer.gram(inner(x), weights))
+
+    @property
+    def measured(self) -> Tensor | None:
+        """Which entries are readings of the outer operator, and of the inner one behind a filter."""
+        return joined_measured(*self._list())
+
+    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
+        """Ask the part that knows the data."""
+        return self._speaker().hold_out(share, generator)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ask the part that knows the data."""
+        return self._speaker().fill(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Ask the outer operator; behind a filter only the geometry can be doubted, as data look otherwise."""
+        outer, inner = self._list()
+        return inner.doubts() if outer.transparent else outer.doubts(y)
+
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the inner operator's direct reconstruction where the outer is a mask on its data; else by CG.
+
+        A filter of data has no coarser twin and no inverse that the field's formulas could use.
+        """
+        outer, inner = self._list()
+        factor = outer.diagonal() if outer.transparent else None
+        if factor is None or factor.basis not in ("any", "pixel"):
+            return super().direct(y, weights)
+        seen = factor.values != 0
+        y = ratio(self.as_data(y) * seen, factor.values)
+        weights = seen.to(self.dtype) if weights is None else weights * seen
+        return inner.direct(y, None if bool(seen.all()) and bool((weights > 0).all()) else weights)
+
     def diagonal(self) -> Diagonal | None:
         """Return the product of the diagonals where both factors are diagonal in one basis."""
         return self._joined(torch.mul)
 
     def __repr__(self) -> str:
         outer, inner = self._list()
-        return f"{_factor(outer)} @ {_factor(inner)}"
+        return f"{in_product(outer)} @ {in_product(inner)}"
 
 
-class Sum(_Combined):
+class Sum(Combined):
     """(A + B) x = A x + B x."""
 
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
@@ -140,6 +196,26 @@ class Sum(_Combined):
                 f"{second.extra_repr()} differ"
             )
         super().__init__((first, second), first.domain_shape, first.range_shape)
+        share_what_agrees(self, first, second)
+
+    @property
+    def measured(self) -> Tensor | None:
+        """What is a reading of either."""
+        first, second = (part.measured for part in self._list())
+        return None if first is None or second is None else first | second
+
+    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
+        """Ask the first, whose data have the same shape."""
+        return self._list()[0].hold_out(share, generator)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ask the first, whose data have the same shape."""
+        return self._list()[0].fill(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Return what is doubtful about either geometry; what sums of data look like nobody knows."""
+        del y
+        return [doubt for part in self._list() for doubt in part.doubts()]
 
     def _forward(self, x: Tensor) -> Tensor:
         first, second = self._list()
@@ -158,7 +234,7 @@ class Sum(_Combined):
         return f"{first!r} + {second!r}"
 
 
-class Scaled(_Wrapped):
+class Scaled(Wrapped):
     """(c A) x = c (A x) for a number or a 0-d tensor c; a complex c makes the operator complex."""
 
     factor: Tensor
@@ -172,7 +248,7 @@ class Scaled(_Wrapped):
         else:
             raise ValueError(f"a scalar times {type(inner).__name__}: the factor has shape {tuple(factor.shape)}")
         super().__init__((inner,), inner.domain_shape, inner.range_shape, complex_factor=c.is_complex())
-        self.view_axes = inner.view_axes
+        self.data_kind, self.view_axes, self.transparent = inner.data_kind, inner.view_axes, inner.transparent
         if isinstance(factor, Tensor) and not isinstance(factor, nn.Parameter):
             self.register_buffer("factor", c, persistent=False)
         else:
@@ -187,6 +263,39 @@ class Scaled(_Wrapped):
 
     def _gram(self, x: Tensor) -> Tensor:
         return self.factor.abs().square() * self.inner.gram(x)
+
+    def _weighted_gram(self, x: Tensor, weights: Tensor) -> Tensor:
+        return self.factor.abs().square() * self.inner.gram(x, weights)
+
+    @property
+    def measured(self) -> Tensor | None:
+        """That of A."""
+        return self.inner.measured
+
+    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
+        """Ask A."""
+        return self.inner.hold_out(share, generator)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ask A."""
+        return self.inner.fill(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Ask A about y / c; about its geometry alone if c is complex or 0."""
+        real = not self.factor.is_complex() and bool(self.factor != 0)
+        return self.inner.doubts(None if y is None or not real else y / self.factor.to(y))
+
+    def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return A's direct reconstruction of y / c, 0 for c = 0."""
+        y = self.as_data(y)
+        if not bool(self.factor != 0):
+            return self.adjoint(y)
+        return self.inner.direct(y / self.factor.to(self.device), weights)
+
+    def coarser(self) -> Coarser | None:
+        """Return c times what A knows."""
+        found = self.inner.coarser()
+        return None if found is None else found._replace(operator=found.operator * self.factor)
 
     def diagonal(self) -> Diagonal | None:
         """Return c times the diagonal of A, where it has one."""
@@ -217,98 +326,21 @@ class Scaled(_Wrapped):
 
     def __repr__(self) -> str:
         number = f"({self.factor.item():g})" if self.factor.is_complex() else f"{self.factor.item():g}"
-        return f"{number} * {_factor(self.inner)}"
+        return f"{number} * {in_product(self.inner)}"
 
 
-class VStack(_Combined):
-    """[A; B; ...] x: the data of several operators, joined along the first item axis."""
-
-    def __init__(self, operators: Sequence[LinearOperator]) -> None:
-        if not operators:
-            raise ValueError("vstack needs at least one operator")
-        first = operators[0]
-        for op in operators[1:]:
-            if op.domain_shape != first.domain_shape or op.range_shape[1:] != first.range_shape[1:]:
-                raise ValueError(
-                    f"vstack: {first.extra_repr()} and {op.extra_repr()} need one domain and ranges that "
-                    "differ in their first axis alone"
-                )
-        sizes = [op.range_shape[0] for op in operators]
-        super().__init__(operators, first.domain_shape, (sum(sizes), *first.range_shape[1:]))
-        self.sizes = sizes
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return torch.cat([op(x) for op in self._list()], dim=-len(self.range_shape))
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        pieces = torch.split(y, self.sizes, dim=-len(self.range_shape))
-        first, *rest = (op.adjoint(piece) for op, piece in zip(self._list(), pieces, strict=True))
-        return sum(rest, start=first)
-
-    def _gram(self, x: Tensor) -> Tensor:
-        first, *rest = (op.gram(x) for op in self._list())
-        return sum(rest, start=first)
-
-    def __repr__(self) -> str:
-        return f"vstack([{', '.join(map(repr, self._list()))}])"
+def share_what_agrees(whole: LinearOperator, *parts: LinearOperator) -> None:
+    """Let an operator say of its data what all its parts say."""
+    kinds, axes = {part.data_kind for part in parts}, {part.view_axes for part in parts}
+    whole.data_kind = kinds.pop() if len(kinds) == 1 else "samples"
+    whole.view_axes = axes.pop() if len(axes) == 1 else 0
 
 
-class Lifted(_Wrapped):
-    """A applied along extra item axes: what a volume prior needs of a slice operator."""
-
-    def __init__(self, inner: LinearOperator, shape: Shape) -> None:
-        super().__init__((inner,), (*shape, *inner.domain_shape), (*shape, *inner.range_shape))
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self.inner(x)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self.inner.adjoint(y)
-
-    def _gram(self, x: Tensor) -> Tensor:
-        return self.inner.gram(x)
-
-    def diagonal(self) -> Diagonal | None:
-        """Return the diagonal of A, the same for every index."""
-        return self._for_all(self.inner.diagonal(), self.domain_shape)
-
-    def gram_diagonal(self, weights: Tensor | None = None) -> Diagonal | None:
-        """Return the diagonal of A^H W A, the same for every index."""
-        return self._for_all(self.inner.gram_diagonal(weights), self.domain_shape)
-
-    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal | None:
-        """Return the estimate of A, the same for every index."""
-        return self._for_all(self.inner.gram_diagonal_estimate(basis), self.domain_shape)
-
-    def row_gram_diagonal(self) -> Diagonal | None:
-        """Return the diagonal of A A^H, the same for every index."""
-        return self._for_all(self.inner.row_gram_diagonal(), self.range_shape)
-
-    def _for_all(self, found: Diagonal | None, shape: Shape) -> Diagonal | None:
-        # along the extra axes A does nothing, which is diagonal in any basis
-        if found is None or found.basis == "any" or found.values.ndim >= len(shape):
-            return found
-        return Diagonal(found.values.expand(shape), found.basis)
-
-    def direct(self, y: Tensor) -> Tensor:
-        """Return the inner operator's direct reconstruction per index."""
-        return self.inner.direct(self.as_data(y))
-
-    def __repr__(self) -> str:
-        extra = self.domain_shape[: len(self.domain_shape) - len(self.inner.domain_shape)]
-        return f"{_tight(self.inner)}.lift({extra})"
-
-
-def vstack(operators: Sequence[LinearOperator]) -> LinearOperator:
-    """Return [A; B; ...], whose data are joined along the first item axis."""
-    return operators[0] if len(operators) == 1 else VStack(operators)
-
-
-def _factor(op: LinearOperator) -> str:
+def in_product(op: LinearOperator) -> str:
     """Return repr(op) as it must stand in a product."""
     return f"({op!r})" if isinstance(op, Sum) else repr(op)
 
 
-def _tight(op: LinearOperator) -> str:
+def in_front_of_dot(op: LinearOperator) -> str:
     """Return repr(op) as it must stand before a dot."""
     return f"({op!r})" if isinstance(op, (Sum, Scaled, Composition)) else repr(op)

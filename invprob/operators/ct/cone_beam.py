@@ -11,14 +11,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from invprob.bases import Basis
-from invprob.kernel import on_both_parts
+from invprob.grid import Grid
 from invprob.linalg import Diagonal
-from invprob.linop import Coarser, LinearOperator
-from invprob.operators import cone_kernels
-from invprob.operators.fan_beam import FanBeam
-from invprob.operators.fdk import ConeMap, feldkamp
-from invprob.operators.scan_checks import check_lengths, check_offsets, checked_angles
+from invprob.linop import Coarser, DataKind, LinearOperator
+from invprob.linop.bases import Basis
+from invprob.linop.kernel import on_both_parts
+from invprob.linop.readings import interpolated
+from invprob.operators.ct import cone_kernels
+from invprob.operators.ct.fan_beam import FanBeam
+from invprob.operators.ct.fdk import ConeMap, feldkamp
+from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
 
 MAX_RAYS = 2**32  # more is a slip, told before memory is touched: 16 GB of readings
 
@@ -36,6 +38,7 @@ class ConeBeam(LinearOperator):
     around the volume, or rays steeper than 45 degrees to the plane.
     """
 
+    data_kind: DataKind = "views"
     view_axes = 1
     nonnegative = True
     traceable = False
@@ -142,15 +145,29 @@ class ConeBeam(LinearOperator):
             "row_offset": self.row_offset,
         }
 
-    def direct(self, y: Tensor, *, window: str = "ramp") -> Tensor:
+    @property
+    def grid(self) -> Grid:
+        """The voxels, cubes of `voxel_size`."""
+        return Grid((self.voxel_size,) * 3)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return y with readings of weight 0 interpolated along the detector's rows."""
+        return interpolated(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Return what is doubtful about the plane of the source, and about the middle row of the data."""
+        return self.middle_plane().doubts(None if y is None else y[:, self.detector_shape[0] // 2])
+
+    def direct(self, y: Tensor, weights: Tensor | None = None, *, window: str = "ramp") -> Tensor:
         """Return the reconstruction of Feldkamp, Davis & Kress (J. Opt. Soc. Am. A 1, 1984); `window` tapers the ramp.
 
         Full turn, short scan and arcs: a line of the middle plane that was measured twice counts half. Windows: ramp,
-        shepp-logan, cosine, hamming, hann. Not differentiable: ValueError where a gradient would be lost.
+        shepp-logan, cosine, hamming, hann. Readings of weight 0 are interpolated first. Not differentiable: ValueError
+        where a gradient would be lost.
         """
         if torch.is_grad_enabled() and y.requires_grad:
             raise ValueError("ConeBeam.direct has no derivative: call it under torch.no_grad()")
-        y, threads = self.as_data(y), torch.get_num_threads()
+        y, threads = self.fill(self.as_data(y), weights), torch.get_num_threads()
         row_size = self.detector_size[0] / self.magnification
         cone = ConeMap(self.middle_plane().view_map(), self.heights, row_size, self.domain_shape[0])
 

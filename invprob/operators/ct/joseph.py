@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.operators.lanes import load, pair, store, total
-from invprob.operators.symmetry import Orbits, Turn, pixel_map
+from invprob.operators.ct.simd import load, pair, store, total
+from invprob.operators.ct.symmetry import Orbits, Turn, pixel_map
 from invprob.threads import jit, team
 
 Array = NDArray[Any]

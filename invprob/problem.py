@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invprob import linalg
-from invprob.algebra import Lifted
 from invprob.linop import LinearOperator
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
@@ -19,7 +18,7 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one t
 
 
 @dataclass(frozen=True)
-class Level:
+class Problem:
     """An operator with data for it; `noise` is the standard deviation of their noise per item, if known.
 
     With `weights` w, `(*batch, *range_shape)`, noise^2 / w is the variance of each reading, and 0 marks what was not
@@ -43,9 +42,8 @@ class Level:
 
     @property
     def colours(self) -> int:
-        """Channels of the image: 3 where A does the same to each of three planes, `A.lift((3,))`, else 1."""
-        A = self.A
-        return 3 if isinstance(A, Lifted) and A.domain_shape[0] == 3 and len(A.inner.domain_shape) == 2 else 1
+        """Channels of an image in colour, `A.lift((3,), channels="colour")`, else 1."""
+        return self.A.domain_shape[0] if self.A.channels == "colour" else 1
 
     @property
     def readings(self) -> int | Tensor:
@@ -65,7 +63,7 @@ class Level:
         return linalg.norm(r if weights is None else weights.sqrt() * r, len(self.A.range_shape))
 
 
-def pyramid(level: Level) -> list[Level]:
+def pyramid(level: Problem) -> list[Problem]:
     """Return the problem from the coarsest grid worth solving to the given one."""
     levels = [level]
     while min(levels[0].A.domain_shape) >= 2 * SMALLEST:
@@ -78,11 +76,13 @@ def pyramid(level: Level) -> list[Level]:
     return levels
 
 
-def _restricted(level: Level, A: LinearOperator, restrict: Callable[[Tensor], Tensor], noise: Tensor | None) -> Level:
+def _restricted(
+    level: Problem, A: LinearOperator, restrict: Callable[[Tensor], Tensor], noise: Tensor | None
+) -> Problem:
     if level.weights is None:
-        return Level(A, restrict(level.y), noise)
+        return Problem(A, restrict(level.y), noise)
     weights = restrict(level.weights)
-    return Level(A, restrict(level.weights * level.y) / torch.where(weights > 0, weights, 1.0), noise, weights)
+    return Problem(A, restrict(level.weights * level.y) / torch.where(weights > 0, weights, 1.0), noise, weights)
 
 
 def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:
@@ -101,23 +101,3 @@ def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:
     flat, size = t.reshape(1, -1, *t.shape[-d:]), list(shape)
     fine = F.interpolate(flat, size, mode=LINEAR[d], align_corners=False) if smooth else F.interpolate(flat, size)
     return fine.reshape(*t.shape[:-d], *size)
-
-
-def filled(y: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the data with what was not measured interpolated along the last axis, the detector of a sinogram.
-
-    Linearly between the nearest readings that count, constant beyond the last one; 0 where a line has none.
-    """
-    if weights is None:
-        return y
-    seen = (weights > 0).expand(y.shape)
-    place = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
-    last = y.shape[-1] - 1
-    before = torch.where(seen, place, -1).cummax(-1).values
-    after = last - torch.where(seen, last - place, -1).flip(-1).cummax(-1).values.flip(-1)
-    left, right = torch.where(before < 0, after, before), torch.where(after > last, before, after)
-    known = (left >= 0) & (left <= last)
-    left, right = (torch.where(known, t, 0) for t in (left, right))
-    share = (place - left).to(y.real.dtype) / (right - left).clamp(min=1)
-    low, high = y.gather(-1, left), y.gather(-1, right)
-    return torch.where(known, low + share.clamp(0, 1) * (high - low), torch.zeros_like(y))

@@ -1,0 +1,121 @@
+"""Does the detector see the whole object, and do the views see it from all sides?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from invprob.operators.ct.planar import PlanarCT
+
+__all__ = ["coverage_doubts", "field_of_view"]
+
+_SAME = 1e-7  # radians between two views of one direction: what single precision makes of it
+_EDGE, _VISIBLE = 0.01, 0.05  # share of the bins that make an edge; of the peak that is more than a bad flat field
+_SURE = 4.0  # standard errors that the noise at the edge explains
+_GROUPS = 8  # arcs in which truncation is sought: an oblong object is cut in some views only
+_MISSING = 0.03  # share of the directions that may be missing
+_OFF_CENTRE = 0.05  # of the bins: an axis that far from the middle doubles the field of view of a full turn
+
+
+def coverage_doubts(A: PlanarCT, data: NDArray[np.floating] | None = None) -> list[str]:
+    """Return, as sentences, what the rays of a tomographic operator leave out, or measure twice.
+
+    With `data`, line integrals of one item, truncation is what they show at the edges of the detector; without, a
+    detector that does not cover the image's inscribed circle is doubted.
+    """
+    truncated = _beyond_detector(A) if data is None else _cut_off(A, np.asarray(data, dtype=np.float64))
+    return [*truncated, *_repeated(A.angles), *_limited(A)]
+
+
+def field_of_view(A: PlanarCT) -> float:
+    """Return the radius around the axis of what is seen over half a turn: to the nearer edge of the detector.
+
+    Of a full turn, to the farther one: what one view misses the opposite one sees.
+    """
+    edges = A.distance_from_axis(np.array([A.bins[0] - A.detector_size / 2, A.bins[-1] + A.detector_size / 2]))
+    reach = -edges[0], edges[1]
+    return max(0.0, float(max(reach) if _full_turn(A.angles) else min(reach)))
+
+
+def _beyond_detector(A: PlanarCT) -> list[str]:
+    seen, radius = field_of_view(A), 0.5 * A.pixel_size * min(A.domain_shape)
+    if seen >= radius * (1 - 1e-6):
+        return []
+    return [
+        f"the detector sees a circle of radius {seen:.4g} around the axis, and the image reaches {radius:.4g}: "
+        "an object that fills it is truncated"
+    ]
+
+
+def _cut_off(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
+    """Say at which edges the line integrals do not fall to zero."""
+    peak = float(np.quantile(sinogram, 0.99))
+    width = max(1, int(_EDGE * A.detectors))
+    edges = {"left": sinogram[:, :width].mean(axis=1), "right": sinogram[:, -width:].mean(axis=1)}
+    if _full_turn(A.angles) and abs(A.axis_offset) > _OFF_CENTRE * A.detectors:
+        del edges["left" if A.axis_offset < 0 else "right"]  # cut off on purpose: the opposite view sees it
+    highest = {side: _highest(values) for side, values in edges.items()}
+    cut = {side: level / peak for side, level in highest.items() if peak > 0 and level > _VISIBLE * peak}
+    if not cut:
+        return []
+    where = "both edges" if len(cut) == 2 else f"the {next(iter(cut))} edge"
+    return [
+        f"the line integrals do not fall to zero at {where} of the detector ({max(cut.values()):.0%} of their peak): "
+        "the object is truncated, and its values near the border cannot be trusted"
+    ]
+
+
+def _highest(edge: NDArray[np.float64]) -> float:
+    """Return the highest mean over an arc of views that noise does not explain."""
+    noise = float(np.std(np.diff(edge)) / math.sqrt(2)) if edge.size > 2 else 0.0
+    arcs = np.array_split(edge, min(_GROUPS, edge.size))
+    return max(float(arc.mean()) - _SURE * noise / math.sqrt(arc.size) for arc in arcs)
+
+
+def _repeated(angles: NDArray[np.float64]) -> list[str]:
+    turned = np.sort(np.mod(angles + _SAME / 2, 2 * np.pi))
+    again = int(np.count_nonzero(np.diff(turned) < _SAME))
+    if not again:
+        return []
+    exactly = angles.size - np.unique(angles).size
+    if exactly:
+        return [f"{exactly} of {angles.size} angles occur more than once: these directions count more"]
+    if again == 1 and abs(np.ptp(angles) - 2 * np.pi) < _SAME:
+        return ["the last view closes the turn and repeats the first, which counts twice: --views :-1 leaves it out"]
+    return [f"{again} of {angles.size} views repeat another, whole turns apart: these directions count more"]
+
+
+def _limited(A: PlanarCT) -> list[str]:
+    covered = _covered(A.angles, np.pi if A.reversible else 2 * np.pi)
+    needed, source_distance = np.pi, A.view_map().source_distance
+    if source_distance is not None:
+        radius = min(field_of_view(A), 0.5 * A.pixel_size * min(A.domain_shape))
+        needed += 2 * math.asin(radius / source_distance)
+    if covered >= (1 - _MISSING) * needed:
+        return []
+    if covered >= (1 - _MISSING) * np.pi:
+        goal = f"half a turn and the fan angle, {np.rad2deg(needed):.4g}"
+    else:
+        goal = "half a turn, 180"
+    return [
+        f"the views cover {np.rad2deg(covered):.4g} degrees, less than {goal}: a limited angle, from which edges "
+        "along the missing directions cannot be seen"
+    ]
+
+
+def _covered(angles: NDArray[np.float64], period: float) -> float:
+    """Return how much of the period has views no farther apart than is usual."""
+    turned = np.unique(np.mod(angles, period))
+    if turned.size < 2:
+        return 0.0
+    gaps: NDArray[Any] = np.diff(turned, append=turned[0] + period)
+    usual = float(np.median(gaps))
+    return period - float(np.clip(gaps - usual, 0, None).max())
+
+
+def _full_turn(angles: NDArray[np.float64]) -> bool:
+    return _covered(angles, 2 * np.pi) >= (1 - _MISSING) * 2 * np.pi
