@@ -350,7 +350,7 @@ def test_what_cannot_be_is_refused():
         Sum(L1(), L1(ndim=3))
     with pytest.raises(ValueError, match=r"grouped must be between 1 and ndim=2 axes, got 3"):
         GroupL1(grouped=3)
-    with pytest.raises(ValueError, match=r"axis for them and others, got ndim=1"):
+    with pytest.raises(ValueError, match=r"axes must be between 1 and ndim=1, got 2"):
         TotalVariation(ndim=1, axes=2)
     with pytest.raises(ValueError, match=r"axes must be between 1 and 2 for the shape \(3, 4\), got 3"):
         Gradient((3, 4), axes=3)

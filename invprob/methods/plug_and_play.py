@@ -39,8 +39,9 @@ def pnp(
     """Plug-and-play: a denoiser refines what total variation found, at a noise level that falls and then stays.
 
     Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
-    relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images with three
-    channels, under `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its transpose.
+    relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images in
+    colour, under `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its
+    transpose.
     """
     D = _denoiser(problem, denoiser, nonnegative, paired=True)
 
