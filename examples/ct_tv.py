@@ -11,8 +11,8 @@ size = 128
 phantom = phantoms.shepp_logan(radius=size / 2)
 A = ParallelBeam((size, size), torch.arange(40) * math.pi / 40, detectors=183)
 
-# exact line integrals of the ellipses, so that the data do not come from the projector that inverts them
-clean = phantom.line_integrals(*A.rays()).float()
+# exact means over the bins, so that the data do not come from the projector that inverts them
+clean = phantoms.detected(phantom, A)
 data, sigma = phantoms.add_gaussian_noise(clean, 0.01, 0)
 scan = Scan(operator=A, data=data, noise=sigma, truth=phantom.image((size, size)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from invprob.phantoms import (
     Ellipses,
     add_gaussian_noise,
     as_generator,
+    detected,
     organ,
     poisson_transmission,
     random_ellipses,
@@ -36,7 +37,10 @@ FINEST = 2048  # pixels per side of the grid on which a painted phantom is measu
 
 @dataclass(frozen=True)
 class Scanner:
-    """A phantom and a geometry by name, image pixels per side, views over `arc` degrees, a seed."""
+    """A phantom and a geometry by name, image pixels per side, views over `arc` degrees, a seed.
+
+    `thin` reads single lines instead of means over the bins.
+    """
 
     phantom: str
     geometry: str
@@ -44,6 +48,7 @@ class Scanner:
     views: int
     arc: float
     seed: int
+    thin: bool = False
 
     @property
     def finer(self) -> int:
@@ -57,8 +62,8 @@ class Scanner:
     def scan(self, rows: int, *, percent: float | None, photons: float | None, command: str) -> Scan:
         """Return a scan of `rows` phantoms (0: one, without a batch axis) with Gaussian noise or counted photons."""
         generator = as_generator(self.seed)
-        A = self._operator(1)
-        pairs = [self._measured(A, generator) for _ in range(max(1, rows))]
+        A = self._operator()
+        pairs = [self._measured(A, generator, photons is not None) for _ in range(max(1, rows))]
         clean, truth = (torch.stack(parts) for parts in zip(*pairs, strict=True))
         data, sigma, words = _noisy(clean, percent, photons, generator)
         if not rows:
@@ -66,40 +71,43 @@ class Scanner:
         provenance = {
             "command": command,
             "phantom": f"{self.phantom}, seed {self.seed}, {ATTENUATION:g} 1/mm at value 1",
-            "measured": f"on a grid {self.finer} times finer" if self.phantom == "organ" else "exact line integrals",
+            "measured": f"{self._how()}, {'single lines' if self.thin else 'means over the bins'}",
             "noise": words,
         }
         noise = float(sigma) if sigma is not None and not rows else sigma
         return Scan(A, data, noise, truth, units=Units.attenuation("mm"), provenance=provenance)
 
-    def _measured(self, A: PlanarCT, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return clean line integrals and the image of pixel averages, both float32."""
+    def _how(self) -> str:
+        return f"on a grid {self.finer} times finer" if self.phantom == "organ" else "line integrals of ellipses"
+
+    def _measured(self, A: PlanarCT, generator: torch.Generator, counted: bool) -> tuple[Tensor, Tensor]:
+        """Return what the detector reads without noise, and the image of pixel averages, both float32."""
         if self.phantom == "organ":
             fine = ATTENUATION * organ((self.finer * self.size,) * 2, generator)
-            return self._operator(self.finer)(fine), F.avg_pool2d(fine[None], self.finer)[0]
+            return detected(fine, A, counted=counted, thin=self.thin), F.avg_pool2d(fine[None], self.finer)[0]
         body = self._ellipses(generator)
-        integrals = ATTENUATION * body.line_integrals(*A.rays())
-        image = ATTENUATION * body.image((self.size, self.size), pixel_size=A.pixel_size)
-        return integrals.to(torch.float32), image
+        body = replace(body, values=ATTENUATION * body.values)
+        image = body.image((self.size, self.size), pixel_size=A.pixel_size)
+        return detected(body, A, counted=counted, thin=self.thin), image
 
     def _ellipses(self, generator: torch.Generator) -> Ellipses:
         return shepp_logan(FIELD / 2) if self.phantom == "shepp-logan" else random_ellipses(FIELD / 2, generator)
 
-    def _operator(self, finer: int) -> PlanarCT:
-        """Return the geometry with the image on a grid `finer` times finer; the detector covers its corners."""
+    def _operator(self) -> PlanarCT:
+        """Return the geometry; the detector covers the corners of the image."""
         pixel = FIELD / self.size
-        shape, angles = (finer * self.size,) * 2, np.deg2rad(self.arc) * np.arange(self.views) / self.views
+        shape, angles = (self.size,) * 2, np.deg2rad(self.arc) * np.arange(self.views) / self.views
         corner = FIELD / math.sqrt(2)
         if self.geometry == "parallel":
             bins = 2 * math.ceil(corner / pixel)
-            return ParallelBeam(shape, angles, bins, pixel_size=pixel / finer, detector_size=pixel)
+            return ParallelBeam(shape, angles, bins, pixel_size=pixel, detector_size=pixel)
         pitch = pixel * (SOURCE + DETECTOR) / SOURCE
         reach = (SOURCE + DETECTOR) * math.tan(math.asin(corner / SOURCE))
         return FanBeam(
             shape,
             angles,
             2 * math.ceil(reach / pitch),
-            pixel_size=pixel / finer,
+            pixel_size=pixel,
             detector_size=pitch,
             source_distance=SOURCE,
             detector_distance=DETECTOR,

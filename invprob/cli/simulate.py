@@ -50,13 +50,16 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For the noise and for random phantoms.")] = 0,
     rows: Annotated[int, typer.Option(min=0, help="A stack of as many rows; 0 for a single image.")] = 0,
+    thin: Annotated[
+        bool, typer.Option("--thin", help="Read a line through the middle of each bin, as no detector does.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Scan a phantom of 256 mm and save data, geometry and truth.
 
-    Line integrals are exact for the ellipses, and of a finer image for the organ, so that no
-    reconstruction can profit from its own errors. Attenuation is in 1/mm, 0.02 being that of water.
+    Readings are means over the bins of the detector: exact for the ellipses, of a finer image for the organ, so
+    that no reconstruction can profit from its own errors. Attenuation is in 1/mm, 0.02 being that of water.
     """
     del debug
     if noise is not None and photons is not None:
@@ -67,7 +70,7 @@ def simulate(
     from invprob.io import save_scan
     from invprob.io.atomic import check_output
 
-    scanner = Scanner(phantom, geometry, size, views, arc or (360.0 if geometry is Geometry.FAN else 180.0), seed)
+    scanner = Scanner(phantom, geometry, size, views, arc or (360.0 if geometry is Geometry.FAN else 180.0), seed, thin)
     check_output(output, scanner.n_bytes(max(1, rows)), overwrite=overwrite)
     percent = 1.0 if noise is None and photons is None else noise
     scan = scanner.scan(rows, percent=percent or None, photons=photons, command=context.obj)

@@ -1,5 +1,6 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
+from invprob.phantoms.detector import detected
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
@@ -11,6 +12,7 @@ __all__ = [
     "Ellipses",
     "add_gaussian_noise",
     "as_generator",
+    "detected",
     "organ",
     "poisson_transmission",
     "random_ellipses",

@@ -110,6 +110,28 @@ class Ellipses:
             total += 2 * ellipse.value * half * speed
         return total
 
+    def strip_means(self, angles: Tensor, edges: Tensor) -> Tensor:
+        """Return the means of parallel line integrals over strips, (angles, strips), in value times length units.
+
+        Strip k at angle theta holds the lines x cos(theta) + y sin(theta) = s with edges[k] < s < edges[k + 1]. Exact:
+        from the middle of its shadow, r wide to either side, up to t an ellipse has the area
+        a b (asin(t / r) + t / r sqrt(1 - t^2 / r^2)). `angles` in radians, `edges` rising; float64. Raises
+        `ValueError` for edges that do not rise.
+        """
+        theta, edges = angles.to(torch.float64)[:, None], edges.to(torch.float64)
+        width = edges.diff()
+        if edges.ndim != 1 or not bool((width > 0).all()):
+            raise ValueError("Ellipses.strip_means: edges must be a list of positions that rise")
+        total = torch.zeros(theta.shape[0], len(width), dtype=torch.float64)
+        for ellipse in self._each():
+            middle = ellipse.x * theta.cos() + ellipse.y * theta.sin()
+            turned = theta - ellipse.tilt
+            r = torch.hypot(ellipse.a * turned.cos(), ellipse.b * turned.sin())
+            t = ((edges - middle) / r).clamp(-1, 1)
+            area = ellipse.a * ellipse.b * (t.asin() + t * (1 - t * t).clamp(min=0).sqrt())
+            total += ellipse.value * area.diff(dim=-1) / width
+        return total
+
     def _each(self) -> list[_Ellipse]:
         table = torch.cat([self.values[:, None], self.centres, self.semi_axes, self.tilt[:, None]], dim=1)
         return [_Ellipse(*row) for row in table.tolist()]

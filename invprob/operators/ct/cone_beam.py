@@ -227,6 +227,19 @@ class ConeBeam(LinearOperator):
 
         return Coarser(coarse, restrict, 4)
 
+    def finer(self, *, image: int = 1, bins: int = 1) -> ConeBeam:
+        """Return the same scanner with every voxel cut into `image`^3 and every bin into `bins`^2."""
+        rows, columns = self.detector_shape
+        config = self.config() | {
+            "volume_shape": tuple(image * n for n in self.domain_shape),
+            "detector_shape": (bins * rows, bins * columns),
+            "voxel_size": self.voxel_size / image,
+            "detector_size": [pitch / bins for pitch in self.detector_size],
+            "axis_offset": bins * self.axis_offset,
+            "row_offset": bins * self.row_offset,
+        }
+        return ConeBeam(**config, dtype=self.dtype).to(self.device)
+
     def _forward(self, x: Tensor) -> Tensor:
         paths, threads = self._paths(), torch.get_num_threads()
         return self._on_items(x, self.range_shape, lambda item: cone_kernels.project(item, paths, threads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -185,6 +185,17 @@ class PlanarCT(LinearOperator):
             return y[..., : 2 * bins].reshape(*y.shape[:-1], bins, 2).mean(-1)
 
         return Coarser(coarse, restrict, 2)
+
+    def finer(self, *, image: int = 1, bins: int = 1) -> Self:
+        """Return the same scanner with every pixel cut into `image`^2 and every bin into `bins`, to simulate data."""
+        config = self.config() | {
+            "image_shape": tuple(image * n for n in self.domain_shape),
+            "detectors": bins * self.detectors,
+            "pixel_size": self.pixel_size / image,
+            "detector_size": self.detector_size / bins,
+            "axis_offset": bins * self.axis_offset,
+        }
+        return type(self)(**config, backend=self.backend, dtype=self.dtype).to(self.device)
 
     def _forward(self, x: Tensor) -> Tensor:
         if self._by_matrix:
