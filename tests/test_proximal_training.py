@@ -13,10 +13,11 @@ from invprob.priors import LearnedProximal, load_pretrained
 from invprob.priors.networks import ConvexConv, ConvexRidge, ConvexScalar, RidgeRegulariser
 from invprob.training import DenoiserSettings, ProximalSettings, Trainer
 from invprob.training.checkpoint import load, save
+from invprob.training.image_file import read_images
 from invprob.training.laplace import laplace_batch, laplace_matched, laplace_mean, laplace_median
 from invprob.training.matching import matching_loss, matching_weights, mean_square
-from invprob.training.proximal_quality import proximal_quality
-from invprob.training.proximal_task import ProximalTask, read_images
+from invprob.training.proximal_task import ProximalTask
+from invprob.training.proximal_validation import proximal_quality
 
 DOUBLE = torch.float64
 TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "steps": 8, "warmup": 2, "validate_every": 10**6, "filter": 3}
