@@ -52,7 +52,7 @@ class Measurement:
     truth: torch.Tensor
 
     def to(self, weight):
-        return Measurement(self.A, self.data.to(weight), self.truth.to(weight))
+        return Measurement(self.A.to(weight.device, weight.dtype), self.data.to(weight), self.truth.to(weight))
 
 
 class Inpainting(nn.Module):
@@ -73,9 +73,6 @@ class Inpainting(nn.Module):
 
 
 class InpaintingTask(Task):
-    def __init__(self, settings):
-        self.settings = settings
-
     def build(self):
         return Inpainting()
 
@@ -106,9 +103,6 @@ class NoisyTask(Task[Batch]):
     """What volumes and complex images share: `source` makes them, `network` is told nothing of tasks."""
 
     ndim = 2
-
-    def __init__(self, settings):
-        self.settings = settings
 
     def batches(self, first, last):
         return Batches(self.settings, first, last, self.source, ndim=self.ndim)

@@ -134,7 +134,8 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
             if team.leads:
                 progress.show(trainer.step, loss, trainer.notes)
                 if trainer.step % trainer.settings.validate_every == 0 and not trainer.done and not stop:
-                    progress.say(f"step {trainer.step}", trainer.task.words(_look(job, trainer)))
+                    progress.say(f"step {trainer.step}", trainer.task.words(trainer.task.quality(trainer.averaged)))
+                    _draw(job, trainer)
                 if time.monotonic() - saved > job.save_every:
                     trainer.save(job.checkpoint)
                     saved = time.monotonic()
@@ -142,20 +143,21 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
                 return
 
 
-def _look(job: Run, trainer: Trainer) -> Mapping[str, Any]:
-    """Measure the averaged network on what it was not trained on, and write a picture of what it does, if there is."""
-    quality = trainer.task.quality(trainer.averaged)
+def _draw(job: Run, trainer: Trainer) -> bool:
+    """Write a picture of what the averaged network does, if its task makes one, and return whether it does."""
     picture = trainer.task.samples(trainer.averaged)
     if picture is not None:
         save_png(job.samples, picture, window=(0, 1), overwrite=True)
-    return quality
+    return picture is not None
 
 
 def _finish(job: Run, trainer: Trainer) -> None:
-    quality = _look(job, trainer)
+    task = trainer.task
+    quality = task.quality(trainer.averaged)
+    drawn = _draw(job, trainer)
     path = export(trainer, job.out, job.name, quality=quality)
-    console.fact("quality", trainer.task.words(quality))
-    if job.samples.exists():
+    console.fact("quality", task.words(quality))
+    if drawn:
         console.fact("samples", str(job.samples))
     console.fact("weights", str(path))
     console.fact("card", str(path.with_suffix(".json")))

@@ -31,7 +31,8 @@ class Task(ABC, Generic[B]):
     random must follow from the seed and the step, or a resumed run would not be the same.
     """
 
-    settings: TrainingSettings
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.settings = settings
 
     @abstractmethod
     def build(self) -> nn.Module:
