@@ -13,10 +13,11 @@ from invprob.priors import LearnedProximal, load_pretrained
 from invprob.priors.networks import ConvexConv, ConvexRidge, ConvexScalar, RidgeRegulariser
 from invprob.training import DenoiserSettings, ProximalSettings, Trainer
 from invprob.training.checkpoint import load, save
+from invprob.training.image_file import read_images
 from invprob.training.laplace import laplace_batch, laplace_matched, laplace_mean, laplace_median
 from invprob.training.matching import matching_loss, matching_weights, mean_square
-from invprob.training.proximal_quality import proximal_quality
-from invprob.training.proximal_task import ProximalTask, read_images
+from invprob.training.proximal_task import ProximalTask
+from invprob.training.proximal_validation import proximal_quality
 
 DOUBLE = torch.float64
 TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "steps": 8, "warmup": 2, "validate_every": 10**6, "filter": 3}
@@ -162,14 +163,30 @@ def test_images_from_a_file(digits):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (np.zeros((30, 16, 17)), "square images"), (np.full((30, 16, 16), np.nan), "finite")],
+    [
+        (None, "cannot be read"),
+        (b"", "cannot be read"),
+        (b"PK and so on", "cannot be read"),
+        (np.zeros((30, 16, 17)), "square images"),
+        (np.full((30, 16, 16), np.nan), "finite"),
+        (np.full((30, 16, 16), 1j), "real numbers, got complex128"),
+    ],
 )
 def test_files_that_hold_no_images(tmp_path, content, words):
     path = tmp_path / "a.npz"
-    if content is not None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
         np.savez(path, images=content)
     with pytest.raises(InputError, match=words):
         read_images(path)
+
+
+def test_one_array_is_no_archive(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as stream:
+        np.save(stream, np.zeros((30, 16, 16)))
+    with pytest.raises(InputError, match=r"write it by numpy\.savez"):
+        read_images(tmp_path / "a.npz")
 
 
 # ---- runs

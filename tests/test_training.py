@@ -22,7 +22,7 @@ from invprob.priors.networks import DenoisingUNet
 from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
 from invprob.training.batches import Batch, Batches
 from invprob.training.contraction import residual_expansion
-from invprob.training.task import DenoiserTask
+from invprob.training.denoiser_task import DenoiserTask
 from invprob.training.trainer import learning_rate
 
 TINY = {"batch": 4, "patch": 16, "image": 16, "reuse": 3, "channels": [4, 8], "blocks": 1, "validate_every": 10**6}
@@ -296,7 +296,9 @@ def config(tmp_path):
 
 @pytest.fixture
 def few_validation_images(monkeypatch):
-    monkeypatch.setattr("invprob.cli.training_run.validation_images", lambda colours: validation_images(2, 32, colours))
+    monkeypatch.setattr(
+        "invprob.training.denoiser_task.validation_images", lambda colours: validation_images(2, 32, colours)
+    )
 
 
 def test_the_command_trains_in_colour(tmp_path, config, few_validation_images):

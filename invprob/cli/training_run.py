@@ -17,15 +17,12 @@ from invprob.cli.training_progress import TrainingProgress
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output
 from invprob.io.export import save_png
-from invprob.training import ProximalSettings, Team, Trainer, export, read_settings, validate, validation_images
-from invprob.training.proximal_quality import proximal_quality, proximal_words
+from invprob.training import Team, Trainer, export, read_settings
 from invprob.training.trainer import KINDS
-from invprob.training.validation import LEVELS, samples
 
 __all__ = ["Run", "run"]
 
 _MOST_BYTES = 2**28  # room on the disk for a checkpoint that is being replaced
-_SAMPLES = 6  # validation images in the picture of samples
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,11 @@ class Run:
     def checkpoint(self) -> Path:
         """Where the state is kept."""
         return self.out / "checkpoint.pt"
+
+    @property
+    def samples(self) -> Path:
+        """Where the picture of what the network does is written, if the task draws one."""
+        return self.out / "samples.png"
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that were given, in the file or on the command line, not yet checked."""
@@ -98,10 +100,10 @@ def _trainer(job: Run, team: Team) -> Trainer:
     if not job.resume:
         return Trainer(known.checked(wanted), team)
     trainer = Trainer.resume(job.checkpoint, team)
-    if trainer.task.kind != job.kind:
+    if trainer.kind != job.kind:
         raise InputError(
-            f"{printable(job.checkpoint)} is of a training of {trainer.task.kind!r}: go on with "
-            f"`invprob train {trainer.task.kind} --resume`"
+            f"{printable(job.checkpoint)} is of a training of {trainer.kind!r}: go on with "
+            f"`invprob train {trainer.kind} --resume`"
         )
     before = trainer.settings.model_dump()
     now = known.checked({**before, **wanted}).model_dump()
@@ -116,9 +118,7 @@ def _introduce(job: Run, trainer: Trainer) -> None:
     size = sum(weight.numel() for weight in network.parameters())
     built = ", ".join(f"{key} {value}" for key, value in network.arguments.items())
     console.fact("network", f"{type(network).__name__}, {built}: {size} parameters")
-    console.fact(
-        "steps", f"{trainer.step} of {settings.steps} done, {settings.batch} patches each, seed {settings.seed}"
-    )
+    console.fact("steps", f"{trainer.step} of {settings.steps} done, {settings.batch} items each, seed {settings.seed}")
     where = f"{trainer.device}, {torch.get_num_threads()} threads, {trainer.team.size} processes"
     console.fact("computes", f"on {where}, {settings.precision}")
     console.fact("folder", str(job.out))
@@ -134,7 +134,8 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
             if team.leads:
                 progress.show(trainer.step, loss, trainer.notes)
                 if trainer.step % trainer.settings.validate_every == 0 and not trainer.done and not stop:
-                    progress.say(f"step {trainer.step}", _words(trainer, _look(job, trainer)))
+                    progress.say(f"step {trainer.step}", trainer.task.words(trainer.task.quality(trainer.averaged)))
+                    _draw(job, trainer)
                 if time.monotonic() - saved > job.save_every:
                     trainer.save(job.checkpoint)
                     saved = time.monotonic()
@@ -142,39 +143,21 @@ def _steps(job: Run, trainer: Trainer, signals: Signals) -> None:
                 return
 
 
-def _look(job: Run, trainer: Trainer) -> dict[str, Any]:
-    """Measure the averaged network on what it was not trained on, and write a picture of what a denoiser does."""
-    if isinstance(trainer.settings, ProximalSettings):
-        return proximal_quality(trainer.averaged, trainer.settings, trainer.step)
-    images = validation_images(colours=trainer.averaged.colours)
-    quality: dict[str, Any] = dict(validate(trainer.averaged, images))
-    save_png(job.out / "samples.png", samples(trainer.averaged, images[:_SAMPLES]), window=(0, 1), overwrite=True)
-    return quality
-
-
-def _words(trainer: Trainer, quality: dict[str, Any]) -> str:
-    if isinstance(trainer.settings, ProximalSettings):
-        return proximal_words(quality)
-    return ", ".join(
-        f"{float(after):.2f} dB at {level} (noisy {float(before):.2f})"
-        for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
-    )
+def _draw(job: Run, trainer: Trainer) -> bool:
+    """Write a picture of what the averaged network does, if its task makes one, and return whether it does."""
+    picture = trainer.task.samples(trainer.averaged)
+    if picture is not None:
+        save_png(job.samples, picture, window=(0, 1), overwrite=True)
+    return picture is not None
 
 
 def _finish(job: Run, trainer: Trainer) -> None:
-    quality = _look(job, trainer)
+    task = trainer.task
+    quality = task.quality(trainer.averaged)
+    drawn = _draw(job, trainer)
     path = export(trainer, job.out, job.name, quality=quality)
-    if isinstance(trainer.settings, ProximalSettings):
-        console.fact("quality", proximal_words(quality))
-    else:
-        console.table(
-            "PSNR on generated validation images",
-            ("sigma of 255", "noisy dB", "denoised dB"),
-            (
-                (str(level), f"{float(before):.2f}", f"{float(after):.2f}")
-                for level, before, after in zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
-            ),
-        )
-        console.fact("samples", str(job.out / "samples.png"))
+    console.fact("quality", task.words(quality))
+    if drawn:
+        console.fact("samples", str(job.samples))
     console.fact("weights", str(path))
     console.fact("card", str(path.with_suffix(".json")))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d
 
 __all__ = ["matching_loss", "matching_weights", "mean_square"]
 
+_POOLS = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}
+
 
 def mean_square(error: Tensor, side: int = 0) -> Tensor:
-    """Return the mean square over each item (B, *item), or over the patches of an image that are `side` wide.
+    """Return the mean of |error|^2 over each item (B, *item), or over the patches of an image that are `side` wide.
 
-    Patches do not overlap; what is left over at the border counts for nothing.
+    The item of patches is a signal, an image or a volume, without channels. Patches do not overlap; what is left over
+    at the border counts for nothing.
     """
-    square = error.square()
+    square = error.real.square() + error.imag.square() if error.is_complex() else error.square()
     if side == 0:
         return square.flatten(1).mean(1)
-    return avg_pool2d(square[:, None], side).flatten(1)
+    pooled: Tensor = _POOLS[square.ndim - 1](square[:, None], side)
+    return pooled.flatten(1)
 
 
 def matching_weights(square: Tensor, gamma: float | Tensor) -> Tensor:

@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from invprob.errors import InputError, printable
+from invprob.linalg import per_item
 from invprob.phantoms.training_images import training_images
 from invprob.priors.networks.convex import ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar
 from invprob.priors.networks.ridge import ConvexRidge, RidgeRegulariser
 from invprob.training.batches import WEIGHTS, Batch, Batches, generator_of
+from invprob.training.image_file import read_images, trained_on
 from invprob.training.laplace import laplace_batch
 from invprob.training.matching import matching_loss, matching_weights, mean_square
 from invprob.training.proximal_settings import ProximalSettings
+from invprob.training.proximal_validation import proximal_quality
 from invprob.training.task import Task
 
-__all__ = ["ProximalTask", "held_out", "read_images"]
+__all__ = ["ProximalTask"]
 
-_HELD_OUT = 10  # every tenth image of a file is kept for validation
 _FLOOR = 1e-3  # mean square error, relative to the noise's, below which less gains little
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WORDS = {
@@ -34,10 +34,8 @@ _WORDS = {
 }
 
 
-class ProximalTask(Task):
+class ProximalTask(Task[Batch]):
     """A learned proximal network with the noise level sigma_max, or levels up to it where it is told them."""
-
-    kind = "lpn"
 
     def __init__(self, settings: ProximalSettings) -> None:
         self.settings: ProximalSettings = settings
@@ -80,8 +78,13 @@ class ProximalTask(Task):
         """Return images of the file that are not held out."""
         del side
         images = torch.empty(0) if self._images is None else self._images
-        train = images[torch.arange(len(images)) % _HELD_OUT != 0]
+        train = trained_on(images)
         return train[torch.randint(len(train), (count,), generator=generator)]
+
+    def predict(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the proximal points of the noisy values."""
+        answer: Tensor = network(batch.noisy, batch.sigma)
+        return answer
 
     def loss(self, answer: Tensor, batch: Batch, step: int) -> Tensor:
         """Return the risk of a step: errors count relative to the noise level, whose square root makes up for that."""
@@ -97,7 +100,7 @@ class ProximalTask(Task):
         if gamma is not None:
             return matching_loss(mean_square(error, s.matched), gamma)
         if s.pretraining == "psnr":  # the mean logarithm per item, to which smooth images matter as much as rough ones
-            relative = (answer - batch.clean) / batch.level(s.sigma_max)[:, None, None]
+            relative = (answer - batch.clean) / per_item(batch.level(s.sigma_max), answer, answer.ndim - 1)
             return (mean_square(relative) + _FLOOR).log().mean()
         return error.abs().mean() if s.pretraining == "l1" else error.square().mean() / s.sigma_max
 
@@ -123,7 +126,11 @@ class ProximalTask(Task):
         """Project the weights."""
         network.project()
 
-    def card(self, network: Any, measured: Mapping[str, Any]) -> dict[str, Any]:
+    def quality(self, network: Any) -> dict[str, Any]:
+        """Return how far the network is from what the whole of the training aims at, as `proximal_quality` does."""
+        return proximal_quality(network, self.settings, self.settings.steps)
+
+    def card(self, network: Any, quality: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the card of a learned proximal network says."""
         s = self.settings
         low = s.sigma_max if self.fixed else 0.0
@@ -135,27 +142,5 @@ class ProximalTask(Task):
             "sigma_range": [low, s.sigma_max],
             "data": known,
             "settings": {"data": Path(s.data).name},  # wherever the file lay
-            "quality": dict(measured),
+            "quality": dict(quality),
         }
-
-
-def read_images(path: Path) -> Tensor:
-    """Return the square images (N, n, n) of an .npz file as float32 in [0, 1]; integers are divided by 255."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = next((file[name] for name in file.files if file[name].ndim == 3), None)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the images {printable(path)} cannot be read ({printable(error)})") from error
-    if found is None or found.shape[1] != found.shape[2] or len(found) < 2 * _HELD_OUT or found.shape[1] < 16:
-        raise InputError(
-            f"{printable(path)} must hold an array of at least {2 * _HELD_OUT} square images (N, n, n), n >= 16"
-        )
-    images = torch.from_numpy(found).float() / (255 if np.issubdtype(found.dtype, np.integer) else 1)
-    if not bool(images.isfinite().all()):
-        raise InputError(f"{printable(path)} holds values that are not finite")
-    return images
-
-
-def held_out(images: Tensor, most: int = 200) -> Tensor:
-    """Return the images that no training draws."""
-    return images[::_HELD_OUT][:most]

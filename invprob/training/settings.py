@@ -16,17 +16,33 @@ from invprob.errors import InputError, printable
 __all__ = ["DenoiserSettings", "NoisyImages", "TrainingSettings", "numbers", "read_settings"]
 
 
-class TrainingSettings(BaseModel):
-    """What every training run is told: the same settings give the same weights on the same machine."""
+class _Amount(BaseModel):
+    """How much is seen, and which of all that could be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(60_000, ge=1, description="updates of the weights")
     seed: int = Field(0, ge=0, lt=2**63, description="of the images, the noise and the first weights")
-    batch: int = Field(32, ge=1, description="patches per step, over all processes")
+    batch: int = Field(32, ge=1, description="items per step, over all processes")
+
+
+class _Patches(_Amount):
+    """What is cut from which images."""
+
     patch: int = Field(64, ge=16, description="side of a patch in pixels")
     image: int = Field(128, ge=16, description="side of the generated images that patches are cut from")
     reuse: int = Field(32, ge=1, description="steps that cut from the same images before new ones are made")
+
+    @model_validator(mode="after")
+    def _patches_fit(self) -> Self:
+        if self.patch > self.image:
+            raise ValueError(f"patch ({self.patch}) must be at most image ({self.image}), which it is cut from")
+        return self
+
+
+class TrainingSettings(_Amount):
+    """What every training run is told: the same settings give the same weights on the same machine."""
+
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, at its peak")
     last_rate: float = Field(1e-6, ge=0, description="learning rate at the end of the cosine")
     warmup: int = Field(500, ge=0, description="steps over which the learning rate rises")
@@ -38,12 +54,6 @@ class TrainingSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one")
     validate_every: int = Field(2000, ge=1, description="steps between two looks at the validation images")
 
-    @model_validator(mode="after")
-    def _patches_fit(self) -> Self:
-        if self.patch > self.image:
-            raise ValueError(f"patch ({self.patch}) must be at most image ({self.image}), which it is cut from")
-        return self
-
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings, or raise InputError with one sentence on all that is wrong with them."""
@@ -53,8 +63,8 @@ class TrainingSettings(BaseModel):
             raise InputError("; ".join(_sentence(dict(e), cls) for e in error.errors())) from error
 
 
-class NoisyImages(TrainingSettings):
-    """Settings of what learns from images with noise."""
+class NoisyImages(TrainingSettings, _Patches):
+    """Settings of what learns from patches of images with noise."""
 
     sigma_max: float = Field(0.3, gt=0, description="noise levels go up to it, half of them to a third of it")
 

@@ -11,46 +11,61 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invprob.errors import InputError
+from invprob.errors import InputError, printable
 from invprob.priors.networks.precision import autocast
 from invprob.training import checkpoint
+from invprob.training.denoiser_task import DenoiserTask
 from invprob.training.parallel import Team
 from invprob.training.proximal_settings import ProximalSettings
 from invprob.training.proximal_task import ProximalTask
 from invprob.training.settings import DenoiserSettings, TrainingSettings
-from invprob.training.task import DenoiserTask, Task
+from invprob.training.task import Task
 
 __all__ = ["KINDS", "Trainer", "learning_rate"]
 
-# what there is to train: its settings, and how they become a task
-KINDS: Mapping[str, tuple[type[TrainingSettings], Callable[[Any], Task]]] = {
+# what the command line trains, and checkpoints know by name: its settings, and the task that they become
+KINDS: Mapping[str, tuple[type[TrainingSettings], Callable[[Any], Task[Any]]]] = {
     "denoiser": (DenoiserSettings, DenoiserTask),
     "lpn": (ProximalSettings, ProximalTask),
 }
 
 
 class Trainer:
-    """Trains a network by Adam, of a kind that the settings tell; what a step does depends on (settings, step) alone.
+    """Trains the network of a task by Adam; what a step does depends on (settings, step) alone.
 
-    After `advance` has been called `settings.steps` times it is `done`; `averaged` is the network to keep. `save` and
-    `resume` lose nothing: a resumed run gives the weights of an uninterrupted one bit for bit, on the same machine
-    and with the same number of threads. In a `team` every process holds one and does its share.
+    `task` may be the settings of one of the `KINDS`, or any task of your own. After `advance` has been called
+    `settings.steps` times it is `done`; `averaged` is the network to keep. `save` and `resume` lose nothing: a resumed
+    run gives the weights of an uninterrupted one bit for bit, on the same machine and with the same number of threads.
+    In a `team` every process holds one and does its share. Raises `InputError` for a batch that the team cannot share,
+    `TypeError` for settings that belong to no kind and for complex weights.
     """
 
-    def __init__(self, settings: TrainingSettings, team: Team | None = None) -> None:
-        self.settings, self.team = settings, team or Team()
-        self.task = next(make(settings) for known, make in KINDS.values() if isinstance(settings, known))
+    def __init__(self, task: Task[Any] | TrainingSettings, team: Team | None = None) -> None:
+        self.task = task if isinstance(task, Task) else _task(task)
+        self.settings, self.team = self.task.settings, team or Team()
+        settings = self.settings
         slots = self.team.share(settings.batch)
         self.device = self.team.device(settings.device)
         self.batches = self.task.batches(slots.start, slots.stop)
         self.step = 0
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
-        self.network: Any = self.task.build().to(self.device, dtype)
+        network = self.task.build()
+        if any(weight.is_complex() for weight in network.parameters()):
+            raise TypeError(
+                f"Trainer: {type(network).__name__} has complex weights; hold their parts, as torch.view_as_real gives"
+            )
+        self.network: Any = network.to(self.device, dtype)
         self.averaged: Any = copy.deepcopy(self.network).requires_grad_(False)
         self.notes = ""
         self._bf16 = {"auto": None, "bfloat16": True}.get(settings.precision, False)
         self._wrapped = self.team.wrapped(self.network)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+
+    @property
+    def kind(self) -> str:
+        """Return by what name checkpoints know the task: that of the table, or of its class."""
+        own = type(self.task)
+        return next((name for name, (_, make) in KINDS.items() if make is own), own.__name__)
 
     @property
     def done(self) -> bool:
@@ -68,7 +83,7 @@ class Trainer:
             group["lr"] = learning_rate(settings, self.step)
         self._optimizer.zero_grad()
         with autocast(self.device, weight.dtype, bf16=self._bf16):
-            answer = self._wrapped(batch.noisy, batch.sigma)
+            answer = self.task.predict(self._wrapped, batch)
         loss = self.task.loss(answer, batch, self.step)
         (loss + self.task.penalty(self.network, batch)).backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -82,42 +97,65 @@ class Trainer:
         return loss.detach()
 
     def _average(self) -> None:
-        """Move the average towards the weights, faster in the first steps."""
+        """Move the average towards the weights, faster in the first steps; what is no weight is taken as it is."""
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, now in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
+            for mean, now in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+                mean.copy_(now)
 
     def save(self, path: Path) -> None:
         """Write all of the state; a crash at any moment leaves the previous file or this one, whole."""
         checkpoint.save(path, self._state())
 
     @classmethod
-    def resume(cls, path: Path, team: Team | None = None) -> Trainer:
-        """Return the trainer that was saved; InputError for a file that is none."""
+    def resume(cls, path: Path, team: Team | None = None, *, task: Task[Any] | None = None) -> Trainer:
+        """Return the trainer that was saved; `task` is needed where it is none of the `KINDS`.
+
+        Raises `InputError` for a file that is no checkpoint, and for a task of another name or other settings.
+        """
         state = checkpoint.load(path)
         kind = state.get("kind", "denoiser")
-        if kind not in KINDS:
-            raise InputError(f"the checkpoint {path} is of a training of {kind!r}, which this version does not know")
-        trainer = cls(KINDS[kind][0].checked(state["settings"]), team)
+        if task is None and kind not in KINDS:
+            raise InputError(
+                f"the checkpoint {printable(path)} is of a training of {printable(kind)!r}, which this version does "
+                "not know: give a task of your own to Trainer.resume, too"
+            )
+        trainer = cls(KINDS[kind][0].checked(state["settings"]) if task is None else task, team)
+        if trainer.kind != kind or trainer.settings != type(trainer.settings).checked(state["settings"]):
+            raise InputError(
+                f"the checkpoint {printable(path)} is of a training of {printable(kind)!r} with the settings "
+                f"{printable(state['settings'])}, but the task is a {trainer.kind} with others"
+            )
         try:
             trainer.network.load_state_dict(state["network"])
             trainer.averaged.load_state_dict(state["averaged"])
             trainer._optimizer.load_state_dict(state["optimizer"])
             trainer.step = int(state["step"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"the checkpoint {path} does not fit its own settings: start again elsewhere") from error
+            raise InputError(
+                f"the checkpoint {printable(path)} does not fit its own settings: start again elsewhere"
+            ) from error
         return trainer
 
     def _state(self) -> dict[str, Any]:
         return {
-            "kind": self.task.kind,
+            "kind": self.kind,
             "settings": self.settings.model_dump(mode="json"),
             "step": self.step,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
+
+
+def _task(settings: TrainingSettings) -> Task[Any]:
+    """Return the task of the kind that the settings belong to."""
+    for known, make in KINDS.values():
+        if isinstance(settings, known):
+            return make(settings)
+    raise TypeError(f"Trainer: {type(settings).__name__} belongs to none of {', '.join(KINDS)}; give the task itself")
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invprob import metrics
 from invprob.priors.networks import denoise_tiled
-from invprob.training.batches import generator_of, validation_images
+from invprob.training.batches import generator_of, like, validation_images, white_noise
 
 __all__ = ["LEVELS", "samples", "validate"]
 
@@ -20,8 +20,9 @@ _NOISE = 17  # stream of random numbers that no training draws from
 def validate(network: nn.Module, images: Tensor | None = None, levels: Sequence[float] = LEVELS) -> dict[str, Tensor]:
     """Return the mean PSNR in dB of noisy and of denoised images at noise levels sigma = level / 255.
 
-    `images` (N, H, W) or (N, C, H, W) in [0, 1]; None for the generated grey validation images. Two float64 tensors,
-    one entry per level, under "noisy" and "denoised". The noise is the same at every call.
+    `images` (N, *item) on the scale [0, 1]: pictures, with channels before H if there are any, volumes, or complex ones
+    with sigma^2 = E|n|^2; None for the generated grey validation images. Two float64 tensors, one entry per level,
+    under "noisy" and "denoised". The noise is the same at every call.
     """
     images = validation_images() if images is None else images
     before, after = [], []
@@ -43,7 +44,7 @@ def _denoised(network: nn.Module, images: Tensor, level: float) -> Iterator[tupl
     """Yield each image clean, noisy and denoised, one by one: cheaper than as a batch, and bounded in memory."""
     weight = next(network.parameters())
     for k, clean in enumerate(images):
-        noise = torch.randn(clean.shape, generator=generator_of(_NOISE, k))
+        noise = white_noise(clean.shape, generator_of(_NOISE, k), of_complex=clean.is_complex())
         noisy = clean + level / 255 * noise
-        clear = denoise_tiled(network, noisy.to(weight), level / 255).to(clean)
+        clear = denoise_tiled(network, like(noisy, weight), level / 255).to(clean)
         yield clean, noisy, clear

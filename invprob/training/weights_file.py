@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from invprob.io.atomic import write_whole
-from invprob.training.trainer import Trainer
+from invprob.training.trainer import KINDS, Trainer
 
 __all__ = ["export"]
 
 _OPTIONS = ("data", "steps", "seed")  # of the command line, all others go by --set
 _FILES = ("data", "start")  # of which a card tells the name, not the place
+_ORDER = (
+    *("name", "what", "architecture", "arguments", "parameters", "sigma_range", "sha256", "licence", "data"),
+    *("command", "start", "steps", "settings", "versions", "quality"),
+)
 _IMMATERIAL = ("validate_every", "device")  # which say how, not what is trained
 
 
 def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, Any]) -> Path:
     """Write the averaged weights as `name`.safetensors with the card `name`.json into `folder`; return the first.
 
-    `quality` is what has been measured, `validate` of a denoiser. Weights are stored in float32.
+    `quality` is what has been measured, as by `trainer.task.quality(trainer.averaged)`. Weights are stored in float32.
+    The card of a task of your own says what its `card` says, and no licence or command that it does not.
     """
     from safetensors.torch import save
 
@@ -30,24 +35,18 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
     content = save(weights, metadata={"card": f"{name}.json"})  # several entries would have no fixed order
     path = folder / f"{name}.safetensors"
     write_whole(path, lambda partial: _write(partial, content))
-    said = trainer.task.card(trainer.averaged, quality)
-    card = {
+    facts = trainer.task.card(trainer.averaged, quality)
+    if trainer.kind in KINDS:
+        facts |= {"licence": "BSD-3-Clause, as the package", "command": command_of(trainer)}
+    facts |= {
         "name": name,
-        "what": said["what"],
-        "architecture": said["architecture"],
-        "arguments": said["arguments"],
         "parameters": sum(t.numel() for t in weights.values()),
-        "sigma_range": said["sigma_range"],
         "sha256": hashlib.sha256(content).hexdigest(),
-        "licence": "BSD-3-Clause, as the package",
-        "data": said["data"],
-        "command": command_of(trainer),
-        **({"start": said["start"]} if said.get("start") else {}),
         "steps": trainer.step,
-        "settings": {**trainer.settings.model_dump(mode="json"), **said.get("settings", {})},
+        "settings": {**trainer.settings.model_dump(mode="json"), **facts.get("settings", {})},
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},
-        "quality": said["quality"],
     }
+    card = {key: facts[key] for key in _ORDER if key in facts} | facts
     text = json.dumps(card, indent=2) + "\n"
     write_whole(folder / f"{name}.json", lambda partial: _write(partial, text.encode()))
     return path
@@ -55,7 +54,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
 
 def command_of(trainer: Trainer) -> str:
     """Return the command that trains these weights: the settings that differ from the defaults."""
-    words = ["invprob train", trainer.task.kind]
+    words = ["invprob train", trainer.kind]
     defaults = type(trainer.settings).model_validate({}).model_dump(mode="json")
     for key, value in trainer.settings.model_dump(mode="json").items():
         if value == defaults[key] or key in _IMMATERIAL:

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from invprob import metrics
-from invprob.training.batches import generator_of, validation_images
+from invprob.training.batches import generator_of, validation_images, white_noise
+from invprob.training.image_file import held_out, read_images
 from invprob.training.laplace import laplace_matched, laplace_mean, laplace_median
 from invprob.training.proximal_settings import ProximalSettings
-from invprob.training.proximal_task import held_out, read_images
 from invprob.training.validation import LEVELS, validate
 
-__all__ = ["proximal_quality", "proximal_words"]
+__all__ = ["proximal_quality"]
 
 _SEEN = 3.4  # where the map of Laplace's problem is judged, as published
 _NOISE = 23  # stream of random numbers that no training draws from
@@ -27,9 +26,8 @@ def proximal_quality(network: Any, settings: ProximalSettings, step: int) -> dic
     if settings.data == "laplace":
         return _laplace(network, settings, step)
     if settings.data.endswith(".npz"):
-        clean = held_out(_images(settings))
-        noise = torch.randn(clean.shape, generator=generator_of(_NOISE, 0))
-        noisy = clean + settings.sigma_max * noise
+        clean = held_out(read_images(Path(settings.data)))
+        noisy = clean + settings.sigma_max * white_noise(clean.shape, generator_of(_NOISE, 0))
         weight = next(network.parameters())
         answer = network(noisy.to(weight), settings.sigma_max).to(clean)
         before, after = (float(metrics.psnr(x, clean, data_range=1.0).mean()) for x in (noisy, answer))
@@ -41,21 +39,6 @@ def proximal_quality(network: Any, settings: ProximalSettings, step: int) -> dic
         for k, level in enumerate(LEVELS)
     }
     return {"measure": "mean PSNR in dB on 12 generated validation images", **rows}
-
-
-def proximal_words(quality: dict[str, Any]) -> str:
-    """Return the numbers of `proximal_quality` in a line."""
-    parts = []
-    for key, value in quality.items():
-        if isinstance(value, dict):
-            parts.append(f"{key}: " + ", ".join(f"{name} {number}" for name, number in value.items()))
-        elif isinstance(value, float):
-            parts.append(f"{key} {value}")
-    return "; ".join(parts)
-
-
-def _images(settings: ProximalSettings) -> Tensor:
-    return read_images(Path(settings.data))
 
 
 def _laplace(network: Any, settings: ProximalSettings, step: int) -> dict[str, Any]:
