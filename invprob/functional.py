@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -40,8 +41,7 @@ class Term(NamedTuple):
         inner = self.functional.normal_term()
         if inner is None or self.operator is None:
             return inner
-        of_g, weights, rho = inner
-        return (self.operator if of_g is None else of_g @ self.operator, weights, rho)
+        return replace(inner, operator=self.operator if inner.operator is None else inner.operator @ self.operator)
 
 
 class Functional(Module, ABC):
@@ -92,7 +92,7 @@ class Functional(Module, ABC):
         return self.lipschitz()
 
     def normal_term(self) -> linalg.NormalTerm | None:
-        """Return (C, W, rho) if the functional is quadratic with Hessian rho C^H W C, None if it is not."""
+        """Return the Hessian rho C^H W C if the functional is quadratic, None if it is not."""
         return None
 
     def terms(self, x: Tensor) -> tuple[Term, ...]:

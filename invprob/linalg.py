@@ -16,7 +16,7 @@ from invprob.linop.krylov import Map as Map
 from invprob.linop.krylov import collatz_wielandt as collatz_wielandt
 from invprob.linop.krylov import conjugate_gradient as conjugate_gradient
 from invprob.linop.krylov import power_iteration as power_iteration
+from invprob.linop.normal import NormalSystem as NormalSystem
 from invprob.linop.normal import NormalTerm as NormalTerm
-from invprob.linop.normal import apply_normal as apply_normal
-from invprob.linop.normal import correct_normal as correct_normal
+from invprob.linop.normal import TermLike as TermLike
 from invprob.linop.normal import solve_normal as solve_normal

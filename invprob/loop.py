@@ -143,6 +143,7 @@ def iterate(
     """
     g = Zero(f.ndim) if g is None else g
     state = solver.init(f, g, _start(f, x0)) if state is None else state
+    advance = solver.prepared(f, g, state)
     watch = _Watch(f, g, state)
     first = state.iteration
     # an item that had arrived when an earlier run ended stays where it is
@@ -152,7 +153,7 @@ def iterate(
     if not bool(running.any()):
         yield Step(state, watch.best, watch.merit, codes, n_iter, watch.objective, watch.seconds(), watch.history)
     while bool(running.any()):
-        state = solver.step(f, g, state).keep(state, ~running)
+        state = advance(state).keep(state, ~running)
         n_iter = n_iter + running
         last = state.iteration - first >= solver.max_iter
         converged = running & (state.residual <= solver.tol)

@@ -176,7 +176,7 @@ def test_collatz_and_wielandt_bound_from_above():
 # ---- normal equations
 
 
-def system(terms: list[linalg.NormalTerm], n: int) -> Tensor:
+def system(terms: list[linalg.TermLike], n: int) -> Tensor:
     """The matrix of one item, by definition."""
     total = torch.zeros(n, n, dtype=torch.complex128)
     for A, W, rho in terms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class QuadraticFidelity(Fidelity):
 
     @abstractmethod
     def normal_term(self) -> linalg.NormalTerm:
-        """Return (A, W, 1), the Hessian A^H W A, for `linalg.solve_normal`."""
+        """Return the Hessian A^H W A."""
 
     def curvature(self) -> Scalar | None:
         """Return Lip(grad f)."""
@@ -100,9 +101,9 @@ class QuadraticFidelity(Fidelity):
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return (tau A^H W A + I)^-1 (tau A^H W y + v)."""
-        A, W, _ = self.normal_term()
         b = linalg.per_item(tau, v, self.ndim) * self.back_projected() + v
-        return linalg.solve_normal([(A, W, tau), (None, None, 1.0)], b, x0=v)
+        hessian = replace(self.normal_term(), scale=tau)
+        return linalg.solve_normal([hessian, linalg.NormalTerm(None)], b, x0=v)
 
     def back_projected(self) -> Tensor:
         """Return A^H W y, the right-hand side of the normal equations."""

@@ -91,5 +91,5 @@ class L2(QuadraticFidelity):
         return self.phi.weigh(r)
 
     def normal_term(self) -> linalg.NormalTerm:
-        """Return (A, W, 1)."""
-        return (self.A, self.weights, 1.0)
+        """Return the Hessian A^H W A."""
+        return linalg.NormalTerm(self.A, self.weights)

@@ -81,8 +81,8 @@ class SobolevL2(QuadraticFidelity):
         return self.phi.metric(r)
 
     def normal_term(self) -> linalg.NormalTerm:
-        """Return (P_s A, None, 1): the Hessian is A^H P_2s A."""
-        return (self.whitened, None, 1.0)
+        """Return the Hessian (P_s A)^H (P_s A) = A^H P_2s A."""
+        return linalg.NormalTerm(self.whitened)
 
     def lipschitz(self) -> Scalar:
         """Return |P_s A|^2, in closed form where both are diagonal in one basis; at most max <xi>^2s |A|^2."""

@@ -34,5 +34,5 @@ class Tikhonov(Prior):
         return lam if self.C is None else lam * self.C.norm_bound().to(lam) ** 2
 
     def normal_term(self) -> linalg.NormalTerm:
-        """Return (C, None, lam), the Hessian, for `linalg.solve_normal`."""
-        return (self.C, None, self.lam)
+        """Return the Hessian lam C^H C."""
+        return linalg.NormalTerm(self.C, scale=self.lam)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,11 +12,12 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term, require
-from invprob.linalg import per_item
+from invprob.linalg import NormalTerm, per_item
 from invprob.solvers.base import FLAT, Assumption, Solver, State, least_force, never, size_of, start_image
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
 REFRESH = 20  # iterations after which the residual of the x-update is computed anew, against the drift of rounding
+BALANCED = 50  # iterations in which rho may be balanced
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,7 @@ class ADMMState(State):
     u: tuple[Tensor, ...]
     rho: tuple[Tensor, ...]  # (*batch,) each
     data: Tensor  # A^H W y
+    scale: Tensor  # its length, (*batch,)
     pulled: Tensor  # sum_i rho_i C_i^H z_i
     target: Tensor  # right-hand side of the next x-update
     remainder: Tensor  # what primal leaves of it
@@ -43,7 +46,7 @@ class ADMM(Solver[ADMMState]):
     else conjugate gradients, which cut the residual they start from to `x_accuracy` of it. Quadratic terms join the
     x-update; a fidelity that is not quadratic joins the terms through its phi. `rho` is the penalty, a number, one per
     item or a sequence with one per term (default: from the norms of the operators); `relaxation` in [1, 2) is that of
-    Eckstein & Bertsekas 1992; `balance` adapts rho to equal residuals (Boyd section 3.4.1) for 50 steps.
+    Eckstein & Bertsekas 1992; `balance` adapts rho to equal residuals (Boyd section 3.4.1) for `BALANCED` steps.
     """
 
     rho: Scalar | Sequence[float] | None = None
@@ -64,86 +67,63 @@ class ADMM(Solver[ADMMState]):
     def init(self, f: Functional, g: Functional, x0: Tensor) -> ADMMState:
         """Return the state at x0, with z_i = C_i x0 and zero duals."""
         x0 = start_image(self, f, g, x0)
-        split = _split_terms(f, g, x0)
-        if not split:
+        split = _Splitting(f, g, x0)
+        if not split.terms:
             raise ValueError("ADMM has nothing to split, as f and g are both quadratic: use ConjugateGradient")
-        for term in split:
+        for term in split.terms:
             require(term.functional, "prox", self)
-        z = tuple(term.apply(x0) for term in split)
-        rho = self._penalties(f, split, never(x0, f.ndim))
-        return self._from(f, g, x0, z, tuple(torch.zeros_like(t) for t in z), rho)
+        z = tuple(term.apply(x0) for term in split.terms)
+        rho = self._penalties(f, split.terms, never(x0, f.ndim))
+        return _first(f, split, x0, z, tuple(torch.zeros_like(t) for t in z), rho)
 
     def with_duals(self, f: Functional, g: Functional, state: ADMMState, u: tuple[Tensor, ...]) -> ADMMState:
         """Return the state with other scaled dual variables."""
-        return self._from(f, g, state.primal, state.z, u, state.rho)
+        return _first(f, _Splitting(f, g, state.x), state.primal, state.z, u, state.rho)
 
     def step(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
         """Return the next state."""
-        ndim = f.ndim
-        split = _split_terms(f, g, state.x)
-        correction, remainder = linalg.correct_normal(
-            _normal_terms(f, g, split, state), state.remainder, reduction=self.x_accuracy, max_iter=100, ndim=ndim
-        )
-        primal = state.primal + correction
-        z_new, u_new, primal_residuals = [], [], []
-        for term, z, u, rho in zip(split, state.z, state.u, state.rho, strict=True):
-            k = term.functional.ndim
-            Cx = term.apply(primal)
-            mixed = self.relaxation * Cx + (1 - self.relaxation) * z + u
-            z_next = term.functional.prox_near(mixed, 1 / rho, z)
-            u_next = mixed - z_next
-            # where the solution is zero, x is small beside what holds it there
-            sizes = (size_of(term, Cx, primal, ndim), linalg.norm(z_next, k), FLAT * linalg.norm(u_next, k))
-            primal_residuals.append(linalg.ratio(linalg.norm(Cx - z_next, k), torch.stack(sizes).amax(0)))
-            z_new.append(z_next)
-            u_new.append(u_next)
-        pulled, force = (_pull(split, state.rho, parts, ndim) for parts in (z_new, u_new))
-        target = state.data + pulled - force
-        primal_residual = torch.stack(primal_residuals).amax(0)
-        least = (rho * least_force(term, u) for term, u, rho in zip(split, u_new, state.rho, strict=True))
-        scale = torch.stack([linalg.norm(force, ndim), linalg.norm(state.data, ndim), *least]).amax(0)
-        dual_residual = linalg.ratio(linalg.norm(pulled - state.pulled, ndim), scale)
-        following = ADMMState(
-            x=_presented(split, primal, z_new),
+        return self.prepared(f, g, state)(state)
+
+    def prepared(self, f: Functional, g: Functional, state: ADMMState) -> Callable[[ADMMState], ADMMState]:
+        """Return the step for f and g with their terms and the linear system of the x-update built once."""
+        return partial(self._step, _Splitting(f, g, state.x))
+
+    def _step(self, split: _Splitting, state: ADMMState) -> ADMMState:
+        primal, remainder = self._x_update(split.system(state.rho), state)
+        Cx = tuple(term.apply(primal) for term in split.terms)
+        # over-relaxed, C_i x + u_i is a C_i x + (1 - a) z_i + u_i
+        v = tuple(torch.add(z + u, c - z, alpha=self.relaxation) for c, z, u in zip(Cx, state.z, state.u, strict=True))
+        proxes = zip(split.terms, v, state.rho, state.z, strict=True)
+        z = tuple(term.functional.prox_near(part, 1 / rho, guess) for term, part, rho, guess in proxes)
+        u = tuple(part - value for part, value in zip(v, z, strict=True))
+
+        pulled, force = split.pull(state.rho, z), split.pull(state.rho, u)
+        target = state.data + (pulled - force)
+        lengths = tuple(linalg.norm(t, term.functional.ndim) for term, t in zip(split.terms, u, strict=True))
+        primal_residual = _primal_residual(split, primal, Cx, z, lengths)
+        dual_residual = _dual_residual(split, state, pulled, force, lengths)
+        following = replace(
+            state,
+            x=_presented(split.terms, primal, z),
             iteration=state.iteration + 1,
             residual=torch.maximum(primal_residual, dual_residual),
             primal=primal,
-            z=tuple(z_new),
-            u=tuple(u_new),
-            rho=state.rho,
-            data=state.data,
+            z=z,
+            u=u,
             pulled=pulled,
             target=target,
             remainder=remainder + (target - state.target),
         )
-        balancing = self.balance and state.iteration < 50
-        if balancing:
-            penalties, duals = _balanced(split, state.rho, following.u, primal_residual, dual_residual)
-            following = replace(following, rho=penalties, u=duals)
-        return self._prepared(f, g, following) if balancing or following.iteration % REFRESH == 0 else following
+        if self.balance and state.iteration < BALANCED:
+            return _balanced(split, following, primal_residual, dual_residual)
+        return _refreshed(split, following) if following.iteration % REFRESH == 0 else following
 
-    def _from(
-        self,
-        f: Functional,
-        g: Functional,
-        primal: Tensor,
-        z: tuple[Tensor, ...],
-        u: tuple[Tensor, ...],
-        rho: tuple[Tensor, ...],
-    ) -> ADMMState:
-        """Return the state before the first iteration."""
-        data = f.back_projected() if isinstance(f, QuadraticFidelity) else torch.zeros_like(primal)
-        zero = torch.zeros_like(primal)
-        state = ADMMState(primal, 0, never(primal, f.ndim), primal, z, u, rho, data, zero, zero, zero)
-        return self._prepared(f, g, state)
-
-    def _prepared(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
-        """Return the state with what follows from its variables worked out."""
-        split = _split_terms(f, g, state.x)
-        pulled, force = (_pull(split, state.rho, parts, f.ndim) for parts in (state.z, state.u))
-        target = state.data + pulled - force
-        remainder = target - linalg.apply_normal(_normal_terms(f, g, split, state), state.primal, f.ndim)
-        return replace(state, pulled=pulled, target=target, remainder=remainder)
+    def _x_update(self, system: linalg.NormalSystem, state: ADMMState) -> tuple[Tensor, Tensor]:
+        """Return the x with M x = target and the remainder target - M x: none of a closed form."""
+        if system.closed(state.target):
+            return system.solve(state.target), torch.zeros_like(state.target)
+        correction, remainder = system.correct(state.remainder, reduction=self.x_accuracy, max_iter=100)
+        return state.primal + correction, remainder
 
     def _penalties(self, f: Functional, split: tuple[Term, ...], like: Tensor) -> tuple[Tensor, ...]:
         if self.rho is None:
@@ -160,53 +140,118 @@ class ADMM(Solver[ADMMState]):
         """Return rho_i u_i, a subgradient of g_i at z_i, per split term, and the gradient per quadratic one."""
         if f.normal_term() is None:
             return None
-        quadratic = (term for term in g.terms(state.x) if term.normal_term() is not None)
+        split = _Splitting(f, g, state.x)
+        duals = zip(split.terms, state.u, state.rho, strict=True)
         return (
-            *((term, term.functional.grad(term.apply(state.x))) for term in quadratic),
-            *(
-                (term, per_item(rho, u, term.functional.ndim) * u)
-                for term, u, rho in zip(_split_terms(f, g, state.x), state.u, state.rho, strict=True)
-            ),
+            *((term, term.functional.grad(term.apply(state.x))) for term in split.quadratic),
+            *((term, per_item(rho, u, term.functional.ndim) * u) for term, u, rho in duals),
         )
 
     def prox_steps(self, f: Functional, g: Functional, state: ADMMState) -> tuple[tuple[Functional, Scalar], ...]:
         """Return 1 / rho_i per split term."""
-        split = _split_terms(f, g, state.x)
-        return tuple((term.functional, 1 / rho) for term, rho in zip(split, state.rho, strict=True))
+        terms = _Splitting(f, g, state.x).terms
+        return tuple((term.functional, 1 / rho) for term, rho in zip(terms, state.rho, strict=True))
 
     def assumptions(self, f: Functional, g: Functional, state: ADMMState) -> tuple[Assumption, ...]:
         """Return the conditions of Eckstein & Bertsekas 1992, theorem 8."""
-        constant = True if not self.balance or state.iteration > 50 else None
+        constant = True if not self.balance or state.iteration > BALANCED else None
         return (
             *super().assumptions(f, g, state),
-            Assumption("the penalty is constant", constant, "rho is balanced for 50 steps at most"),
+            Assumption("the penalty is constant", constant, f"rho is balanced for {BALANCED} steps at most"),
             Assumption("the errors of the x-updates are summable", None, "each cuts its residual by a fixed factor"),
         )
 
 
-def _split_terms(f: Functional, g: Functional, x: Tensor) -> tuple[Term, ...]:
-    """Return what is split off: the terms of g that are not quadratic, and phi of a fidelity that is not."""
-    split = tuple(term for term in g.terms(x) if term.normal_term() is None)
-    if f.normal_term() is None:
-        if not isinstance(f, Fidelity):
-            raise TypeError(f"ADMM needs a fidelity phi(A x), got {type(f).__name__}")
-        split = (*split, Term(f.phi, f.A))
-    return split
+class _Splitting:
+    """f + g taken apart, the same in all steps: `terms` are split off, the `quadratic` ones of g join f."""
+
+    def __init__(self, f: Functional, g: Functional, x: Tensor) -> None:
+        self.ndim = f.ndim
+        parts = [(term, term.normal_term()) for term in g.terms(x)]
+        of_f = f.normal_term()
+        self.terms = tuple(term for term, hessian in parts if hessian is None)
+        self.quadratic = tuple(term for term, hessian in parts if hessian is not None)
+        if of_f is None:
+            if not isinstance(f, Fidelity):
+                raise TypeError(f"ADMM needs a fidelity phi(A x), got {type(f).__name__}")
+            self.terms = (*self.terms, Term(f.phi, f.A))
+        self._smooth = [hessian for hessian in (of_f, *(h for _, h in parts)) if hessian is not None]
+        self._rho: tuple[Tensor, ...] = ()
+
+    def system(self, rho: tuple[Tensor, ...]) -> linalg.NormalSystem:
+        """Return the system of the x-update, the one of the last call unless rho is another."""
+        if len(rho) != len(self._rho) or any(a is not b for a, b in zip(rho, self._rho, strict=True)):
+            penalties = (NormalTerm(term.operator, scale=r) for term, r in zip(self.terms, rho, strict=True))
+            self._rho, self._system = rho, linalg.NormalSystem([*self._smooth, *penalties], self.ndim)
+        return self._system
+
+    def pull(self, rho: Sequence[Tensor], duals: Sequence[Tensor]) -> Tensor:
+        """Return sum_i rho_i C_i^H of one dual variable per term."""
+        parts = (_scaled(r, term.pull(d), self.ndim) for term, r, d in zip(self.terms, rho, duals, strict=True))
+        first, *rest = parts
+        return sum(rest, start=first)
 
 
-def _normal_terms(f: Functional, g: Functional, split: tuple[Term, ...], state: ADMMState) -> list[linalg.NormalTerm]:
-    """Return the parts of the matrix of the x-update."""
-    smooth = [t for t in (f.normal_term(), *(term.normal_term() for term in g.terms(state.x))) if t is not None]
-    return [*smooth, *((term.operator, None, rho) for term, rho in zip(split, state.rho, strict=True))]
+def _scaled(rho: Tensor, x: Tensor, ndim: int) -> Tensor:
+    return per_item(rho, x, ndim) * x
 
 
-def _pull(split: tuple[Term, ...], rho: Sequence[Tensor], duals: Sequence[Tensor], ndim: int) -> Tensor:
-    """Return sum_i rho_i C_i^H of one dual variable per term."""
-    parts = []
-    for term, r, dual in zip(split, rho, duals, strict=True):
-        part = term.pull(dual)
-        parts.append(per_item(r, part, ndim) * part)
-    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+def _first(
+    f: Functional,
+    split: _Splitting,
+    primal: Tensor,
+    z: tuple[Tensor, ...],
+    u: tuple[Tensor, ...],
+    rho: tuple[Tensor, ...],
+) -> ADMMState:
+    """Return the state before the first iteration."""
+    zero = torch.zeros_like(primal)
+    data = f.back_projected() if isinstance(f, QuadraticFidelity) else zero
+    state = ADMMState(
+        x=primal,
+        iteration=0,
+        residual=never(primal, f.ndim),
+        primal=primal,
+        z=z,
+        u=u,
+        rho=rho,
+        data=data,
+        scale=linalg.norm(data, f.ndim),
+        pulled=split.pull(rho, z),
+        target=zero,
+        remainder=zero,
+    )
+    return _refreshed(split, state)
+
+
+def _refreshed(split: _Splitting, state: ADMMState) -> ADMMState:
+    """Return the state with what follows from z, u and rho worked out anew."""
+    system, pulled = split.system(state.rho), split.pull(state.rho, state.z)
+    target = state.data + (pulled - split.pull(state.rho, state.u))
+    # a closed form does not start from a remainder
+    remainder = state.remainder if system.closed(target) else target - system.apply(state.primal)
+    return replace(state, pulled=pulled, target=target, remainder=remainder)
+
+
+def _primal_residual(
+    split: _Splitting, primal: Tensor, Cx: Sequence[Tensor], z: Sequence[Tensor], u: Sequence[Tensor]
+) -> Tensor:
+    """Return max_i |C_i x - z_i| relative to the sizes of C_i x, z_i and, a hundredth, u_i (given as |u_i|)."""
+    residual, length = torch.zeros_like(u[0]), linalg.norm(primal, split.ndim)
+    for term, c, value, dual in zip(split.terms, Cx, z, u, strict=True):
+        k = term.functional.ndim
+        # where the solution is zero, x is small beside what holds it there
+        size = torch.maximum(size_of(term, c, length), torch.maximum(linalg.norm(value, k), FLAT * dual))
+        residual = torch.maximum(residual, linalg.ratio(linalg.norm(c - value, k), size))
+    return residual
+
+
+def _dual_residual(split: _Splitting, state: ADMMState, pulled: Tensor, force: Tensor, u: Sequence[Tensor]) -> Tensor:
+    """Return |sum_i rho_i C_i^H (z_i - z_i before)| relative to the forces at work, with |u_i| for u."""
+    scale = torch.maximum(linalg.norm(force, split.ndim), state.scale)
+    for term, dual, rho in zip(split.terms, u, state.rho, strict=True):
+        scale = torch.maximum(scale, rho * least_force(term, dual))
+    return linalg.ratio(linalg.norm(pulled - state.pulled, split.ndim), scale)
 
 
 def _default_penalty(f: Functional, term: Term) -> Tensor:
@@ -225,10 +270,10 @@ def _presented(split: tuple[Term, ...], primal: Tensor, z: Sequence[Tensor]) -> 
     return primal
 
 
-def _balanced(
-    split: tuple[Term, ...], rho: tuple[Tensor, ...], u: tuple[Tensor, ...], primal: Tensor, dual: Tensor
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def _balanced(split: _Splitting, state: ADMMState, primal: Tensor, dual: Tensor) -> ADMMState:
     """Double rho where the primal residual is ten times the dual one, halve it where it is a tenth; u rho stays."""
     factor = torch.where(primal > 10 * dual, 2.0, torch.where(dual > 10 * primal, 0.5, 1.0)).detach()
-    scaled = (t / per_item(factor, t, term.functional.ndim) for term, t in zip(split, u, strict=True))
-    return tuple(r * factor for r in rho), tuple(scaled)
+    if bool((factor == 1).all()):
+        return state
+    u = tuple(t / per_item(factor, t, term.functional.ndim) for term, t in zip(split.terms, state.u, strict=True))
+    return _refreshed(split, replace(state, rho=tuple(r * factor for r in state.rho), u=u))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import torch
@@ -78,6 +80,14 @@ class Solver(ABC, Generic[S]):
     def step(self, f: Functional, g: Functional, state: S) -> S:
         """Return the next state; pure and differentiable, all items at once."""
 
+    def prepared(self, f: Functional, g: Functional, state: S) -> Callable[[S], S]:
+        """Return the step for f and g, with what is the same in all steps worked out once for states like this one.
+
+        As `step` but for the cost, as long as f and g do not change. A solver that overrides it lets `step` call it.
+        """
+        del state
+        return partial(self.step, f, g)
+
     def multipliers(self, f: Functional, g: Functional, state: S) -> tuple[tuple[Term, Tensor], ...] | None:
         """Return the terms of g with dual variables p_i, near the subgradient of g_i at C_i x; None if unknown.
 
@@ -121,21 +131,21 @@ def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -
     return x0
 
 
-def size_of(term: Term, Cx: Tensor, x: Tensor, ndim: int) -> Tensor:
-    """Return |C x| per item, what a residual of a split variable is relative to.
+def size_of(term: Term, Cx: Tensor, length: Tensor) -> Tensor:
+    """Return |C x| per item, what a residual of a split variable is relative to; `length` is |x|.
 
     A hundredth of |C| |x| where that is more: for a flat image C x = 0, and nothing is small beside that.
     """
-    most = FLAT * term.norm_bound().to(x.device) * linalg.norm(x, ndim)
+    most = FLAT * term.norm_bound().to(length.device) * length
     return torch.maximum(linalg.norm(Cx, term.functional.ndim), most)
 
 
-def least_force(term: Term, p: Tensor) -> Tensor:
-    """Return a hundredth of |C| |p| per item, the least that a residual of stationarity is relative to.
+def least_force(term: Term, length: Tensor) -> Tensor:
+    """Return a hundredth of |C| |p| per item, the least that a residual of stationarity is relative to, from |p|.
 
     Without a quadratic part the forces C_i^H p_i cancel at the solution, a single one is zero there.
     """
-    return FLAT * term.norm_bound().to(p.device) * linalg.norm(p, term.functional.ndim)
+    return FLAT * term.norm_bound().to(length.device) * length
 
 
 def never(x: Tensor, ndim: int) -> Tensor:

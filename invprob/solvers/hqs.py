@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,13 +72,20 @@ class HQS(Solver[HQSState]):
 
     def step(self, f: Functional, g: Functional, state: HQSState) -> HQSState:
         """Return the next state."""
-        denoiser, lam = _weight(g)
-        rho = (lam.double() / self.sigma(state.iteration).to(lam.device) ** 2).to(state.x.device)
-        terms = [term for term in (f.normal_term(), (None, None, rho)) if term is not None]
-        b = state.data + per_item(rho, state.x, f.ndim) * state.x
-        split = linalg.solve_normal(terms, b, x0=state.split, tol=self.x_tol, ndim=f.ndim)
+        return self.prepared(f, g, state)(state)
+
+    def prepared(self, f: Functional, g: Functional, state: HQSState) -> Callable[[HQSState], HQSState]:
+        """Return the step for f and g; the linear system is built once per noise level."""
+        del state
+        return partial(self._step, *_weight(g), _DataSteps(f))
+
+    def _step(self, denoiser: Denoiser, lam: Tensor, systems: _DataSteps, state: HQSState) -> HQSState:
+        ndim, level = denoiser.ndim, min(state.iteration, self.steps - 1)
+        rho = (lam.double() / self.sigma(level).to(lam.device) ** 2).to(state.x.device)
+        b = state.data + per_item(rho, state.x, ndim) * state.x
+        split = systems.at(level, rho).solve(b, x0=state.split, tol=self.x_tol)
         x = denoiser.prox(split, 1 / rho)
-        change = linalg.ratio(linalg.norm(x - state.x, f.ndim), linalg.norm(x, f.ndim))
+        change = linalg.ratio(linalg.norm(x - state.x, ndim), linalg.norm(x, ndim))
         settled = state.iteration + 1 >= self.steps
         residual = change if settled else torch.where(change.isnan(), change, torch.inf)
         return HQSState(x, state.iteration + 1, residual, split, state.data)
@@ -92,6 +101,22 @@ class HQS(Solver[HQSState]):
         constant = state.iteration > self.steps
         reason = f"{state.iteration} iterations, the first {self.steps} of them with a falling sigma"
         return (*super().assumptions(f, g, state), Assumption("sigma stays at last", constant, reason))
+
+
+class _DataSteps:
+    """The system A^H W A + rho I of the data step, kept as long as the noise level stays."""
+
+    def __init__(self, f: Functional) -> None:
+        self._hessian, self._ndim = f.normal_term(), f.ndim
+        self._level = -1
+
+    def at(self, level: int, rho: Tensor) -> linalg.NormalSystem:
+        """Return the system of a noise level, given by its number."""
+        if level != self._level:
+            parts = (self._hessian, linalg.NormalTerm(None, scale=rho))
+            system = linalg.NormalSystem([part for part in parts if part is not None], self._ndim)
+            self._level, self._system = level, system
+        return self._system
 
 
 def _weight(g: Functional) -> tuple[Denoiser, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -72,13 +74,22 @@ class PrimalDual(Solver[PrimalDualState]):
 
     def step(self, f: Functional, g: Functional, state: PrimalDualState) -> PrimalDualState:
         """Return the next state."""
-        ndim = f.ndim
+        return self.prepared(f, g, state)(state)
+
+    def prepared(
+        self, f: Functional, g: Functional, state: PrimalDualState
+    ) -> Callable[[PrimalDualState], PrimalDualState]:
+        """Return the step for f and g with their terms and operators built once."""
         primal, duals = _arrange(f, g, state.x)
+        return partial(self._step, f.ndim, primal, duals)
+
+    def _step(self, ndim: int, primal: Term | None, duals: tuple[Term, ...], state: PrimalDualState) -> PrimalDualState:
         tau = per_item(state.tau, state.x, ndim)
         total = torch.stack(state.Kp).sum(0)
         x = state.x - tau * total
         if primal is not None:
             x = primal.functional.prox(x, state.tau)
+        length = linalg.norm(x, ndim)
         p_new, Kx_new, Kp_new, dual_residuals = [], [], [], []
         for term, p, Kx_old, sigma in zip(duals, state.p, state.Kx, state.sigma, strict=True):
             k = term.functional.ndim
@@ -86,12 +97,13 @@ class PrimalDual(Solver[PrimalDualState]):
             Kx = term.apply(x)
             p_next = term.functional.conjugate_prox(p + s * (2 * Kx - Kx_old), sigma)
             drift = (p - p_next) / s - (Kx_old - Kx)
-            dual_residuals.append(linalg.ratio(linalg.norm(drift, k), size_of(term, Kx, x, ndim)))
+            dual_residuals.append(linalg.ratio(linalg.norm(drift, k), size_of(term, Kx, length)))
             p_new.append(p_next)
             Kx_new.append(Kx)
             Kp_new.append(term.pull(p_next))
         drift = (state.x - x) / tau - (total - torch.stack(Kp_new).sum(0))
-        forces = (*(linalg.norm(t, ndim) for t in Kp_new), *map(least_force, duals, p_new))
+        lengths = (linalg.norm(p, term.functional.ndim) for term, p in zip(duals, p_new, strict=True))
+        forces = (*(linalg.norm(t, ndim) for t in Kp_new), *map(least_force, duals, lengths))
         scale = torch.stack([state.scale, *forces]).amax(0)
         residual = torch.stack([linalg.ratio(linalg.norm(drift, ndim), scale), *dual_residuals]).amax(0)
         return replace(

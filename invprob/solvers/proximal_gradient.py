@@ -184,12 +184,13 @@ def joint_curvature(f: Functional, M: LinearOperator) -> Tensor | None:
     """Return max w |A M A^H| >= Lip(M^{1/2} grad f M^{1/2}) per item for a quadratic f, else None."""
     if not isinstance(f, QuadraticFidelity):
         return None
-    A, weights, rho = f.normal_term()
+    hessian = f.normal_term()
+    A = hessian.operator
     if A is None:
         return None
-    of_phi = None if weights is None else f.phi.lipschitz()
+    of_phi = None if hessian.weights is None else f.phi.lipschitz()
     most = torch.as_tensor(1.0 if of_phi is None else of_phi, dtype=torch.float64)
-    return most * torch.as_tensor(rho, dtype=torch.float64) * (A @ M @ A.H).norm_bound().double()
+    return most * torch.as_tensor(hessian.scale, dtype=torch.float64) * (A @ M @ A.H).norm_bound().double()
 
 
 def _certain_curvature(f: Functional, M: LinearOperator | None) -> float:
@@ -197,8 +198,8 @@ def _certain_curvature(f: Functional, M: LinearOperator | None) -> float:
     term = f.normal_term() if isinstance(f, QuadraticFidelity) else None
     if term is None:
         return 0.0
-    A, weights, rho = term
-    least = torch.as_tensor(rho).amin() * (1.0 if weights is None else weights.amin())
+    A, weights = term.operator, term.weights
+    least = torch.as_tensor(term.scale).amin() * (1.0 if weights is None else weights.amin())
     if A is None:
         return float(least)
     square = A.norm().double() ** 2 if M is None else (A @ M @ A.H).norm().double()
@@ -212,7 +213,7 @@ def step_assumption(
     statement = "step_size <= 1 / L"
     if lipschitz is None:
         return Assumption(statement, None, "the gradient has no Lipschitz constant")
-    A = f.normal_term()[0] if isinstance(f, QuadraticFidelity) else f.A if isinstance(f, Fidelity) else None
+    A = f.normal_term().operator if isinstance(f, QuadraticFidelity) else f.A if isinstance(f, Fidelity) else None
     how = "given by the functional" if A is None else (A if M is None else A @ M @ A.H).norm_bound_kind
     product = float((step * torch.as_tensor(lipschitz, dtype=torch.float64).to(step.device)).max())
     return Assumption(statement, product <= 1 + 1e-6, f"step_size L <= {product:.3g}; |A|: {how}")

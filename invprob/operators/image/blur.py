@@ -134,7 +134,7 @@ class Blur(LinearOperator):
         signal = torch.maximum(spread.square() - mean.square() - square, 1e-6 * spread.square())
         lam = linalg.ratio(square, signal) * self._cached("passed", self._passed)
         differences = self._cached("differences", self._differences)
-        terms: list[NormalTerm] = [(self, None, 1.0), *((D, None, lam) for D in differences)]
+        terms = [NormalTerm(self), *(NormalTerm(D, scale=lam) for D in differences)]
         return linalg.solve_normal(terms, self.adjoint(y), tol=1e-5, max_iter=200)
 
     def _spectrum(self, t: Tensor, *, conj: bool = False) -> Tensor:
