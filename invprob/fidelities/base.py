@@ -52,6 +52,11 @@ class Misfit(Functional):
         """The batch of the data."""
         return torch.Size() if self.y is None else self.y.shape[: self.y.ndim - len(self.A.range_shape)]
 
+    def hessian(self) -> linalg.NormalTerm | None:
+        """Return (C, W, rho) where phi is quadratic with Hessian rho C^H W C, None where it is not."""
+        known = getattr(self.phi, "hessian", None)
+        return None if known is None else known()
+
     def value(self, x: Tensor) -> Tensor:
         """Return phi(A(x)) per item."""
         return self.phi.value(self.A(x))

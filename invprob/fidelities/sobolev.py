@@ -53,8 +53,8 @@ class HalfSquaredSobolev(Functional):
         """Return max <xi>^2s."""
         return self.metric.norm().double()
 
-    def normal_term(self) -> linalg.NormalTerm:
-        """Return (P_s, None, 1): the Hessian is P_2s."""
+    def hessian(self) -> linalg.NormalTerm:
+        """Return (P_s, None, 1), which stand for P_2s."""
         return (self.root, None, 1.0)
 
 
