@@ -95,6 +95,7 @@ class GaussNewton(Solver[GaussNewtonState]):
         model = LocalModel.at(misfit, g, x)
         mu = state.damping * state.slope.clamp(max=1)
         tol = state.slope.clamp(min=10 * torch.finfo(x.dtype).eps, max=self.inner_tol)
+        tol = torch.where(state.residual <= self.tol, 1.0, tol)  # an item that has arrived does not keep others waiting
         if model.curvature is not None:
             d, rise = model.direction(mu, tol), torch.zeros_like(mu)
         else:
