@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import L2, Fidelity, QuadraticFidelity
-from invprob.functional import Functional, Scalar
-from invprob.linop import LinearOperator
+from invprob.fidelities import Fidelity, Misfit, QuadraticFidelity
+from invprob.functional import Functional, Scalar, Term
+from invprob.linop import Linearised, LinearOperator
 from invprob.solvers.base import Assumption, Solver, State
 from invprob.solvers.learned import contraction, learned_facts
 
@@ -21,12 +21,15 @@ from invprob.solvers.learned import contraction, learned_facts
 class Certificate:
     """What is known of a result; None where it has no meaning or was not asked for. Tensors are per item.
 
-    `stationarity` is |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual;
+    `stationarity` is |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
+    nonlinear A its derivative J(x) stands for it, there and in `adjoint_mismatch`, and `derivative_error` tells whether
+    J(x) is the derivative: |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u| for a random u.
     `duality_gap` bounds (objective - minimum) / objective in the convex case, for minimisers no farther from x than
     |x| plus the length of the steepest-descent step from zero.
     """
 
     adjoint_mismatch: float | None = None
+    derivative_error: float | None = None  # for a nonlinear A
     norm: float | None = None
     norm_bound: float | None = None
     norm_bound_kind: str | None = None
@@ -59,6 +62,22 @@ def adjoint_mismatch(A: LinearOperator) -> float:
     return float(linalg.ratio(difference.abs(), linalg.norm(Ax, k) * linalg.norm(y, k)).max())
 
 
+def derivative_error(derivative: Linearised) -> float:
+    """Return |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u| for one random u of a fixed seed, largest item.
+
+    h |u| is eps^(1/3) |x|, so that a true derivative leaves about eps^(2/3): 1e-10 in float64. NaN where a step leaves
+    the domain of A.
+    """
+    x, d, k = derivative.point, len(derivative.domain_shape), len(derivative.range_shape)
+    u = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0)).to(x.device)
+    size = linalg.norm(x, d)
+    length = torch.where(size > 0, size, 1.0) * torch.finfo(x.dtype).eps ** (1 / 3)
+    step = linalg.per_item(length / linalg.norm(u, d), u, d) * u
+    expected = 2 * derivative(step)
+    found = derivative.operator(x + step) - derivative.operator(x - step)
+    return float(linalg.ratio(linalg.norm(found - expected, k), linalg.norm(expected, k)).max())
+
+
 def certify(
     solver: Solver[Any],
     f: Functional,
@@ -82,8 +101,10 @@ def certify(
         facts |= learned | {"contraction": contraction(history or {})}
     if isinstance(f, Fidelity):
         facts |= _operator_facts(f.A)
-    if isinstance(f, QuadraticFidelity):
+    if isinstance(f, QuadraticFidelity) or (isinstance(f, Misfit) and f.hessian() is not None):
         facts |= _data_facts(f, x, noise)
+    if isinstance(f, Misfit) and not isinstance(f, Fidelity):
+        facts |= _nonlinear_facts(solver, f, g, state)
     if "value" in f.supports & g.supports:
         facts["objective"] = f.value(x) + g.value(x)
         facts |= _optimality(solver, f, g, state, facts["objective"])
@@ -111,14 +132,36 @@ def _operator_facts(A: LinearOperator) -> dict[str, Any]:
     }
 
 
-def _data_facts(f: QuadraticFidelity, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
+def _nonlinear_facts(solver: Solver[Any], f: Misfit, g: Functional, state: State) -> dict[str, Any]:
+    """Return whether J(x) is the derivative of A, and how nearly the conditions of a minimum are met at x."""
+    derivative, x = f.A.linearised(state.x), state.x
+    facts = {"adjoint_mismatch": adjoint_mismatch(derivative), "derivative_error": derivative_error(derivative)}
+    pairs, term, y = solver.multipliers(f, g, state), f.hessian(), f.y
+    if pairs is None or term is None or y is None:
+        return facts
+    e = derivative.adjoint(f.phi.grad(derivative.value))
+    for part, p in pairs:
+        if "grad" in part.functional.supports:
+            e = e + part.pull(part.functional.grad(part.apply(x)))
+        elif "prox" in part.functional.supports:
+            e = e + part.pull(_subgradient(part, part.apply(x), p)[0])
+        else:
+            return facts
+    scale = derivative.adjoint(linalg.apply_normal([term], y, len(f.A.range_shape)))
+    return facts | {"stationarity": linalg.ratio(linalg.norm(e, f.ndim), linalg.norm(scale, f.ndim))}
+
+
+def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
+    y = f.y
+    if y is None:
+        return {}
     k = len(f.A.range_shape)
-    weights = f.weights if isinstance(f, L2) else None
+    weights: Tensor | None = getattr(f.phi, "weights", None)
     root = 1.0 if weights is None else weights.sqrt()
-    misfit = linalg.norm(root * (f.A(x) - f.y), k)
-    facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * f.y, k))}
+    misfit = linalg.norm(root * (f.A(x) - y), k)
+    facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * y, k))}
     if noise is not None:
-        counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(f.y.shape)
+        counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(y.shape)
         count = counted.sum(linalg.item_axes(k)).to(misfit)
         facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count.sqrt())
     return facts
@@ -139,11 +182,7 @@ def _optimality(solver: Solver[Any], f: Functional, g: Functional, state: State,
     gap = torch.zeros_like(state.residual)
     for term, p in pairs:
         part, Cx = term.functional, term.apply(x)
-        t = linalg.ratio(linalg.norm(Cx, part.ndim), linalg.norm(p, part.ndim))
-        t = torch.where((t > 0) & t.isfinite(), t, 1.0)
-        scale = linalg.per_item(t, Cx, part.ndim)
-        z = part.prox(Cx + scale * p, t)
-        p = p + (Cx - z) / scale
+        p, z = _subgradient(term, Cx, p)
         e = e + term.pull(p)
         gap = gap + part.value(Cx) - part.value(z) - linalg.inner(Cx - z, p, part.ndim)
     size, scale = linalg.norm(e, f.ndim), linalg.norm(f.back_projected(), f.ndim)
@@ -152,3 +191,13 @@ def _optimality(solver: Solver[Any], f: Functional, g: Functional, state: State,
         "stationarity": linalg.ratio(size, scale),
         "duality_gap": linalg.ratio(gap.clamp(min=0) + size * radius, objective.double()),
     }
+
+
+def _subgradient(term: Term, Cx: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return p = (C x + t p - z) / t and z = prox_{t g}(C x + t p), at which it is a subgradient, t = |C x| / |p|."""
+    part = term.functional
+    t = linalg.ratio(linalg.norm(Cx, part.ndim), linalg.norm(p, part.ndim))
+    t = torch.where((t > 0) & t.isfinite(), t, 1.0)
+    scale = linalg.per_item(t, Cx, part.ndim)
+    z = part.prox(Cx + scale * p, t)
+    return p + (Cx - z) / scale, z

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.certificate import Certificate, certify, steepest_step
-from invprob.fidelities import Fidelity, QuadraticFidelity
+from invprob.fidelities import Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
 from invprob.solvers.base import Solver, State
 
@@ -251,7 +251,7 @@ def _choose(first: Tensor, a: Tensor, b: Tensor, ndim: int) -> Tensor:
 def _start(f: Functional, x0: Tensor | None) -> Tensor:
     if x0 is not None:
         return x0
-    if isinstance(f, Fidelity):
+    if isinstance(f, Misfit):
         return f.start()
     raise ValueError(f"{type(f).__name__} does not say what a start image is: give x0")
 

@@ -33,6 +33,7 @@ METHODS: Mapping[str, str] = {
     "gs-pnp": "invprob.methods:gs_pnp",
     "lpn": "invprob.methods:lpn",
     "sobolev-tv": "invprob.methods:sobolev_tv",
+    "gauss-newton": "invprob.methods:gauss_newton",
 }
 
 

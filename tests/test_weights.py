@@ -106,8 +106,10 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
 
 # ---- the methods
 
+OTHERS = {"wiener", "sobolev-tv", "gauss-newton"}  # which are for pictures, or for nonlinear operators
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"wiener", "sobolev-tv"}))  # which are for pictures
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))
 def test_what_has_no_weight_does_not_matter(method):
     y, truth = noisy()
     garbage = torch.where(stop() > 0, y, 100 * randn(y.shape, torch.float32, 7))
@@ -117,7 +119,7 @@ def test_what_has_no_weight_does_not_matter(method):
     assert relative(one, truth) < 1.25 * relative(whole, truth)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"wiener", "sobolev-tv"}))  # which are for pictures
+@pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))
 @pytest.mark.parametrize("weight", [1.0, 1e6, 1e-6])
 def test_equal_weights_are_no_weights(method, weight):
     y, _ = noisy()

@@ -26,9 +26,37 @@ class Misfit(Functional):
         self.ndim = len(A.domain_shape)
 
     @property
+    def y(self) -> Tensor | None:
+        """The data, `(*batch, *A.range_shape)`, where phi holds any."""
+        y: Tensor | None = getattr(self.phi, "y", None)
+        return y
+
+    @property
     def supports(self) -> frozenset[str]:
         """Value and gradient as far as phi has them; a prox in image space is for quadratic phi alone."""
         return self.phi.supports & {"value", "grad"}
+
+    def start(self) -> Tensor:
+        """Return where iterations begin that are given no x0: what the operator says, for every item of the data.
+
+        ValueError where the operator knows no such image: give x0.
+        """
+        return self.A.start().expand(*self._batch, *self.A.domain_shape).clone()
+
+    def admit(self, x0: Tensor) -> Tensor:
+        """Return a start image in the precision, kind and batch of the problem; ValueError if it does not fit."""
+        x0 = self.A.as_image(x0)
+        return x0 + torch.zeros(*self._batch, *self.A.domain_shape, dtype=x0.dtype, device=x0.device)
+
+    @property
+    def _batch(self) -> torch.Size:
+        """The batch of the data."""
+        return torch.Size() if self.y is None else self.y.shape[: self.y.ndim - len(self.A.range_shape)]
+
+    def hessian(self) -> linalg.NormalTerm | None:
+        """Return (C, W, rho) where phi is quadratic with Hessian rho C^H W C, None where it is not."""
+        known = getattr(self.phi, "hessian", None)
+        return None if known is None else known()
 
     def value(self, x: Tensor) -> Tensor:
         """Return phi(A(x)) per item."""
@@ -49,19 +77,16 @@ class Fidelity(Misfit):
         super().__init__(A, phi)
         self.convex = phi.convex
 
-    @property
-    def y(self) -> Tensor | None:
-        """The data, `(*batch, *A.range_shape)`, where phi holds any."""
-        return getattr(self.phi, "y", None)
-
     def start(self) -> Tensor:
         """Return the zero image of the batch and kind that the data ask for."""
         A, y = self.A, self.y
-        if y is None:
-            return torch.zeros(A.domain_shape, dtype=A.domain_dtype, device=A.device)
-        batch = y.shape[: y.ndim - len(A.range_shape)]
-        dtype = COMPLEX_OF[A.dtype] if y.is_complex() else A.dtype
-        return torch.zeros(*batch, *A.domain_shape, dtype=dtype, device=A.device)
+        is_complex = A.is_complex if y is None else y.is_complex()
+        dtype = COMPLEX_OF[A.dtype] if is_complex else A.dtype
+        return torch.zeros(*self._batch, *A.domain_shape, dtype=dtype, device=A.device)
+
+    def admit(self, x0: Tensor) -> Tensor:
+        """Return a start image in the precision, kind and batch of the problem; ValueError if it does not fit."""
+        return self.start() + self.A.as_image(x0)
 
     def lipschitz(self) -> Scalar | None:
         """Return Lip(grad phi) |A|^2, with the operator's bound for the norm."""

@@ -50,6 +50,10 @@ class HalfSquaredDistance(Functional):
             return 1.0
         return self.weights.flatten(-min(self.ndim, self.weights.ndim)).amax(-1).double()
 
+    def hessian(self) -> linalg.NormalTerm:
+        """Return (None, w, 1), which stand for w."""
+        return (None, self.weights, 1.0)
+
     def weigh(self, r: Tensor) -> Tensor:
         """Return w r."""
         return r if self.weights is None else self.weights * r

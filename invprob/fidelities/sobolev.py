@@ -53,6 +53,10 @@ class HalfSquaredSobolev(Functional):
         """Return max <xi>^2s."""
         return self.metric.norm().double()
 
+    def hessian(self) -> linalg.NormalTerm:
+        """Return (P_s, None, 1), which stand for P_2s."""
+        return (self.root, None, 1.0)
+
 
 class SobolevL2(QuadraticFidelity):
     """f(x) = 1/2 |P_s (A x - y)|^2 = 1/2 |A x - y|^2_{H^s} with P_s = (I - l^2 Laplacian)^{s/2}.

@@ -34,7 +34,7 @@ def conjugate_gradient(
     *,
     ndim: int,
     x0: Tensor | None = None,
-    tol: float = 1e-6,
+    tol: float | Tensor = 1e-6,
     reduction: float = 0.0,
     max_iter: int = 1000,
     preconditioner: Map | None = None,

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from invprob.grid import Grid
 from invprob.linop.items import broadcast_batch
+from invprob.linop.kernel import on_both_parts
 from invprob.linop.linear import LinearOperator
 from invprob.linop.module import COMPLEX_OF
-from invprob.linop.operator import Operator
+from invprob.linop.operator import Operator, Shape
 
 
 class Chain(Operator):
@@ -17,12 +18,13 @@ class Chain(Operator):
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
         check_fit(outer, inner)
+        acts_on_both_parts = isinstance(outer, LinearOperator) and inner.complex_range
         super().__init__(
             inner.domain_shape,
             outer.range_shape,
             dtype=inner.dtype,
             complex_domain=inner.complex_domain,
-            complex_range=outer.complex_range,
+            complex_range=outer.complex_range or acts_on_both_parts,
         )
         self.outer, self.inner = outer, inner
         self._speaker = (speaker(outer, inner),)  # in a tuple, as it is no part of its own
@@ -47,12 +49,21 @@ class Chain(Operator):
     def vjp(self, x: Tensor, v: Tensor) -> Tensor:
         """Return J_B^H J_A^H v by the chain rule, each part by its own way."""
         x = self.as_image(x)
-        return self.inner.vjp(x, self.outer.vjp(self.inner(x), v))
+        z = self.inner(x)
+        return self.inner.vjp(x, of_kind(self.outer.vjp(z, v), z))
 
     def jvp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return J_A J_B u by the chain rule, each part by its own way."""
         x = self.as_image(x)
         return self.outer.jvp(self.inner(x), self.inner.jvp(x, u))
+
+    def linearised(self, x: Tensor) -> Linearised:
+        """Return u -> J_A J_B u, each part linearised once, so that what it stores at the point serves every use."""
+        return ChainLinearised(self, x)
+
+    def start(self) -> Tensor:
+        """Ask the inner operator, whose image it is."""
+        return self.inner.start()
 
     @property
     def grid(self) -> Grid:
@@ -83,15 +94,30 @@ class Chain(Operator):
 class Linearised(LinearOperator):
     """u -> J(x) u for the derivative J of an operator A at x, `(*batch, *domain_shape)`; its adjoint is A's vjp.
 
-    Linear over the real numbers: between complex and real spaces <J u, v> = <u, J^H v> holds in their real parts.
+    Its spaces are of the kind of x and of A(x). Between two real ones it acts on both parts of a complex u, as every
+    real operator does. Where one is complex it is linear over the real numbers: <J u, v> = <u, J^H v> holds in real
+    parts, real u and v are promoted, and TypeError meets complex ones in a real space. An operator that can keep
+    something at the point for all later uses derives a class with `_prepare`, `_push` and `_pull`, and returns it from
+    `linearised`. `value` is A(x).
     """
+
+    point: Tensor
+    value: Tensor
 
     def __init__(self, operator: Operator, x: Tensor) -> None:
         super().__init__(operator.domain_shape, operator.range_shape, dtype=operator.dtype)
-        self.complex_domain, self.complex_range = operator.complex_domain, operator.complex_range
         self.operator = operator
-        self.point = operator.as_image(x)
-        self._value: Tensor | None = None
+        self.register_buffer("point", operator.as_image(x), persistent=False)
+        self.register_buffer("value", self._prepare(), persistent=False)
+        self.complex_domain = self.point.is_complex()
+        self.complex_range = operator.complex_range or self.value.is_complex()
+        self.data_kind, self.view_axes, self.channels = operator.data_kind, operator.view_axes, operator.channels
+        self.matched = not isinstance(operator, LinearOperator) or operator.matched
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether either space is complex."""
+        return self.complex_domain or self.complex_range
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,44 +130,100 @@ class Linearised(LinearOperator):
         return self.operator.device
 
     @property
-    def value(self) -> Tensor:
-        """A(x), computed once."""
-        if self._value is None:
-            self._value = self.operator(self.point)
-        return self._value
+    def batch(self) -> torch.Size:
+        """The batch of points."""
+        return self.point.shape[: self.point.ndim - len(self.domain_shape)]
 
     @property
     def grid(self) -> Grid:
         """That of the operator's image."""
         return self.operator.grid
 
+    @property
+    def measured(self) -> Tensor | None:
+        """That of the operator."""
+        return self.operator.measured
+
+    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
+        """Ask the operator."""
+        return self.operator.hold_out(share, generator)
+
+    def _prepare(self) -> Tensor:
+        """Compute A(x) at the point, and keep what the derivative needs."""
+        return self.operator(self.point)
+
+    def _push(self, x: Tensor, u: Tensor) -> Tensor:
+        """Compute J(x) u for u of the kind of x, which is the point in the batch of u."""
+        return self.operator.jvp(x, u)
+
+    def _pull(self, x: Tensor, v: Tensor) -> Tensor:
+        """Compute J(x)^H v for v of the kind of A(x), where x is the point in the batch of v."""
+        return self.operator.vjp(x, v)
+
     def _forward(self, x: Tensor) -> Tensor:
-        point, u = self._paired(x, len(self.domain_shape))
-        return self.operator.jvp(point, u)
+        u = self._spread(x, self.domain_shape)
+        if u.is_complex() and not self.complex_domain:
+            self._refuse_complex("images", self.complex_range)
+            return on_both_parts(lambda part: self._push(self._point_for(part, self.domain_shape), part), u)
+        pushed = self._push(self._point_for(u, self.domain_shape), u)
+        return pushed.to(COMPLEX_OF[self.dtype]) if self.complex_range else pushed
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        k = len(self.range_shape)
-        point = self.point.expand(*broadcast_batch(self._batch, y.shape[: y.ndim - k]), *self.domain_shape)
-        v = y.expand(*point.shape[: point.ndim - len(self.domain_shape)], *self.range_shape)
-        return self.operator.vjp(point, v)
+        v = self._spread(y, self.range_shape)
+        if v.is_complex() and not self.complex_range:
+            self._refuse_complex("data", self.complex_domain)
+            return on_both_parts(lambda part: self._pull(self._point_for(part, self.range_shape), part), v)
+        return of_kind(self._pull(self._point_for(v, self.range_shape), v), self.point)
 
-    @property
-    def _batch(self) -> torch.Size:
-        return self.point.shape[: self.point.ndim - len(self.domain_shape)]
+    def _spread(self, t: Tensor, shape: Shape) -> Tensor:
+        """Return t for every point, in memory of its own, which forward mode asks for."""
+        return t.expand(*broadcast_batch(self.batch, t.shape[: t.ndim - len(shape)]), *shape).contiguous()
 
-    def _paired(self, u: Tensor, d: int) -> tuple[Tensor, Tensor]:
-        """Return the point and u with one batch shape and of one kind."""
-        batch = broadcast_batch(self._batch, u.shape[: u.ndim - d])
-        point = self.point.to(torch.promote_types(self.point.dtype, u.dtype))
-        return point.expand(*batch, *self.domain_shape), u.to(point.dtype).expand(*batch, *self.domain_shape)
+    def _point_for(self, t: Tensor, shape: Shape) -> Tensor:
+        """Return the point in the batch of t, whose items are of `shape`."""
+        return self.point.expand(*t.shape[: t.ndim - len(shape)], *self.domain_shape).contiguous()
 
-    def _blank(self) -> Tensor:
-        dtype = COMPLEX_OF[self.dtype] if self.point.is_complex() else self.dtype
-        return torch.zeros(self.domain_shape, dtype=dtype, device=self.device)
+    def _refuse_complex(self, what: str, other_is_complex: bool) -> None:
+        if other_is_complex:
+            raise TypeError(
+                f"{self!r} is linear over the real numbers only, and its {what} are real: pass the real part of "
+                f"complex {what}, or linearise at a complex point"
+            )
+
+    def _norm(self) -> Tensor:
+        """Return |J(x)| per point."""
+        if not self.batch:
+            return super()._norm()
+        points = self.point.reshape(-1, *self.domain_shape)
+        return torch.stack([self.operator.linearised(x).norm() for x in points]).reshape(self.batch)
 
     def extra_repr(self) -> str:
         """Name the operator."""
         return f"{self.operator!r} at a point"
+
+
+class ChainLinearised(Linearised):
+    """The derivative of a chain: that of the outer operator after that of the inner one."""
+
+    operator: Chain
+
+    def _prepare(self) -> Tensor:
+        self.inner = self.operator.inner.linearised(self.point)
+        self.outer = self.operator.outer.linearised(self.inner.value)
+        return self.outer.value
+
+    def _push(self, x: Tensor, u: Tensor) -> Tensor:
+        return self.outer(self.inner(u))
+
+    def _pull(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.inner.adjoint(of_kind(self.outer.adjoint(v), self.inner.value))
+
+
+def of_kind(t: Tensor, like: Tensor) -> Tensor:
+    """Return a cotangent in the kind of the space it belongs to: its real part where that is real."""
+    if like.is_complex():
+        return t.to(COMPLEX_OF.get(t.dtype, t.dtype))
+    return t.real if t.is_complex() else t
 
 
 def check_fit(outer: Operator, inner: Operator) -> None:

@@ -99,8 +99,9 @@ class Operator(Module, ABC):
 
     def vjp(self, x: Tensor, v: Tensor) -> Tensor:
         """Return J(x)^H v, the adjoint of the derivative at x applied to v in data space."""
-        pull = torch.func.vjp(self, self.as_image(x))[1]
-        g: Tensor = pull(self.as_data(v))[0]
+        value, pull = torch.func.vjp(self, self.as_image(x))[:2]
+        v = self.as_data(v)
+        g: Tensor = pull(v.to(value.dtype) if value.is_complex() else v)[0]
         return g
 
     def jvp(self, x: Tensor, u: Tensor) -> Tensor:
@@ -130,6 +131,13 @@ class Operator(Module, ABC):
         from invprob.linop.nonlinear import Chain
 
         return Chain(self, other) if isinstance(other, Operator) else NotImplemented
+
+    def start(self) -> Tensor:
+        """Return the image, `domain_shape`, from which iterations may begin: zero.
+
+        An operator that has no value or no slope at zero has another one, or raises a ValueError that says so.
+        """
+        return torch.zeros(self.domain_shape, dtype=self.domain_dtype, device=self.device)
 
     @property
     def grid(self) -> Grid:

@@ -1,5 +1,6 @@
 """Named recipes from a scan to a result, with sensible defaults and honest status."""
 
+from invprob.methods.gauss_newton import gauss_newton as gauss_newton
 from invprob.methods.lpn import lpn as lpn
 from invprob.methods.plug_and_play import gs_pnp as gs_pnp
 from invprob.methods.plug_and_play import pnp as pnp

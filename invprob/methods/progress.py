@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invprob.certificate import certify_image
-from invprob.fidelities import L2, QuadraticFidelity
+from invprob.fidelities import L2, Misfit
 from invprob.functional import Functional
 from invprob.loop import Result, Step, conclude, image_of, iterate
 from invprob.problem import Problem
@@ -47,7 +47,7 @@ def run(
     phase: str,
     level: Problem,
     solver: Solver[Any],
-    f: QuadraticFidelity,
+    f: Misfit,
     g: Functional | None = None,
     *,
     state: State | None = None,
@@ -63,7 +63,7 @@ def report(
     phase: str,
     level: Problem,
     solver: Solver[Any],
-    f: QuadraticFidelity,
+    f: Misfit,
     g: Functional | None,
     step: Step,
     settings: dict[str, Any] | None = None,

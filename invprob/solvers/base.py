@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity
+from invprob.fidelities import Fidelity, Misfit
 from invprob.functional import Functional, Scalar, Term
 
 FLAT = 1e-2
@@ -123,12 +123,9 @@ def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -
         )
     if x0.ndim < f.ndim:
         raise ValueError(f"the start image of shape {tuple(x0.shape)} has fewer than {f.ndim} axes")
-    if isinstance(f, Fidelity):
-        if not f.A.matched:
-            raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
-        x0 = f.A.as_image(x0)
-        x0 = f.start() + x0
-    return x0
+    if isinstance(f, Fidelity) and not f.A.matched:
+        raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
+    return f.admit(x0) if isinstance(f, Misfit) else x0
 
 
 def size_of(term: Term, Cx: Tensor, length: Tensor) -> Tensor:
