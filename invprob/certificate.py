@@ -114,6 +114,10 @@ def _operator_facts(A: LinearOperator) -> dict[str, Any]:
 def _data_facts(f: QuadraticFidelity, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
     k = len(f.A.range_shape)
     weights = f.weights if isinstance(f, L2) else None
+    measured = f.A.measured  # what is no reading counts nowhere
+    if measured is not None:
+        measured = measured.to(f.y.device)
+        weights = measured.to(f.y.real.dtype) if weights is None else weights * measured
     root = 1.0 if weights is None else weights.sqrt()
     misfit = linalg.norm(root * (f.A(x) - f.y), k)
     facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * f.y, k))}
