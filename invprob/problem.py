@@ -134,11 +134,12 @@ class Problem:
     def quadratic(self, at: Tensor | None = None) -> Problem:
         """Return the problem of least squares that stands for this one: around an image `at`, if one is known.
 
-        Itself for Gaussian noise.
+        Itself for Gaussian noise; ValueError unless the operator is linear.
         """
+        A = self.linear
         if isinstance(self.likelihood, Gaussian):
             return self
-        z, w = self.likelihood.quadratic(self._under(None), None if at is None else self.A(at))
+        z, w = self.likelihood.quadratic(self._under(None), None if at is None else A(at))
         return replace(self, y=z, weights=w, likelihood=Gaussian())
 
     def force(self) -> Tensor:

@@ -102,14 +102,14 @@ def test_percentages_of_noise_are_of_readings():
 
 
 def test_gaps_are_filled_as_the_operator_knows():
-    """A picture has no detector to fill along: what holds for it holds for the transposed one."""
+    """Holes of a picture have no detector to fill along: what holds for it holds for the transposed one."""
     y, weights = picture(), torch.ones(SIZE, SIZE)
     weights[10:16, 8:20] = 0
-    A = Identity((SIZE, SIZE))
-    for method in ("direct", "tv"):
-        x = reconstruct(Scan(A, y, SIGMA, weights=weights), method).x
-        turned = reconstruct(Scan(A, y.mT.contiguous(), SIGMA, weights=weights.mT.contiguous()), method).x
-        assert relative(turned.mT, x) < 1e-3
+    A = Mask(torch.ones(SIZE, SIZE, dtype=torch.bool))
+    x = reconstruct(Scan(A, y, SIGMA, weights=weights), "direct").x
+    turned = reconstruct(Scan(A, y.mT.contiguous(), SIGMA, weights=weights.mT.contiguous()), "direct").x
+    assert relative(turned.mT, x) < 1e-2
+    assert torch.equal(x[weights > 0], y[weights > 0])
 
 
 def test_a_known_noise_level_is_believed_whatever_wraps_the_views():
@@ -149,11 +149,11 @@ def test_edges_are_shared_where_channels_are_of_one_scene(channels):
     blur = Blur((SIZE, SIZE), torch.ones(3, 3) / 9)
     y = blur(truth) + SIGMA * randn(truth.shape, torch.float32, 3)
     error = {
-        word: relative(reconstruct(Scan(blur.lift((3,), channels=word), y, SIGMA), "tv", strength=0.01).x, truth)
+        word: relative(reconstruct(Scan(blur.lift((3,), channels=word), y, SIGMA), "tv", strength=0.02).x, truth)
         for word in (channels, None, "slices")
     }
     together, apart, volume = error.values()
-    assert together < apart
+    assert together < 0.93 * apart
     assert together != volume
 
 
@@ -199,8 +199,7 @@ LINEAR = sorted(set(registry.METHODS) - {"gauss-newton"})
 
 @pytest.mark.parametrize("method", LINEAR)
 def test_what_needs_a_linear_operator_says_so_and_names_what_does_not(method):
-    words = "Blur" if method == "wiener" else r"needs a linear operator, which Power is not: use gauss-newton"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match="needs a linear operator, which Power is not: use gauss-newton"):
         reconstruct(Scan(Power(2, 2.0), torch.ones(4, 4)), method)
 
 

@@ -87,7 +87,8 @@ def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:
     degree = None if likelihood.counted else A.degree
     exponent = torch.zeros_like(largest)
     if degree:
-        exponent = torch.where(largest > 0, torch.floor(torch.log2(torch.where(largest > 0, largest, 1.0)) / degree), 0)
+        power = torch.log2(torch.where(largest > 0, largest, 1.0)) / degree
+        exponent = power.floor() if degree > 0 else power.ceil()
     of_data, of_image = torch.exp2(exponent * (degree or 0)), torch.exp2(exponent)
     y = y / linalg.per_item(of_data, y, k)
     noise = None
