@@ -25,8 +25,8 @@ from torch import Tensor
 from invprob import Scan, iterate, reconstruct
 from invprob.fidelities import L2
 from invprob.linop import LinearOperator
-from invprob.methods.progress import Progress
-from invprob.methods.reconstruct import progress
+from invprob.methods.entry import progress
+from invprob.methods.reporting import Progress
 from invprob.operators import ParallelBeam
 from invprob.phantoms import shepp_logan
 from invprob.priors import TotalVariation

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invprob.loop import Result as Result
     from invprob.loop import iterate as iterate
     from invprob.loop import solve as solve
-    from invprob.methods.reconstruct import reconstruct as reconstruct
+    from invprob.methods.entry import reconstruct as reconstruct
     from invprob.scan import Scan as Scan
 
     __version__: str

@@ -147,7 +147,7 @@ def _nonlinear_facts(solver: Solver[Any], f: Misfit, g: Functional, state: State
             e = e + part.pull(_subgradient(part, part.apply(x), p)[0])
         else:
             return facts
-    scale = derivative.adjoint(linalg.apply_normal([term], y, len(f.A.range_shape)))
+    scale = derivative.adjoint(term.apply(y, len(f.A.range_shape)))
     return facts | {"stationarity": linalg.ratio(linalg.norm(e, f.ndim), linalg.norm(scale, f.ndim))}
 
 
@@ -157,6 +157,10 @@ def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
         return {}
     k = len(f.A.range_shape)
     weights: Tensor | None = getattr(f.phi, "weights", None)
+    measured = f.A.measured  # what is no reading counts nowhere
+    if measured is not None:
+        measured = measured.to(y.device)
+        weights = measured.to(y.real.dtype) if weights is None else weights * measured
     root = 1.0 if weights is None else weights.sqrt()
     misfit = linalg.norm(root * (f.A(x) - y), k)
     facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * y, k))}

@@ -1,9 +1,9 @@
-"""The same problem on coarser grids: where slow modes are cheap to solve and strengths cheap to choose."""
+"""The inverse problem that recipes solve: operator, data, noise, weights, likelihood; and the same on coarser grids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 
 import torch
@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invprob import linalg
-from invprob.linop import LinearOperator
+from invprob.fidelities import Misfit
+from invprob.likelihood import Gaussian, Likelihood, Readings
+from invprob.linop import LinearOperator, Operator
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one thing
+HELD_OUT = 0.1  # share of the readings set aside to be predicted
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,23 @@ class Problem:
     """An operator with data for it; `noise` is the standard deviation of their noise per item, if known.
 
     With `weights` w, `(*batch, *range_shape)`, noise^2 / w is the variance of each reading, and 0 marks what was not
-    measured.
+    measured. `likelihood` says how readings are spread; of complex data noise^2 = E|n|^2.
     """
 
-    A: LinearOperator
+    A: Operator
     y: Tensor
     noise: Tensor | None
     weights: Tensor | None = None
+    likelihood: Likelihood = field(default=Gaussian(), kw_only=True)
+
+    @property
+    def linear(self) -> LinearOperator:
+        """The operator; ValueError unless it is linear."""
+        if not isinstance(self.A, LinearOperator):
+            raise ValueError(
+                f"this method needs a linear operator, which {type(self.A).__name__} is not: use gauss-newton"
+            )
+        return self.A
 
     @property
     def batch(self) -> torch.Size:
@@ -47,42 +60,139 @@ class Problem:
 
     @property
     def readings(self) -> int | Tensor:
-        """How many data make one item, those without weight left out."""
-        k = len(self.A.range_shape)
-        return prod(self.A.range_shape) if self.weights is None else (self.weights > 0).sum(linalg.item_axes(k))
+        """How many data make one item, without those of weight 0 and what is no reading at all."""
+        return self.count()
+
+    def count(self, mask: Tensor | None = None) -> int | Tensor:
+        """Return how many readings of an item count, under a mask if there is one."""
+        counted = self.counted(mask)
+        if counted is None:
+            return prod(self.A.range_shape)
+        return (counted > 0).expand(self.y.shape).sum(linalg.item_axes(len(self.A.range_shape)))
 
     def counted(self, mask: Tensor | None = None) -> Tensor | None:
-        """Return the weights of the readings under a mask: all without one, None where all count alike."""
-        if mask is None or self.weights is None:
-            return self.weights if mask is None else mask.to(self.A.dtype)
-        return self.weights * mask
+        """Return the weights of what counts under a mask: all without one, None where all readings count alike."""
+        found = self.weights
+        for part in (self.A.measured, mask):
+            if part is not None:
+                part = part.to(self.y.device)
+                found = part.to(self.y.real.dtype) if found is None else found * part
+        return found
 
     def size(self, r: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return |r|_w per item for r in data space, under a mask if there is one."""
+        """Return |r|_w per item for r in data space, over what counts, under a mask if there is one."""
         weights = self.counted(mask)
         return linalg.norm(r if weights is None else weights.sqrt() * r, len(self.A.range_shape))
 
+    def fidelity(self, keep: Tensor | None = None) -> Misfit:
+        """Return the data term f(x) = sigma^2 (-log p(y | A x)) + const, over the readings that `keep` marks.
 
-def pyramid(level: Problem) -> list[Problem]:
+        1/2 |A x - y|^2_w for Gaussian noise, an `L2` if A is linear. See `invprob.likelihood` for the others.
+        """
+        return self.likelihood.bound(self.A, self._under(keep), self._factor)
+
+    def misfit(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return (2 f(x))^1/2 per item, over the readings under a mask: |A x - y|_w for Gaussian noise."""
+        return self._distance(self.A(x), mask)
+
+    def residual_to_noise(self, x: Tensor) -> Tensor | None:
+        """Return the misfit over what it would be on average for the true image; None where that is not known."""
+        if self.noise is None:
+            return None
+        d = self.A(x)
+        return self._distance(d) / (self.noise.to(d.device) * self._due(d).sqrt())
+
+    def data_residual(self, x: Tensor) -> Tensor:
+        """Return how far the data are from those that x predicts, |A x - y|_w / |y|_w for Gaussian noise."""
+        return linalg.ratio(self.size(self.likelihood.mean(self.A(x)) - self.y), self.size(self.y))
+
+    def excess(self, x: Tensor) -> Tensor:
+        """Return the misfit in a unit in which that of the true image is noise (number of readings)^1/2 on average."""
+        d = self.A(x)
+        return self._distance(d) * (torch.as_tensor(self.readings, device=d.device) / self._due(d)).sqrt()
+
+    def noise_seen(self, x: Tensor) -> Tensor:
+        """Return the noise level per item that the misfit of x speaks for."""
+        found = self.likelihood.spread(self._under(None), self.A(x))
+        return self.excess(x) / torch.as_tensor(self.readings).double().sqrt() if found is None else found
+
+    def _distance(self, d: Tensor, mask: Tensor | None = None) -> Tensor:
+        if isinstance(self.likelihood, Gaussian):
+            return self.size(d - self.y, mask)
+        on = self._under(mask)
+        return (2 * self.likelihood.phi(on).value(d).double() * torch.as_tensor(self._factor).to(d.device)).sqrt()
+
+    def _due(self, d: Tensor) -> Tensor:
+        """Return the sum of what each reading adds to misfit^2 / noise^2 on average."""
+        usual = self.likelihood.usual(d)
+        if not isinstance(usual, Tensor):
+            return usual * torch.as_tensor(self.readings, dtype=torch.float64, device=d.device)
+        counted = self.counted()
+        axes = linalg.item_axes(len(self.A.range_shape))
+        return (usual if counted is None else torch.where(counted > 0, usual, 0.0)).double().sum(axes)
+
+    def quadratic(self, at: Tensor | None = None) -> Problem:
+        """Return the problem of least squares that stands for this one: around an image `at`, if one is known.
+
+        Itself for Gaussian noise; ValueError unless the operator is linear.
+        """
+        A = self.linear
+        if isinstance(self.likelihood, Gaussian):
+            return self
+        z, w = self.likelihood.quadratic(self._under(None), None if at is None else A(at))
+        return replace(self, y=z, weights=w, likelihood=Gaussian())
+
+    def force(self) -> Tensor:
+        """Return W y, the pull of the data on an image of zeros; for other likelihoods what stands for it."""
+        return self.likelihood.force(self._under(None))
+
+    def held_out(self, seed: int = 0) -> Tensor:
+        """Return which readings of an item are set aside to be predicted, the same for the same seed."""
+        drawn = self.A.hold_out(HELD_OUT, torch.Generator().manual_seed(seed)).to(self.y.device)
+        return drawn if self.A.measured is None else drawn & self.A.measured.to(self.y.device)
+
+    def coarser(self) -> Problem | None:
+        """Return the problem on a grid of half as many pixels per axis; None where the operator knows none."""
+        found = self.linear.coarser()
+        if found is None:
+            return None
+        A, restrict, averaged = found
+        y, weights = restrict(self.y), None
+        if self.weights is not None:
+            weights = restrict(self.weights)
+            y = restrict(self.weights * self.y) / torch.where(weights > 0, weights, 1.0)
+        likelihood = self.likelihood.mapped(lambda t: restrict(t.to(self.y).expand(self.y.shape)))
+        coarse = Problem(A, y, None, weights, likelihood=likelihood)
+        if self.noise is None:
+            return coarse
+        finer = self.noise / averaged**0.5
+        if not likelihood.counted:
+            return replace(coarse, noise=finer)
+        return replace(coarse, noise=finer * (torch.as_tensor(coarse._factor) / self._factor).sqrt())
+
+    @cached_property
+    def _factor(self) -> Tensor | float:
+        return self.likelihood.factor(self._under(None))
+
+    def _under(self, mask: Tensor | None) -> Readings:
+        """Return the readings that count under a mask."""
+        plain = isinstance(self.likelihood, Gaussian)  # what is no reading is zero there, in A x and in y
+        if not plain:
+            weights = self.counted(mask)
+        elif mask is None:
+            weights = self.weights
+        else:
+            mask = mask.to(self.y.real.dtype)
+            weights = mask if self.weights is None else self.weights * mask
+        return Readings(self.y, weights, self.noise, len(self.A.range_shape))
+
+
+def pyramid(problem: Problem) -> list[Problem]:
     """Return the problem from the coarsest grid worth solving to the given one."""
-    levels = [level]
-    while min(levels[0].A.domain_shape) >= 2 * SMALLEST:
-        coarser = levels[0].A.coarser()
-        if coarser is None:
-            break
-        A, restrict, averaged = coarser
-        noise = None if levels[0].noise is None else levels[0].noise / averaged**0.5
-        levels.insert(0, _restricted(levels[0], A, restrict, noise))
+    levels = [problem]
+    while min(levels[0].A.domain_shape) >= 2 * SMALLEST and (coarser := levels[0].coarser()) is not None:
+        levels.insert(0, coarser)
     return levels
-
-
-def _restricted(
-    level: Problem, A: LinearOperator, restrict: Callable[[Tensor], Tensor], noise: Tensor | None
-) -> Problem:
-    if level.weights is None:
-        return Problem(A, restrict(level.y), noise)
-    weights = restrict(level.weights)
-    return Problem(A, restrict(level.weights * level.y) / torch.where(weights > 0, weights, 1.0), noise, weights)
 
 
 def prolong(t: Tensor, shape: tuple[int, ...], *, smooth: bool) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 OPERATORS: Mapping[str, str] = {
     "identity": "invprob.transforms.identity:Identity",
@@ -20,28 +21,42 @@ OPERATORS: Mapping[str, str] = {
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
 }
 
-METHODS: Mapping[str, str] = {
-    "direct": "invprob.methods:direct",
-    "fbp": "invprob.methods:fbp",
-    "least-squares": "invprob.methods:least_squares",
-    "tikhonov": "invprob.methods:tikhonov",
-    "tv": "invprob.methods:tv",
-    "wiener": "invprob.methods:wiener",
-    "wavelet": "invprob.methods:wavelet",
-    "pnp": "invprob.methods:pnp",
-    "red": "invprob.methods:red",
-    "gs-pnp": "invprob.methods:gs_pnp",
-    "lpn": "invprob.methods:lpn",
-    "sobolev-tv": "invprob.methods:sobolev_tv",
-    "gauss-newton": "invprob.methods:gauss_newton",
+
+@dataclass(frozen=True)
+class Method:
+    """A recipe as `"module:function"`, its kind, and what it does in a few words.
+
+    Kinds: "direct", without iterations; "classical"; "learned", whose prior was trained on images.
+    """
+
+    target: str
+    kind: Literal["direct", "classical", "learned"]
+    about: str
+
+
+METHODS: Mapping[str, Method] = {
+    "direct": Method("invprob.methods:direct", "direct", "the direct reconstruction of the field"),
+    "fbp": Method("invprob.methods:fbp", "direct", "filtered back-projection"),
+    "least-squares": Method("invprob.methods:least_squares", "classical", "conjugate gradients stopped early"),
+    "tikhonov": Method("invprob.methods:tikhonov", "classical", "least squares with small slopes"),
+    "tv": Method("invprob.methods:tv", "classical", "total variation"),
+    "wiener": Method("invprob.methods:wiener", "direct", "Wiener's filter for blurred images"),
+    "wavelet": Method("invprob.methods:wavelet", "classical", "few wavelet coefficients"),
+    "pnp": Method("invprob.methods:pnp", "learned", "plug-and-play with a denoiser"),
+    "red": Method("invprob.methods:red", "learned", "regularisation by denoising"),
+    "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),
+    "lpn": Method("invprob.methods:lpn", "learned", "a learned proximal network"),
+    "sobolev-tv": Method("invprob.methods:sobolev_tv", "classical", "total variation under coloured noise"),
+    "gauss-newton": Method("invprob.methods:gauss_newton", "classical", "nonlinear least squares, with a prior"),
 }
 
 
-def load(table: Mapping[str, str], name: str) -> Any:
+def load(table: Mapping[str, str] | Mapping[str, Method], name: str) -> Any:
     """Return what `name` stands for in `table`; ValueError with the nearest names if it is not there."""
     if name not in table:
         raise ValueError(f"unknown name {name!r}; {nearest(name, table)}")
-    return resolve(table[name])
+    found = table[name]
+    return resolve(found.target if isinstance(found, Method) else found)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

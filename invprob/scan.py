@@ -1,4 +1,4 @@
-"""A measurement with what is needed to make sense of it: geometry, units, noise and origin."""
+"""A measurement with what is needed to make sense of it: geometry, units, noise, likelihood and origin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from invprob.likelihood import Gaussian, Likelihood
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
@@ -33,12 +35,16 @@ class Units:
 class Scan:
     """Data y = A(x) + noise with its operator A.
 
-    `data` is `(*batch, *operator.range_shape)`; `noise` is the standard deviation of Gaussian noise in the
-    units of the data, a number or `(*batch,)`, or None when it is not known; `truth`, where there is one, is
-    `(*batch, *operator.domain_shape)`. `weights` w >= 0, of the shape of the data or of one item of them, say that
-    the variance of a reading's noise is noise^2 / w; where w = 0 nothing was measured (dead pixels, a beam stop), the
-    data may be anything, and become 0. `provenance` says where the data come from and what was done to them.
-    Raises ValueError if a shape does not fit, data that count hold NaN or infinity, or noise or weights are negative.
+    `data` is `(*batch, *operator.range_shape)`; `noise` is the standard deviation sigma of the noise n in the units of
+    the data, sigma^2 = E|n|^2, so that of complex data each part has sigma / sqrt(2): a number or `(*batch,)`, or None
+    when it is not known; `truth`, where there is one, is `(*batch, *operator.domain_shape)`. `likelihood` says how
+    readings are spread: Gaussian, or counts, which bring their own noise level (`Poisson`, `Transmission`), or with
+    outliers (`Laplace`). What the operator's `measured` leaves out is no reading, may be anything, and becomes 0.
+    `weights` w >= 0, of the shape of the data or of one item of them, say that the variance of a reading's noise is
+    noise^2 / w; where w = 0 nothing was measured (dead pixels, a beam stop), the data may be anything, and become 0,
+    too. `provenance` says where the data come from and what was done to them. Raises ValueError if a shape does not
+    fit, data that count hold NaN or infinity, or noise or weights are negative, or data that the likelihood cannot have
+    led to.
     """
 
     operator: Operator
@@ -46,6 +52,7 @@ class Scan:
     noise: float | Tensor | None = None
     truth: Tensor | None = None
     weights: Tensor | None = field(default=None, kw_only=True)
+    likelihood: Likelihood = field(default=Gaussian(), kw_only=True)
     units: Units = field(default=Units(), kw_only=True)
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
@@ -58,9 +65,12 @@ class Scan:
             )
         if self.weights is not None:
             _check_weights(self.weights, shape, item)
-            object.__setattr__(self, "data", torch.where(self.weights > 0, self.data, torch.zeros_like(self.data)))
+            self._leave_out(self.weights > 0)
+        if self.operator.measured is not None:
+            self._leave_out(self.operator.measured.to(self.data.device))
         _check_finite(self.data)
         _check_noise(self.noise, self.batch_shape)
+        self.likelihood.check(self.data, item, self.weights, self.noise)
         due = (*self.batch_shape, *self.operator.domain_shape)
         if self.truth is not None and tuple(self.truth.shape) != due:
             raise ValueError(f"the truth has shape {tuple(self.truth.shape)}, but data and operator need {due}")
@@ -69,6 +79,9 @@ class Scan:
     def batch_shape(self) -> tuple[int, ...]:
         """The leading axes of the data: () for a single item."""
         return tuple(self.data.shape[: self.data.ndim - len(self.operator.range_shape)])
+
+    def _leave_out(self, seen: Tensor) -> None:
+        object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))
 
 
 def _check_finite(data: Tensor) -> None:

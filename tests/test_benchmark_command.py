@@ -33,7 +33,7 @@ from invprob.benchmark.store import Store
 from invprob.benchmark.work import Run, measure, search
 from invprob.errors import InputError
 from invprob.methods import Progress
-from invprob.methods.progress import direct_result
+from invprob.methods.reporting import direct_result
 from invprob.operators import Mask
 
 SIZE = 32

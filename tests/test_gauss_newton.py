@@ -1,11 +1,12 @@
 """Gauss-Newton: against scipy, closed forms and the Cramer-Rao bound; its steps, spaces, priors and certificate."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
-from laws import check_items_are_alone, check_pure, dense, randn, relative
+from laws import dense, randn, relative
 from scipy.optimize import least_squares
 from test_nonlinear import COMPLEX, DOUBLE, Intensity, Phase, Squares, matrix
 from torch import Tensor
@@ -19,7 +20,6 @@ from invprob.priors import L1, Denoiser, NonNegative, Sum, Tikhonov, TotalVariat
 from invprob.problem import Problem
 from invprob.solvers import GaussNewton, GradientDescent
 from invprob.solvers.local_model import LocalModel
-from invprob.transforms import Gradient
 
 TIMES = torch.linspace(0.02, 0.3, 10, dtype=DOUBLE)
 SIGMA = 0.01
@@ -89,14 +89,16 @@ def test_the_errors_are_at_the_cramer_rao_bound():
 def test_quadratic_convergence_from_near_and_far(m, t):
     """Without noise the residual of a step is about the square of the one before; starts ten times off arrive."""
     truth = maps((3, 4))
-    steps = list(iterate(GaussNewton(tol=1e-9), misfit(Decay((3, 4)), echoes(truth, 0.0)), Zero(3), x0=guess((3, 4), m, t)))
+    steps = list(
+        iterate(GaussNewton(tol=1e-9), misfit(Decay((3, 4)), echoes(truth, 0.0)), Zero(3), x0=guess((3, 4), m, t))
+    )
     residuals = [float(step.state.residual) for step in steps]
     assert relative(steps[-1].best, truth) <= 1e-6
     assert len(steps) <= 25
     before, last = residuals[-2:]
     assert last <= 20 * before**2
     objectives = [float(step.state.objective) for step in steps]
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(objectives, objectives[1:], strict=False))
+    assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(objectives))
 
 
 def test_undamped_it_solves_linear_problems_in_one_step():
@@ -229,7 +231,9 @@ def test_total_variation_and_a_constraint_for_maps():
     assert smooth.status == "converged"
     assert bool((smooth.x >= 0).all())
     assert float((smooth.x - truth)[0].norm()) < 0.7 * float((plain.x - truth)[0].norm())
-    objectives = [float(f.value(x) + g.value(x)) for x in (guess((8, 9)), smooth.x, smooth.x + 1e-3 * randn((2, 8, 9)).abs())]
+    objectives = [
+        float(f.value(x) + g.value(x)) for x in (guess((8, 9)), smooth.x, smooth.x + 1e-3 * randn((2, 8, 9)).abs())
+    ]
     assert objectives[1] < min(objectives[0], objectives[2])
     assert 0.8 < float(smooth.certificate.residual_to_noise) < 1.2
     assert A.range_shape == (10, 8, 9)

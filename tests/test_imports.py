@@ -15,7 +15,7 @@ FLOORS = [
     {"linop", "functional", "linalg", "transforms"},
     {"operators", "priors", "fidelities"},
     {"solvers", "loop", "certificate", "sampling"},
-    {"tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
+    {"likelihood", "tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
     {"methods"},
     {"benchmark", "report", "cli"},
 ]

@@ -194,7 +194,7 @@ def test_trained_weights_as_a_prior():
     z = v.clone().requires_grad_()
     assert g.prox(z, 1.0).requires_grad
     complexes = torch.complex(v, v.flip(-1))
-    assert relative(Denoiser(D, sigma=0.1).prox(complexes, 1.0).real, g.prox(v, 1.0)) <= 2e-2
+    assert relative(Denoiser(D, sigma=0.1 * 2**0.5).prox(complexes, 1.0).real, g.prox(v, 1.0)) <= 2e-2
     f = L2(Identity((40, 36)), v)
     inside, outside = (solve(HQS(sigma_min=s, sigma_max=0.4), f, Denoiser(D, lam=0.01)) for s in (0.1, 0.35))
     assert holds(inside.certificate, "trained for") is True
@@ -290,8 +290,9 @@ def test_complex_images():
     net, level = Net(), torch.full((2,), 0.1, dtype=DOUBLE)
     with torch.no_grad():
         parts = torch.complex(*(net(t[:, None], level)[:, 0] for t in (v.real, v.imag)))
-        assert torch.equal(Denoiser(net, sigma=0.1).prox(v, 1.0), parts)
-        assert torch.equal(Denoiser(net, sigma=level).prox(v, 1.0), parts)
+        # sigma^2 = E|n|^2, of which each part has half
+        assert relative(Denoiser(net, sigma=0.1 * 2**0.5).prox(v, 1.0), parts) <= 1e-14
+        assert relative(Denoiser(net, sigma=level * 2**0.5).prox(v, 1.0), parts) <= 1e-14
         modulus = Denoiser(net, sigma=0.1, complex_as="magnitude").prox(v, 1.0)
         expected = net(v.abs()[:, None], level)[:, 0].clamp(min=0)
         assert relative(modulus.abs(), expected) <= 1e-14
@@ -304,7 +305,7 @@ def test_complex_images():
         assert pair.seen == ((2, 2, *SHAPE), (2,))
         assert torch.equal(mapped, maps[1](pair(maps[0](v), level)))
     assert torch.equal(Denoiser(soft, sigma=0.3).prox(v, 1.0), soft(v, torch.tensor(0.3, dtype=DOUBLE)))
-    apart = Denoiser(soft, sigma=0.3, complex_as="parts").prox(v, 1.0)
+    apart = Denoiser(soft, sigma=0.3 * 2**0.5, complex_as="parts").prox(v, 1.0)
     assert relative(apart, torch.complex(*(soft(t, torch.tensor(0.3)) for t in (v.real, v.imag)))) <= 1e-7
 
 

@@ -6,7 +6,7 @@ import torch
 from laws import randn
 
 from invprob import Scan, reconstruct
-from invprob.methods.restoration import noise_order
+from invprob.methods.coloured_noise import noise_order
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, RandomProjection
 from invprob.phantoms import organ, shepp_logan

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from invprob.benchmark.plan import Method
 from invprob.methods import Progress
-from invprob.methods.progress import direct_result
+from invprob.methods.reporting import direct_result
 from invprob.operators import Blur, FanBeam, Identity, Mask, ParallelBeam, to_astra
 from invprob.problem import Problem
 
@@ -92,7 +92,8 @@ def bm3d(problem: Problem, *, strength: float | str = "auto") -> Iterator[Progre
 
 def deepinv_tv(problem: Problem, *, strength: float = 0.01) -> Iterator[Progress]:
     """1/2 |A x - y|^2 + strength |A|^2 TV(x) by FISTA with deepinv's prox of total variation, 200 steps."""
-    A, norm = problem.A, float(problem.A.norm_bound())
+    A = problem.linear
+    norm = float(A.norm_bound())
     prior = _load("deepinv.optim").TVPrior(n_it_max=20)
 
     def restore(y: NDArray[Any]) -> Any:

@@ -15,10 +15,9 @@ from typing import Any, Literal
 from invprob import registry
 from invprob.benchmark.problems import PROBLEMS, QUICK, Problem
 
-__all__ = ["LEARNED", "Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "units"]
+__all__ = ["Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "units"]
 
 Kind = Literal["baseline", "classical", "learned", "peer"]
-LEARNED = frozenset({"pnp", "red", "gs-pnp", "lpn", "diffusion"})  # methods whose prior was trained on images
 BASELINE = "direct"  # A.direct, the field's plain reconstruction
 
 _ROOT = Path(__file__).parents[1]
@@ -90,7 +89,7 @@ def registered() -> tuple[Method, ...]:
 
 
 def _kind(name: str) -> Kind:
-    return "baseline" if name == BASELINE else "learned" if name in LEARNED else "classical"
+    return "baseline" if name == BASELINE else "learned" if registry.METHODS[name].kind == "learned" else "classical"
 
 
 def quick(methods: Sequence[Method] | None = None) -> Suite:

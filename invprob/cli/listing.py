@@ -32,11 +32,10 @@ def list_names(
     from invprob.cli.methods import defaults, summary
     from invprob.io import READERS
 
-    methods = {name: registry.load(registry.METHODS, name) for name in registry.METHODS}
     table(
         "Methods: reconstruct --method NAME --set KEY=VALUE",
-        ("name", "settings and defaults", "what it does"),
-        ((name, _settings(defaults(name)), summary(recipe)) for name, recipe in methods.items()),
+        ("name", "what it does", "settings and defaults"),
+        ((name, method.about, _settings(defaults(name))) for name, method in registry.METHODS.items()),
     )
     operators = {name: registry.load(registry.OPERATORS, name) for name in registry.OPERATORS}
     table(

@@ -5,6 +5,7 @@ from invprob.fidelities.base import Misfit as Misfit
 from invprob.fidelities.base import QuadraticFidelity as QuadraticFidelity
 from invprob.fidelities.least_squares import L2 as L2
 from invprob.fidelities.least_squares import HalfSquaredDistance as HalfSquaredDistance
+from invprob.fidelities.multiple import Multiple as Multiple
 from invprob.fidelities.poisson import KullbackLeibler as KullbackLeibler
 from invprob.fidelities.poisson import Poisson as Poisson
 from invprob.fidelities.robust import AbsoluteDistance as AbsoluteDistance

@@ -52,7 +52,7 @@ class HalfSquaredDistance(Functional):
 
     def hessian(self) -> linalg.NormalTerm:
         """Return (None, w, 1), which stand for w."""
-        return (None, self.weights, 1.0)
+        return linalg.NormalTerm(None, self.weights)
 
     def weigh(self, r: Tensor) -> Tensor:
         """Return w r."""

@@ -12,15 +12,20 @@ from invprob.linop import LinearOperator
 
 
 class KullbackLeibler(Functional):
-    """phi(d) = sum_k u_k - y_k + y_k log(y_k / u_k) with u = d + b, +inf where u_k < 0, or u_k = 0 < y_k."""
+    """phi(d) = sum_k u_k - y_k + y_k log(y_k / u_k) with u = d + b, +inf where u_k < 0, or u_k = 0 < y_k.
+
+    Over the readings that `mask` marks (None: all).
+    """
 
     y: Tensor
     background: Tensor
+    mask: Tensor | None
 
-    def __init__(self, y: Tensor, background: Tensor, ndim: int = 2) -> None:
+    def __init__(self, y: Tensor, background: Tensor, ndim: int = 2, mask: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("y", y, persistent=False)
         self.register_buffer("background", background, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
         self.ndim = ndim
 
     def value(self, d: Tensor) -> Tensor:
@@ -30,36 +35,41 @@ class KullbackLeibler(Functional):
         safe = torch.where(inside, u, 1.0)
         outside = torch.where((u == 0) & (y == 0), 0.0, torch.inf)
         parts = torch.where(inside, safe - y + torch.xlogy(y, y / safe), outside)
-        return parts.sum(linalg.item_axes(self.ndim)).clamp(min=0).to(d.dtype)
+        return self._counted(parts).sum(linalg.item_axes(self.ndim)).clamp(min=0).to(d.dtype)
 
     def grad(self, d: Tensor) -> Tensor:
         """Return 1 - y / u; at the border u = 0 its limit, 1 or -inf, and NaN beyond it."""
         u = self._mean(d)
         border = torch.where(self.y > 0, -torch.inf, 1.0).to(u)
         slope = 1 - self.y / torch.where(u > 0, u, 1.0)
-        return torch.where(u > 0, slope, torch.where(u == 0, border, torch.nan))
+        return self._counted(torch.where(u > 0, slope, torch.where(u == 0, border, torch.nan)))
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
         """Return u - b with u the root >= 0 of u^2 - (v + b - tau) u - tau y = 0."""
         t = linalg.per_item(tau, v, self.ndim)
-        return _root(self._mean(v) - t, t * self.y) - self.background
+        d = _root(self._mean(v) - t, t * self.y) - self.background
+        return d if self.mask is None else torch.where(self.mask, d, v)
 
     def conjugate_prox(self, v: Tensor, sigma: Scalar) -> Tensor:
         """Return the prox of sigma phi*, 1 - q with q the root >= 0 of q^2 - (1 - v - sigma b) q - sigma y = 0."""
         s = linalg.per_item(sigma, v, self.ndim)
-        return 1 - _root(1 - self._mean(v, s), s * self.y)
+        return self._counted(1 - _root(1 - self._mean(v, s), s * self.y))
 
     def lipschitz(self) -> Scalar | None:
         """Return max y / b^2 per item, which holds for d >= 0; None without a background."""
-        if not bool((self.background > 0).all()):
+        if not bool((self._counted(self.background, 1.0) > 0).all()):
             return None
-        most = self.y.double() / self.background.double().square()
+        most = self._counted(self.y.double() / self.background.double().square())
         return most.amax(linalg.item_axes(self.ndim))
 
     def curvature(self) -> Scalar:
         """Return 1 / mean(y + b) per item, the curvature y / u^2 where u = y fits an average count."""
-        mean = (self.y.double() + self.background.double()).mean(linalg.item_axes(self.ndim))
+        axes, all_of = linalg.item_axes(self.ndim), self.y.double() + self.background.double()
+        mean = self._counted(all_of).sum(axes) / self._counted(torch.ones_like(all_of)).sum(axes).clamp(min=1)
         return torch.where(mean > 0, 1 / mean, 1.0)
+
+    def _counted(self, parts: Tensor, instead: float = 0.0) -> Tensor:
+        return parts if self.mask is None else torch.where(self.mask, parts, instead)
 
     def _mean(self, d: Tensor, factor: Tensor | float = 1.0) -> Tensor:
         if d.is_complex():
@@ -79,14 +89,16 @@ class Poisson(Fidelity):
     """f(x) = sum_k u_k - y_k log u_k + const, u = A x + b: Poisson counts y of mean u; the constant makes f >= 0.
 
     y `(*batch, *A.range_shape)`, counts or any real numbers >= 0; `background` b >= 0, a number or a tensor that
-    broadcasts against y, in the unit of y. The prox of phi is in closed form (`PrimalDual`, `ADMM`); the gradient
-    has the Lipschitz constant max y / b^2 |A|^2 where A x >= 0 and b > 0, and none else. ValueError for negative or
-    non-finite numbers, TypeError for a complex operator, data or image.
+    broadcasts against y, in the unit of y; `mask`, boolean, is True for the readings that count. The prox of phi is in
+    closed form (`PrimalDual`, `ADMM`); the gradient has the Lipschitz constant max y / b^2 |A|^2 where A x >= 0 and b >
+    0, and none else. ValueError for negative or non-finite numbers, TypeError for a complex operator, data or image.
     """
 
     phi: KullbackLeibler
 
-    def __init__(self, A: LinearOperator, y: Tensor, background: float | Tensor = 0.0) -> None:
+    def __init__(
+        self, A: LinearOperator, y: Tensor, background: float | Tensor = 0.0, mask: Tensor | None = None
+    ) -> None:
         if A.is_complex or y.is_complex():
             raise TypeError(f"Poisson counts events, which are real: {type(A).__name__} or its data are complex")
         y = A.as_data(y)
@@ -96,4 +108,6 @@ class Poisson(Fidelity):
                 raise ValueError(f"Poisson: {what} must be finite and not negative; clip or mask what is not a count")
         if b.ndim > y.ndim or any(n not in (1, m) for n, m in zip(b.shape[::-1], y.shape[::-1], strict=False)):
             raise ValueError(f"Poisson: a background of shape {tuple(b.shape)} does not fit data {tuple(y.shape)}")
-        super().__init__(A, KullbackLeibler(y, b, len(A.range_shape)))
+        if mask is not None and mask.dtype != torch.bool:
+            raise ValueError(f"Poisson: mask must be boolean, True for what counts, got {mask.dtype}")
+        super().__init__(A, KullbackLeibler(y, b, len(A.range_shape), mask))

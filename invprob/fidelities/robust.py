@@ -12,28 +12,34 @@ from invprob.linop import LinearOperator
 
 
 class AbsoluteDistance(Functional):
-    """phi(d) = sum_k |d_k - y_k|, moduli for complex d."""
+    """phi(d) = sum_k w_k |d_k - y_k|, moduli for complex d; w None means 1."""
 
     y: Tensor
+    weights: Tensor | None
 
-    def __init__(self, y: Tensor, ndim: int = 2) -> None:
+    def __init__(self, y: Tensor, ndim: int = 2, weights: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("y", y, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
         self.ndim = ndim
 
     def value(self, d: Tensor) -> Tensor:
         """Return phi(d) per item."""
-        return (d - self.y).abs().sum(linalg.item_axes(self.ndim))
+        parts = (d - self.y).abs()
+        return (parts if self.weights is None else self.weights * parts).sum(linalg.item_axes(self.ndim))
 
     def prox(self, v: Tensor, tau: Scalar) -> Tensor:
-        """Return y + (v - y) (1 - tau / |v - y|)_+, the soft threshold around y."""
+        """Return y + (v - y) (1 - tau w / |v - y|)_+, the soft threshold around y."""
         r = v - self.y
-        return self.y + _shrunk(r, r.abs(), linalg.per_item(tau, r.real, self.ndim))
+        t = linalg.per_item(tau, r.real, self.ndim)
+        return self.y + _shrunk(r, r.abs(), t if self.weights is None else t * self.weights)
 
     def conjugate_prox(self, v: Tensor, sigma: Scalar) -> Tensor:
-        """Return the prox of sigma phi*, (v - sigma y) / max(1, |v - sigma y|)."""
+        """Return the prox of sigma phi*, w r / max(w, |r|) with r = v - sigma y."""
         r = v - linalg.per_item(sigma, v, self.ndim) * self.y
-        return r / r.abs().clamp(min=1)
+        if self.weights is None:
+            return r / r.abs().clamp(min=1)
+        return r * linalg.ratio(self.weights, torch.maximum(self.weights, r.abs()))
 
     def curvature(self) -> Scalar:
         """Return 1 / mean |y| per item: the slope over the size of the data."""
@@ -42,15 +48,16 @@ class AbsoluteDistance(Functional):
 
 
 class L1Fidelity(Fidelity):
-    """f(x) = |A x - y|_1 = sum_k |(A x)_k - y_k|, moduli for complex data: the fidelity of Laplace noise and outliers.
+    """f(x) = sum_k w_k |(A x)_k - y_k|, moduli for complex data: the fidelity of Laplace noise and outliers.
 
-    y `(*batch, *A.range_shape)`. Not smooth: its prox on data space serves `PrimalDual` and `ADMM`.
+    y `(*batch, *A.range_shape)`; weights w >= 0, broadcasting against y, 0 for what was not measured. Not smooth: its
+    prox on data space serves `PrimalDual` and `ADMM`.
     """
 
     phi: AbsoluteDistance
 
-    def __init__(self, A: LinearOperator, y: Tensor) -> None:
-        super().__init__(A, AbsoluteDistance(A.as_data(y), len(A.range_shape)))
+    def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
+        super().__init__(A, AbsoluteDistance(A.as_data(y), len(A.range_shape), weights))
 
 
 class BallIndicator(Functional):

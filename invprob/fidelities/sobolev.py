@@ -55,7 +55,7 @@ class HalfSquaredSobolev(Functional):
 
     def hessian(self) -> linalg.NormalTerm:
         """Return (P_s, None, 1), which stand for P_2s."""
-        return (self.root, None, 1.0)
+        return linalg.NormalTerm(self.root)
 
 
 class SobolevL2(QuadraticFidelity):

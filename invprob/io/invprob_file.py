@@ -18,6 +18,7 @@ from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output, write_whole
 from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
 from invprob.io.fingerprint import fingerprint
+from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import ScanOptions, as_slice, selected
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
@@ -68,6 +69,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
         truth = torch.from_numpy(read_array(file, "truth", rows)) if exists(file, "truth") else None
         noise = _read_noise(file, rows)
         weights = _read_weights(file, items, views)
+        likelihood = read_likelihood(file, items, views)
         units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
         provenance = _read_provenance(file) | {
             "source": str(path),
@@ -75,7 +77,16 @@ def load(path: Path, options: ScanOptions) -> Scan:
             "reader": FORMAT,
         }
     try:
-        return Scan(operator, data, noise, truth, weights=weights, units=units, provenance=provenance)
+        return Scan(
+            operator,
+            data,
+            noise,
+            truth,
+            weights=weights,
+            likelihood=likelihood,
+            units=units,
+            provenance=provenance,
+        )
     except ValueError as error:
         raise InputError(f"{printable(path)}: {error}") from error
 
@@ -108,6 +119,7 @@ def _write(path: Path, scan: Scan, name: str) -> None:
             write_array(file, "truth", scan.truth)
         if scan.weights is not None:
             write_array(file, "weights", scan.weights)
+        write_likelihood(file, scan.likelihood)
         if scan.noise is not None:
             write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
         write_attributes(file.create_group("units"), asdict(scan.units))

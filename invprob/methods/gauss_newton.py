@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import HalfSquaredDistance, Misfit
+from invprob.fidelities import Misfit
 from invprob.functional import Functional, Zero
 from invprob.linop import LinearOperator, Operator
-from invprob.methods.progress import Progress, run
-from invprob.priors import Tikhonov, TotalVariation
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import variation_of
+from invprob.priors import Tikhonov
 from invprob.problem import Problem
 from invprob.solvers import GaussNewton
 from invprob.transforms import Gradient
@@ -40,7 +41,7 @@ def gauss_newton(
         raise ValueError(f"gauss-newton is for nonlinear operators, {type(A).__name__} is linear: use tikhonov or tv")
     if prior not in ("slopes", "tv") or not 0 <= strength < float("inf"):
         raise ValueError(f'gauss-newton: prior is "slopes" or "tv", strength a number >= 0, got {prior!r}, {strength}')
-    f = Misfit(A, HalfSquaredDistance(problem.y, problem.weights, len(A.range_shape)))
+    f = problem.fidelity()
     x = f.start() if x0 is None else _sized(f, f.admit(x0.to(A.device)), problem.weights)
     solver = GaussNewton(damping=damping, tol=tol, max_iter=max_iter)
     g = _prior(f, x, strength, prior) if strength else Zero(f.ndim)
@@ -63,13 +64,10 @@ def _sized(f: Misfit, x: Tensor, weights: Tensor | None) -> Tensor:
 def _prior(f: Misfit, x: Tensor, strength: float, kind: str) -> Functional:
     """Return the prior, its weight relative to what the data say at the start."""
     A, derivative = f.A, f.A.linearised(x)
-    grid = A.grid
     if kind == "tv":
         pulled = derivative.adjoint(f.phi.grad(torch.zeros_like(derivative.value)))
         largest = pulled.abs().flatten(-f.ndim).amax(-1).double()
-        shared = A.channels in ("colour", "echoes")
-        return TotalVariation(
-            strength * largest, ndim=f.ndim, axes=grid.ndim, spacing=grid.relative, shared_edges=shared
-        )
+        return variation_of(A, strength * largest)
+    grid = A.grid
     slopes = Gradient(A.domain_shape, axes=grid.ndim, spacing=grid.relative, dtype=A.dtype).to(A.device)
     return Tikhonov(strength * derivative.norm().double() ** 2, slopes)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
+from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.methods.progress import Progress
-from invprob.methods.recipes import is_constrained
+from invprob.methods.reporting import Progress
+from invprob.methods.scales import is_constrained
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
@@ -41,17 +42,18 @@ def pnp(
     Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
     relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images in
     colour, under `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its
-    transpose.
+    transpose. Linear systems need least squares: what stands for other likelihoods around that first image.
     """
     D = _denoiser(problem, denoiser, nonnegative, paired=True)
 
-    def parts(start: Start) -> tuple[HQS, Functional]:
-        low = torch.maximum(LAST * start.noise / problem.A.norm().double(), FINEST * start.size)
+    def parts(start: Start, f: Misfit) -> tuple[HQS, Functional]:
+        del f
+        low = torch.maximum(LAST * start.noise / problem.linear.norm().double(), FINEST * start.size)
         high = torch.maximum(COARSEST * start.size, low)
         g = Denoiser(D, lam=WEIGHT * start.noise**2, ndim=problem.ndim, scale=start.size, complex_as="parts")
         return HQS(steps=steps, max_iter=max_iter, tol=tol, sigma_max=high, sigma_min=low), g
 
-    yield from refined("plug-and-play", problem, parts, strength, nonnegative, {"steps": steps})
+    yield from refined("plug-and-play", problem, parts, strength, nonnegative, {"steps": steps}, quadratic=True)
 
 
 def red(
@@ -70,11 +72,12 @@ def red(
     """
     D = _denoiser(problem, denoiser, nonnegative)
 
-    def parts(start: Start) -> tuple[ProximalGradient, Functional]:
+    def parts(start: Start, f: Misfit) -> tuple[ProximalGradient, Functional]:
+        del f
         prior = RED(D, start.weight(RED_WEIGHT), start.sigma, ndim=problem.ndim, scale=start.size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter), prior
 
-    yield from refined("regularisation by denoising", problem, parts, strength, nonnegative, {})
+    yield from refined("regularisation by denoising", problem, parts, strength, nonnegative, {}, quadratic=True)
 
 
 def gs_pnp(
@@ -94,12 +97,13 @@ def gs_pnp(
     """
     D = _denoiser(problem, denoiser, nonnegative=False)
 
-    def parts(start: Start) -> tuple[ProximalGradient, Functional]:
+    def parts(start: Start, f: Misfit) -> tuple[ProximalGradient, Functional]:
+        del f
         lam, size = start.weight(GS_WEIGHT), start.size
         prior = GradientStepDenoiser(D, lam, start.sigma, ndim=problem.ndim, scale=size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter, backtracking=True), prior
 
-    yield from refined("gradient-step denoising", problem, parts, strength, nonnegative, {})
+    yield from refined("gradient-step denoising", problem, parts, strength, nonnegative, {}, quadratic=True)
 
 
 def _denoiser(

@@ -10,19 +10,21 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from invprob.fidelities import L2
+from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.likelihood import Gaussian
 from invprob.linop import Operator
 from invprob.loop import iterate
-from invprob.methods.progress import Progress, report, run
+from invprob.methods.reporting import Progress, report, run
+from invprob.methods.scales import started
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
 from invprob.solvers.conjugate_gradient import CGState
-from invprob.tuning import HELD_OUT, DiscrepancySearch, HeldOutSearch, Search
+from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search
 
 Strength = float | str
-Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], L2, Functional]]
+Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
 SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 60  # residual at which, or steps after which, a trial strength is judged
 OF_SCANS, OF_PICTURES = 3e-2, 0.3  # strongest strength tried, relative to max |A^H y|
@@ -45,24 +47,24 @@ def choose(levels: Sequence[Problem], parts: Parts, start: float | None = None) 
     estimated because the data are a picture, and the image found would fit the data more closely than it, the
     strength is raised until the misfit is the noise's (Morozov 1966), on the first level fine enough to tell. Not
     so where readings are few and no picture: there that gains nothing, and a wrong noise level costs 3 to 5 dB.
-    `parts(level, strength, weights)` returns solver, fidelity and prior.
+    Both are measured by the likelihood of the data. `parts(level, strength, keep)` returns solver, data term of the
+    readings that `keep` marks (None: all) and prior.
     """
-    coarse = levels[0]
-    mask = held_out(coarse)
-    start = (OF_SCANS if coarse.A.view_axes else OF_PICTURES) if start is None else start
+    coarse, finest = levels[0], levels[-1]
+    mask = coarse.held_out()
+    views, picture = finest.A.data_kind == "views", shows_noise(finest.A)
+    start = (OF_SCANS if views else OF_PICTURES) if start is None else start
     first = torch.full(coarse.batch, start, dtype=torch.float64, device=coarse.y.device)
     prediction = HeldOutSearch(first)
     chosen = yield from _search(prediction, coarse, parts, mask)
-    finest = levels[-1]
-    picture = shows_noise(finest.A)
-    if picture and finest.weights is None:
+    if picture and finest.weights is None and isinstance(finest.likelihood, Gaussian):
         seen = _noise_seen(finest)
         finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
-    if finest.noise is None or not (finest.A.view_axes or picture):
+    if finest.noise is None or not (views or picture):
         return chosen
     fine = next((level for level in levels[:-1] if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
     # the error of a prediction is the noise and more: a noise level above it is wrong
-    most = prediction.score * (_counted(fine) / _counted(coarse, mask)).sqrt()
+    most = prediction.score * (_weight(fine) / _weight(coarse, mask)).sqrt()
     target = torch.minimum(_noise_norm(fine), most)
     raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
     return raised
@@ -73,11 +75,6 @@ def shows_noise(A: Operator) -> bool:
     return A.data_kind == "picture" and A.measured is None and 2 * prod(A.range_shape) > prod(A.domain_shape)
 
 
-def held_out(problem: Problem) -> Tensor:
-    """Return which readings of an item are set aside, the same every time."""
-    return problem.A.hold_out(HELD_OUT, torch.Generator().manual_seed(0)).to(problem.y.device)
-
-
 def _noise_seen(level: Problem) -> Tensor:
     """Return the noise that a picture shows, its mean power over the channels of one in colour."""
     if level.colours == 1:
@@ -85,7 +82,7 @@ def _noise_seen(level: Problem) -> Tensor:
     return estimate_noise(level.y, len(level.A.range_shape) - 1).double().square().mean(-1).sqrt()
 
 
-def _counted(level: Problem, mask: Tensor | None = None) -> Tensor:
+def _weight(level: Problem, mask: Tensor | None = None) -> Tensor:
     """Return the sum of the weights per item, under a mask if there is one."""
     one = torch.ones(level.A.range_shape, dtype=level.A.dtype, device=level.y.device)
     return level.size(one.expand(*level.batch, *one.shape), mask).square()
@@ -98,25 +95,28 @@ def _noise_norm(level: Problem) -> Tensor:
 
 def _search(search: Search, on: Problem, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
     """Run a search on a level; readings under the mask, if there is one, are held out and make the score."""
-    weights = on.counted(None if mask is None else ~mask)
+    keep = None if mask is None else ~mask
     x0, tried = None, 0
     while (trial := search.ask()) is not None:
         tried += 1
-        solver, f, g = parts(on, trial, weights)
+        solver, f, g = parts(on, trial, keep)
         solver = replace(solver, tol=max(solver.tol, SEARCH_TOL), max_iter=min(solver.max_iter, SEARCH_STEPS))
-        begin = None if x0 is None else solver.init(f, g, x0)
+        begin = None if x0 is None else started(on, solver, f, g, x0)
         phase = f"choosing the strength, {search.name} {tried} of at most {search.rounds}"
         state = yield from run(phase, on, solver, f, g, state=begin, settings={"strength": trial.tolist()})
         x0 = state.x
-        search.tell(on.size(on.A(x0) - on.y, mask))
+        search.tell(on.excess(x0) if mask is None else on.misfit(x0, mask))
     return search.best
 
 
 def held_out_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
-    """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item."""
-    mask = held_out(problem)
-    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), L2(problem.A, problem.y, problem.counted(~mask))
-    share = _share(problem, ~mask)
+    """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item.
+
+    For a problem of least squares.
+    """
+    mask = problem.held_out()
+    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), problem.fidelity(~mask)
+    share = torch.as_tensor(problem.count(~mask)).double() / problem.readings
     best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
     target, worse = torch.zeros_like(best), torch.zeros_like(best)
     for step in iterate(solver, f):
@@ -130,11 +130,3 @@ def held_out_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None
         if bool((worse >= WORSE).all()):
             break
     return target
-
-
-def _share(problem: Problem, mask: Tensor) -> Tensor:
-    """Return how many of the readings that count are under a mask, as a share."""
-    if problem.weights is None:
-        return mask.double().mean()
-    k = len(problem.A.range_shape)
-    return ((problem.weights > 0) & mask).double().sum(tuple(range(-k, 0))) / problem.readings

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invprob.fidelities import L2
+from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.methods.progress import Progress, run
-from invprob.methods.recipes import constant, tv, unit
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import constant, started, unit
 from invprob.methods.strength import Strength, fixed
+from invprob.methods.total_variation import tv
 from invprob.problem import Problem
 from invprob.solvers import Solver
 
@@ -44,36 +45,40 @@ class Start:
 def refined(
     phase: str,
     problem: Problem,
-    parts: Callable[[Start], tuple[Solver[Any], Functional]],
+    parts: Callable[[Start, Misfit], tuple[Solver[Any], Functional]],
     strength: Strength,
     nonnegative: bool | None,
     settings: dict[str, Any],
+    *,
+    quadratic: bool = False,
 ) -> Generator[Progress, None, None]:
     """Run total variation, then a solver with a learned prior from there.
 
-    `parts(start)` returns solver and prior; `strength` is the noise level assumed, relative to the largest reading.
+    `parts(start, f)` returns solver and prior; `strength` is the noise level assumed, relative to the largest reading.
+    With `quadratic` the data term is one of least squares, which stands for other likelihoods around the first image.
     """
-    given, largest = fixed(strength), _largest(problem)
+    given, largest = fixed(strength), _largest(problem.quadratic())
     for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
     noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
+    on = replace(problem, noise=noise) if problem.noise is None else problem
+    f = (on.quadratic(x) if quadratic else on).fidelity()
     start = Start(x, unit(problem), noise)
-    solver, g = parts(start)
-    f = L2(problem.A, problem.y, problem.weights)
+    solver, g = parts(start, f)
     settings = {"strength": (noise / largest).tolist(), **settings}
-    yield from run(phase, problem, solver, f, g, state=solver.init(f, g, x), settings=settings)
+    yield from run(phase, problem, solver, f, g, state=started(problem, solver, f, g, x), settings=settings)
 
 
 def _noise(problem: Problem, x: Tensor, least: Tensor) -> Tensor:
     """Return the noise level that the misfit of x speaks for; the scan's own, if it has one, as far as that agrees."""
-    misfit = problem.size(problem.A(x) - problem.y) / torch.as_tensor(problem.readings).double().sqrt()
-    misfit = torch.maximum(misfit.double(), least)
+    misfit = torch.maximum(problem.noise_seen(x).double(), least)
     return misfit if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * misfit)
 
 
 def _largest(problem: Problem) -> Tensor:
     """Return the largest reading that counts per item, and 1 where there is none."""
-    sizes = problem.y.abs() if problem.weights is None else torch.where(problem.weights > 0, problem.y.abs(), 0.0)
+    counted = problem.counted()
+    sizes = problem.y.abs() if counted is None else torch.where(counted > 0, problem.y.abs(), 0.0)
     largest = sizes.flatten(-len(problem.A.range_shape)).amax(-1).double()
     return torch.where(largest > 0, largest, 1.0)

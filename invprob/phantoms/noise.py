@@ -13,15 +13,16 @@ __all__ = ["add_gaussian_noise", "poisson_transmission"]
 
 
 def add_gaussian_noise(
-    y: Tensor, level: float, generator: int | torch.Generator, *, ndim: int = 2
+    y: Tensor, level: float, generator: int | torch.Generator, *, ndim: int = 2, measured: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return y + sigma n and sigma, where sigma = level * max |y| per item: `level=0.05` is "5 % noise".
 
-    `y` holds the clean data, `(*batch, *item)` with `ndim` item axes; the noisy data have its dtype
-    (integers become float32). `sigma`, shape `(*batch,)` and real, is the standard deviation in the units
-    of y. n is standard normal; for complex y it is circular with E|n|^2 = 1, so that each of the two parts
-    has the standard deviation sigma / sqrt(2). Raises `ValueError` for a negative or non-finite level and
-    for an `ndim` that does not fit.
+    `y` holds the clean data, `(*batch, *item)` with `ndim` item axes; the noisy data have its dtype (integers become
+    float32). `sigma`, shape `(*batch,)` and real, is the standard deviation in the units of y. n is standard normal;
+    for complex y it is circular with E|n|^2 = 1, so that each of the two parts has the standard deviation sigma /
+    sqrt(2). `measured`, an operator's, a boolean that broadcasts against y, says which entries are readings: others
+    have no part in the maximum and stay as they are. Raises `ValueError` for a negative or non-finite level and for an
+    `ndim` that does not fit.
     """
     if not (math.isfinite(level) and level >= 0):
         raise ValueError(
@@ -34,8 +35,11 @@ def add_gaussian_noise(
             f"choose ndim between 1 and {y.ndim}"
         )
     y = _inexact(y)
-    sigma = level * y.abs().amax(dim=tuple(range(-ndim, 0)))
-    return y + sigma.reshape(*sigma.shape, *[1] * ndim) * _normal_like(y, as_generator(generator)), sigma
+    seen = None if measured is None else measured.to(y.device)
+    sizes = y.abs() if seen is None else torch.where(seen, y.abs(), 0.0)
+    sigma = level * sizes.amax(dim=tuple(range(-ndim, 0)))
+    noisy = y + sigma.reshape(*sigma.shape, *[1] * ndim) * _normal_like(y, as_generator(generator))
+    return (noisy if seen is None else torch.where(seen, noisy, y)), sigma
 
 
 def poisson_transmission(line_integrals: Tensor, photons: float, generator: int | torch.Generator) -> Tensor:

@@ -35,16 +35,17 @@ PATCH = 128  # a network's Jacobian is looked at on so many central pixels per a
 class DenoiserPrior(Functional):
     """A prior that asks a denoiser D(v, sigma): how D is called, in which units, and what it expands.
 
-    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks, which
-    see each slice of a volume by itself; any other network, for (B, C, H, W) and sigma (B,); or a numpy function of
-    one item and a float (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of
-    the image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves
-    others; a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) =
-    c D(v, sigma). `complex_as` says what D sees of complex images: "parts", real and imaginary apart, sigma being the
+    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks, which see
+    each slice of a volume by itself; any other network, for (B, C, H, W) and sigma (B,); or a numpy function of one
+    item and a float (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of the
+    image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves others;
+    a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma).
+    `complex_as` says what D sees of complex images: "parts", real and imaginary apart, asked with sigma / sqrt(2), the
     standard deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors and
-    back. By default networks and `PerItem` see parts, functions of tensors the whole. `channels` says that the first
-    axis of an item counts channels (default: if it has three axes or more). `power_steps` is the work the
-    certificate puts into the Lipschitz constants, 0 for none.
+    back. By default networks and `PerItem` see parts, functions of tensors the whole. Noise levels of complex images
+    are sigma^2 = E|n|^2 everywhere but in D's own hands. `channels` says that the first axis of an item counts channels
+    (default: if it has three axes or more). `power_steps` is the work the certificate puts into the Lipschitz
+    constants, 0 for none.
     """
 
     convex = False
@@ -113,6 +114,8 @@ class DenoiserPrior(Functional):
             return None
         c = self.unit(x)
         level = sigma if c is None else sigma / c.to(sigma)
+        if x.is_complex() and self.complex_as == "parts":
+            level = level / 2**0.5
         slack = 1e-6 * float(span[1])
         return bool(((level >= span[0] - slack) & (level <= span[1] + slack)).all())
 
@@ -142,7 +145,8 @@ class DenoiserPrior(Functional):
         if how == "magnitude":
             return self._ask(v.abs(), sigma, self.ndim).clamp(min=0) * phase(v)
         if how == "parts":
-            both = sigma.expand(2, *v.shape[: v.ndim - self.ndim]) if sigma.ndim else sigma
+            part = sigma / 2**0.5  # the one place where a noise level of complex images becomes that of their parts
+            both = part.expand(2, *v.shape[: v.ndim - self.ndim]) if part.ndim else part
             return on_both_parts(lambda t: self._ask(t, both, self.ndim), v)
         apart, together = how
         real = apart(v)

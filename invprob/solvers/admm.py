@@ -49,15 +49,15 @@ class ADMM(Solver[ADMMState]):
     Eckstein & Bertsekas 1992; `balance` adapts rho to equal residuals (Boyd section 3.4.1) for `BALANCED` steps.
     """
 
-    rho: Scalar | Sequence[float] | None = None
+    rho: Scalar | Sequence[Scalar] | None = None
     relaxation: float = 1.6
     balance: bool = False
     x_accuracy: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [] if self.rho is None else torch.as_tensor(self.rho).flatten().tolist()
-        if not all(0 < r < float("inf") for r in given):
+        given = self.rho if isinstance(self.rho, Sequence) else () if self.rho is None else (self.rho,)
+        if not all(bool(((r > 0) & r.isfinite()).all()) for r in map(torch.as_tensor, given)):
             raise ValueError(f"ADMM: rho must be positive, got {self.rho}")
         if not 1 <= self.relaxation < 2:
             raise ValueError(f"ADMM: relaxation must lie in [1, 2), got {self.relaxation}")

@@ -44,13 +44,13 @@ class LocalModel:
         """Return W u for u in data space."""
         term = self.f.hessian()
         if term is not None:
-            return linalg.apply_normal([term], u, len(self.J.range_shape))
+            return term.apply(u, len(self.J.range_shape))
         tangent: Tensor = torch.func.jvp(self.f.phi.grad, (self.J.value,), (u.expand_as(self.J.value),))[1]
         return tangent
 
     def bent(self, d: Tensor) -> Tensor:
         """Return M d."""
-        return linalg.apply_normal(self.curvature, d, self.f.ndim) if self.curvature else torch.zeros_like(d)
+        return sum((term.apply(d, self.f.ndim) for term in self.curvature or ()), start=torch.zeros_like(d))
 
     def hessian(self, d: Tensor) -> Tensor:
         """Return (J^H W J + M) d."""
@@ -71,7 +71,7 @@ class LocalModel:
         term, y = self.f.hessian(), self.f.y
         if term is None or y is None:
             return torch.zeros_like(linalg.norm(self.pulled, self.f.ndim))
-        return linalg.norm(self.J.adjoint(linalg.apply_normal([term], y, len(self.J.range_shape))), self.f.ndim)
+        return linalg.norm(self.J.adjoint(term.apply(y, len(self.J.range_shape))), self.f.ndim)
 
     def direction(self, mu: Tensor, tol: Tensor) -> Tensor:
         """Return d with (J^H W J + M + mu) d = -gradient, to the relative accuracy tol per item, for a smooth g."""
@@ -91,9 +91,9 @@ class LocalModel:
         readings = prod(self.J.range_shape) * (1 + self.J.complex_range)
         if self.f.hessian() is None or self.curvature is None or readings >= unknowns:
             return None
-        if any(C is not None or W is not None for C, W, _ in self.curvature):
+        if any(term.operator is not None or term.weights is not None for term in self.curvature):
             return None
-        shift = mu + sum(torch.as_tensor(rho).to(mu) for _, _, rho in self.curvature)
+        shift = mu + sum(torch.as_tensor(term.scale).to(mu) for term in self.curvature)
         return shift if bool((shift > 0).all()) else None
 
     def _direction_from_data(self, s: Tensor, tol: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Whitened(LinearOperator):
         term, y = f.hessian(), f.y
         if term is None or y is None:
             raise TypeError(f"{type(f.phi).__name__} is not quadratic: Gauss-Newton needs a smooth prior then")
-        C, W, rho = term
+        C, W, rho = term.operator, term.weights, term.scale
         self_sized = 0 if mu is None else prod(derivative.domain_shape)
         out = derivative.range_shape if C is None else C.range_shape
         super().__init__(derivative.domain_shape, (prod(out) + self_sized,), dtype=derivative.dtype)
@@ -179,7 +179,7 @@ def curvature_of(g: Functional, x: Tensor) -> tuple[linalg.NormalTerm, ...] | No
         known = term.normal_term()
         if known is None and "grad" in term.functional.supports:
             bound = term.functional.lipschitz()
-            known = None if bound is None else (term.operator, None, bound)
+            known = None if bound is None else linalg.NormalTerm(term.operator, None, bound)
         if known is None:
             return None
         found.append(known)

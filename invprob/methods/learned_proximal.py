@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
+from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.methods.progress import Progress
-from invprob.methods.recipes import is_constrained
+from invprob.methods.reporting import Progress
+from invprob.methods.scales import admm, is_constrained
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
@@ -28,24 +29,25 @@ def lpn(
     tol: float = 2e-3,
     max_iter: int = 40,
 ) -> Iterator[Progress]:
-    """1/2 |A x - y|^2 + lam R(x), R the regulariser of a learned proximal network, by ADMM; its objective is followed.
+    """f(x) + lam R(x), R the regulariser of a learned proximal network, by ADMM; its objective is followed.
 
     Fang, Buchanan & Sulam 2024, from what total variation found. R stands for -sigma^2 log p, so lam goes with
     (noise / sigma)^2; `strength` is the noise level assumed, relative to the largest reading. x >= 0 where A >= 0;
-    `network` names pretrained weights.
+    `network` names pretrained weights; f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
     """
     constrained = is_constrained(problem, nonnegative)
     known = load_pretrained(network)
     if not isinstance(known, LearnedProximal):
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
-    learned = known.network.to(problem.A.device, problem.A.dtype)
+    A = problem.linear
+    learned = known.network.to(A.device, A.dtype)
 
-    def parts(start: Start) -> tuple[ADMM, Functional]:
+    def parts(start: Start, f: Misfit) -> tuple[ADMM, Functional]:
         lam, ndim = start.weight(WEIGHT), problem.ndim
         prior = LearnedProximal(learned, lam, sigma=start.sigma, scale=start.size, ndim=ndim, tol=tol, card=known.card)
         g = Sum(NonNegative(ndim), prior) if constrained else prior
-        rho = torch.maximum(lam, PENALTY * problem.A.norm().double() ** 2)
-        return ADMM(rho=rho, tol=tol, max_iter=max_iter), g
+        rho = torch.maximum(lam, PENALTY * A.norm().double() ** 2)
+        return admm(f, g, rho, tol=tol, max_iter=max_iter), g
 
     settings = {"network": network, "nonnegative": constrained}
     yield from refined("learned proximal network", problem, parts, strength, nonnegative, settings)

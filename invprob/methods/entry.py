@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from invprob import linalg, registry
-from invprob.linop import LinearOperator
+from invprob.likelihood import Readings
 from invprob.loop import Result
-from invprob.methods.progress import Progress, Recipe
+from invprob.methods.reporting import Progress, Recipe
 from invprob.problem import Problem, prolong
 from invprob.scan import Scan
 
@@ -36,21 +36,22 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     """Yield after every iteration of a method; the last one holds the final result.
 
     The recipe sees each item's data divided by a power of two, so that multiplying the data by c multiplies the
-    image by c; results come in the units of the scan.
+    image by c, or by c^(1/d) where A has the degree d; results come in the units of the scan. Counts, which have a
+    unit, and data of an operator without a degree stay as they are.
     """
     recipe = find_recipe(method)
     _check_settings(recipe, settings)
-    level, scale = _normalised(scan)
+    problem, of_data, of_image = _normalised(scan)
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 
     def in_units(event: Progress) -> Progress:
         return replace(
             event,
-            conclude=lambda: _rescaled(event.result(), scale, level.A.domain_shape, named),
-            show=lambda: _image_in_units(event.image(), scale, level.A.domain_shape),
+            conclude=lambda: _rescaled(event.result(), of_data, of_image, problem.A.domain_shape, named),
+            show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
         )
 
-    yield from map(in_units, recipe(level, **settings))
+    yield from map(in_units, recipe(problem, **settings))
 
 
 def find_recipe(method: str | Recipe) -> Recipe:
@@ -74,40 +75,49 @@ def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
             raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
 
 
-def _normalised(scan: Scan) -> tuple[Problem, Tensor]:
-    """Return the scan with each item's data divided by the power of two that brings their maximum into [1, 2).
+def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:
+    """Return the problem with what its data and its image have to be multiplied by, powers of two per item.
 
-    Weights are divided by the mean of those that are not zero, and so is the noise's variance.
+    Data are divided by 2^(d k) and images by 2^k, for the degree d of A, which brings the largest datum into
+    [1, 2^|d|). Weights are divided by the mean of those that are not zero, and so is the noise's variance.
     """
-    A = scan.operator
-    if not isinstance(A, LinearOperator):
-        raise ValueError(f"the methods need a linear operator, {type(A).__name__} is none")
-    y = scan.data.to(A.device)
-    largest = y.abs().flatten(y.ndim - len(A.range_shape)).amax(-1).double()
-    scale = torch.where(largest > 0, torch.exp2(torch.floor(torch.log2(largest))), 1.0)
+    A, likelihood = scan.operator, scan.likelihood
+    y, k = scan.data.to(A.device), len(A.range_shape)
+    largest = y.abs().flatten(y.ndim - k).amax(-1).double()
+    degree = None if likelihood.counted else A.degree
+    exponent = torch.zeros_like(largest)
+    if degree:
+        power = torch.log2(torch.where(largest > 0, largest, 1.0)) / degree
+        exponent = power.floor() if degree > 0 else power.ceil()
+    of_data, of_image = torch.exp2(exponent * (degree or 0)), torch.exp2(exponent)
+    y = y / linalg.per_item(of_data, y, k)
     noise = None
     if scan.noise is not None:
-        noise = torch.as_tensor(scan.noise, dtype=torch.float64, device=A.device).expand(scale.shape) / scale
-    k = len(A.range_shape)
-    y = y / linalg.per_item(scale, y, k)
-    if scan.weights is None:
-        return Problem(A, y, noise), scale
-    weights = scan.weights.to(A.device, torch.float64).expand(y.shape)
-    usual = weights.sum(linalg.item_axes(k)) / (weights > 0).sum(linalg.item_axes(k))
-    noise = None if noise is None else noise / usual.sqrt()
-    return Problem(A, y, noise, (weights / linalg.per_item(usual, weights, k)).to(A.dtype)), scale
+        noise = torch.as_tensor(scan.noise, dtype=torch.float64, device=A.device).expand(of_data.shape) / of_data
+    weights = None
+    if scan.weights is not None:
+        weights = scan.weights.to(A.device, torch.float64).expand(y.shape)
+        usual = weights.sum(linalg.item_axes(k)) / (weights > 0).sum(linalg.item_axes(k))
+        noise = None if noise is None else noise / usual.sqrt()
+        weights = (weights / linalg.per_item(usual, weights, k)).to(A.dtype)
+    problem = Problem(A, y, noise, weights, likelihood=likelihood)
+    if likelihood.counted:
+        problem = replace(problem, noise=likelihood.noise(Readings(y, problem.counted(), None, k)))
+    return problem, of_data, of_image
 
 
-def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict[str, Any]) -> Result:
+def _rescaled(
+    result: Result, of_data: Tensor, of_image: Tensor, shape: tuple[int, ...], named: dict[str, Any]
+) -> Result:
     """Return the result in the units and on the grid of the scan; objectives go with the square of the data."""
     facts, history = result.certificate, dict(result.history)
     if facts.objective is not None:
-        facts = replace(facts, objective=facts.objective * scale**2)
+        facts = replace(facts, objective=facts.objective * of_data**2)
     if "objective" in history:
-        history["objective"] = history["objective"] * scale**2
+        history["objective"] = history["objective"] * of_data**2
     return replace(
         result,
-        x=_image_in_units(result.x, scale, shape),
+        x=_image_in_units(result.x, of_image, shape),
         history=history,
         certificate=facts,
         state=None,

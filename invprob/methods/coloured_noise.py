@@ -1,4 +1,4 @@
-"""The recipes that come from image restoration: wiener, wavelet, sobolev-tv."""
+"""The recipe for coloured noise: sobolev-tv, and what colour the noise of pictures has."""
 
 from __future__ import annotations
 
@@ -10,72 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invprob import linalg
-from invprob.fidelities import L2, estimate_s
-from invprob.functional import Functional
+from invprob.fidelities import estimate_s
+from invprob.likelihood import Gaussian
 from invprob.loop import Result
-from invprob.methods.progress import Progress, direct_result, run
-from invprob.methods.recipes import constant, contrast, first_image, is_constrained, peak, penalty, tv
-from invprob.methods.strength import Strength, choose, fixed, shows_noise
-from invprob.operators import Blur
+from invprob.methods.reporting import Progress
+from invprob.methods.scales import is_constrained
+from invprob.methods.strength import Strength, shows_noise
+from invprob.methods.total_variation import tv
 from invprob.operators.image.noise_level import estimate_noise
-from invprob.priors import NonNegative, Sum, WaveletL1
 from invprob.problem import Problem
-from invprob.solvers import ADMM
 from invprob.transforms import SobolevMetric
 
 PATCH, FLAT = 16, 0.2  # pixels per side of what noise is looked for in, and the share of the picture that is flat
 ROUGH = math.pi / 4  # frequencies below belong to the picture
 BLUEST, NEARLY_WHITE = -2.0, 0.2  # orders beyond are not believed, orders nearer to 0 are 0
-TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
-
-
-def wiener(problem: Problem) -> Iterator[Progress]:
-    """Wiener's filter for blurred images, `Blur.direct`, with the noise level of the scan or that of the data.
-
-    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that.
-    """
-    A, y = problem.A, problem.y
-    if not isinstance(A, Blur):
-        raise ValueError(f"wiener is for blurred images (Blur), not for {type(A).__name__}: use tikhonov or tv")
-    if problem.weights is not None:
-        raise ValueError("wiener takes all readings alike and the scan has weights: use tv or wavelet")
-    seen = estimate_noise(y, problem.ndim)
-    given = seen if problem.noise is None else problem.noise.to(seen)
-    sigma = torch.minimum(torch.maximum(given, seen), seen * TRUSTED)
-    x = A.direct(y, noise=sigma)
-    settings = {"noise_to_seen": torch.where(seen > 0, linalg.ratio(sigma, seen), 1.0).tolist()}
-    yield Progress("Wiener's filter", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
-
-
-def wavelet(
-    problem: Problem,
-    *,
-    strength: Strength = "auto",
-    wavelet: str = "db2",
-    nonnegative: bool | None = None,
-    tol: float = 1e-3,
-    max_iter: int = 300,
-) -> Iterator[Progress]:
-    """1/2 |A x - y|^2 + lam |details of W x|_1 with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM.
-
-    Averaged over two shifts per axis (cycle spinning, Coifman & Donoho 1995), for which there is a prox but no value.
-    """
-    constrained = is_constrained(problem, nonnegative)
-    largest, first = peak(problem), first_image(problem)
-    size = contrast(first, problem.ndim)
-
-    def parts(level: Problem, chosen: Tensor, weights: Tensor | None) -> tuple[ADMM, L2, Functional]:
-        lam = chosen * largest
-        sparse = WaveletL1(lam, wavelet=wavelet, spins=2, ndim=level.ndim)
-        g = Sum(sparse, NonNegative(level.ndim)) if constrained else sparse
-        return ADMM(rho=penalty(lam, size, level.A), tol=tol, max_iter=max_iter), L2(level.A, level.y, weights), g
-
-    given = fixed(strength)
-    chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
-    solver, f, g = parts(problem, chosen, problem.weights)
-    settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
-    yield from run("wavelet sparsity", problem, solver, f, g, state=solver.init(f, g, first), settings=settings)
 
 
 def sobolev_tv(
@@ -92,9 +40,12 @@ def sobolev_tv(
     Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255). `order` is s; "auto" finds it in pictures (`noise_order`).
     The strength is relative to max |A^H P_2s y|.
     """
-    A, y = problem.A, problem.y
-    if problem.weights is not None:
-        raise ValueError("sobolev-tv takes all readings alike and the scan has weights: use tv or wavelet")
+    A, y = problem.linear, problem.y
+    if problem.weights is not None or not isinstance(problem.likelihood, Gaussian):
+        raise ValueError(
+            "sobolev-tv takes all readings alike, with Gaussian noise, and the scan has weights or another likelihood: "
+            "use tv or wavelet"
+        )
     s = _order(problem, order)
     settings: dict[str, Any] = {"strength": strength, "nonnegative": nonnegative, "tol": tol, "max_iter": max_iter}
     if s == 0:

@@ -1,4 +1,4 @@
-"""What a recipe reports while it works."""
+"""What a recipe reports while it works, and how its end becomes a result."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invprob.certificate import certify_image
-from invprob.fidelities import L2, Misfit
+from invprob.certificate import Certificate, certify_image
+from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
+from invprob.likelihood import Gaussian
 from invprob.loop import Result, Step, conclude, image_of, iterate
 from invprob.problem import Problem
 from invprob.solvers import Solver, State
@@ -45,9 +46,9 @@ Recipe = Callable[..., Iterator[Progress]]
 
 def run(
     phase: str,
-    level: Problem,
+    problem: Problem,
     solver: Solver[Any],
-    f: Misfit,
+    f: Functional,
     g: Functional | None = None,
     *,
     state: State | None = None,
@@ -55,15 +56,15 @@ def run(
 ) -> Generator[Progress, None, State]:
     """Run the loop, report every iteration and return the last state."""
     for step in iterate(solver, f, g, state=state):
-        yield report(phase, level, solver, f, g, step, settings)
+        yield report(phase, problem, solver, f, g, step, settings)
     return step.state
 
 
 def report(
     phase: str,
-    level: Problem,
+    problem: Problem,
     solver: Solver[Any],
-    f: Misfit,
+    f: Functional,
     g: Functional | None,
     step: Step,
     settings: dict[str, Any] | None = None,
@@ -71,16 +72,34 @@ def report(
     """Return the report of one step of the loop."""
 
     def result() -> Result:
-        done = conclude(step, solver, f, g, noise=level.noise)
-        return replace(done, settings={**(settings or {}), "solver": type(solver).__name__})
+        done = conclude(step, solver, f, g, noise=problem.noise)
+        facts = done.certificate if plain(problem, f) else judged(done.certificate, problem, done.x, f)
+        return replace(done, certificate=facts, settings={**(settings or {}), "solver": type(solver).__name__})
 
     residual = float(step.state.residual.max())
     return Progress(phase, step.state.iteration, solver.max_iter, residual, result, lambda: image_of(step, f, g))
 
 
+def plain(problem: Problem, f: Functional) -> bool:
+    """Return whether the data term says all that a certificate has to say of the data."""
+    return isinstance(problem.likelihood, Gaussian) and isinstance(f, QuadraticFidelity)
+
+
+def judged(facts: Certificate, problem: Problem, x: Tensor, f: Functional) -> Certificate:
+    """Return a certificate whose numbers about the data are those of the problem's own likelihood."""
+    notes = facts.notes
+    if isinstance(f, QuadraticFidelity):
+        notes = (*notes, f"weighted least squares stand for the {problem.likelihood.name} likelihood")
+    residual, to_noise = problem.data_residual(x), problem.residual_to_noise(x)
+    return replace(facts, data_residual=residual, residual_to_noise=to_noise, notes=notes)
+
+
 def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Result:
     """Return the result of a method without iterations."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
+    stand_in = problem.quadratic()
+    f = L2(problem.linear, stand_in.y, stand_in.weights)
+    facts = certify_image(f, x, problem.noise)
     return Result(
         x=x,
         status="converged",
@@ -88,7 +107,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=certify_image(L2(problem.A, problem.y, problem.weights), x, problem.noise),
+        certificate=facts if plain(problem, f) else judged(facts, problem, x, f),
         state=None,
         settings=settings,
     )

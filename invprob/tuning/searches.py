@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-HELD_OUT = 0.1  # share of the readings set aside
 CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search
 STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search
 

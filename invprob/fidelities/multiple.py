@@ -1,0 +1,52 @@
+"""A functional times a number: what balances a fidelity against its noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.functional import Functional, Scalar
+
+
+class Multiple(Functional):
+    """c g(x) for a factor c > 0, a number or one per item, `(*batch,)`; it can what g can."""
+
+    def __init__(self, functional: Functional, factor: Scalar) -> None:
+        super().__init__()
+        self.functional = functional
+        self.factor = factor
+        self.ndim, self.convex = functional.ndim, functional.convex
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What g has."""
+        return self.functional.supports
+
+    @property
+    def y(self) -> Tensor | None:
+        """The data that g holds, if it does."""
+        return getattr(self.functional, "y", None)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return c g(x) per item."""
+        found = self.functional.value(x)
+        return found * torch.as_tensor(self.factor).to(found)
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return c grad g(x)."""
+        return linalg.per_item(self.factor, x, self.ndim) * self.functional.grad(x)
+
+    def prox(self, v: Tensor, tau: Scalar) -> Tensor:
+        """Return the prox of g with step c tau."""
+        return self.functional.prox(v, self.factor * tau)
+
+    def lipschitz(self) -> Scalar | None:
+        """Return c times that of g."""
+        found = self.functional.lipschitz()
+        return None if found is None else self.factor * found
+
+    def curvature(self) -> Scalar | None:
+        """Return c times that of g."""
+        found = self.functional.curvature()
+        return None if found is None else self.factor * found

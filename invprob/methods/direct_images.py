@@ -1,0 +1,58 @@
+"""The recipes without iterations: direct, fbp, wiener."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import torch
+
+from invprob import linalg
+from invprob.methods.reporting import Progress, direct_result
+from invprob.methods.scales import first_image
+from invprob.operators import Blur
+from invprob.operators.image.noise_level import estimate_noise
+from invprob.problem import Problem
+
+TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
+
+
+def direct(problem: Problem) -> Iterator[Progress]:
+    """The direct reconstruction of the field: filtered back-projection, Wiener's filter, interpolation, A^H y."""
+    x = first_image(problem)
+    yield Progress("direct reconstruction", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+
+
+def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
+    """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann.
+
+    Of cone beams that of Feldkamp, Davis & Kress 1984. Of counts behind an absorber their logarithms.
+    """
+    A, of = problem.linear, problem.quadratic()
+    if A.data_kind != "views" or "window" not in inspect.signature(A.direct).parameters:
+        name = type(A).__name__
+        raise ValueError(f"fbp is for parallel, fan and cone beams, not for {name}: use least-squares or tv")
+    x = A.direct(of.y, of.weights, window=window)  # type: ignore[call-arg]
+    settings = {"window": window}
+    yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
+
+
+def wiener(problem: Problem) -> Iterator[Progress]:
+    """Wiener's filter for blurred images, `Blur.direct`, with the noise level of the scan or that of the data.
+
+    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that.
+    """
+    A, of = problem.A, problem.quadratic()
+    if not isinstance(A, Blur):
+        raise ValueError(f"wiener is for blurred images (Blur), not for {type(A).__name__}: use tikhonov or tv")
+    if of.weights is not None:
+        raise ValueError(
+            "wiener takes all readings alike and those of this scan have weights, their own or those of counts: "
+            "use tv or wavelet"
+        )
+    seen = estimate_noise(of.y, problem.ndim)
+    given = seen if of.noise is None else of.noise.to(seen)
+    sigma = torch.minimum(torch.maximum(given, seen), seen * TRUSTED)
+    x = A.direct(of.y, noise=sigma)
+    settings = {"noise_to_seen": torch.where(seen > 0, linalg.ratio(sigma, seen), 1.0).tolist()}
+    yield Progress("Wiener's filter", 1, 1, 0.0, lambda: direct_result(problem, x, settings))

@@ -1,0 +1,55 @@
+"""The recipes that solve linear systems: least-squares, tikhonov. Other likelihoods become weighted least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Misfit
+from invprob.functional import Functional
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import constant
+from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
+from invprob.priors import Tikhonov
+from invprob.problem import Problem
+from invprob.solvers import ConjugateGradient, Solver
+from invprob.transforms import Gradient
+
+
+def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
+    """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
+
+    A number as `strength` stops at a data residual of that share of the data instead.
+    """
+    given, of = fixed(strength), problem.quadratic()
+    size = of.size(of.y)
+    if given is not None:
+        target = given * size
+    else:
+        target = yield from held_out_misfit(of, max_iter)
+        if of.noise is not None:
+            target = torch.maximum(target, of.noise * of.readings**0.5)
+    solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
+    share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
+    settings = {"strength": share.tolist(), "max_iter": max_iter}
+    yield from run("conjugate gradients", problem, solver, of.fidelity(), settings=settings)
+
+
+def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
+    """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
+    A, given, of = problem.linear, fixed(strength), problem.quadratic()
+    grid = A.grid
+    D = Gradient(A.domain_shape, axes=grid.ndim, spacing=grid.relative, dtype=A.dtype).to(A.device)
+    solver = ConjugateGradient(max_iter=max_iter, tol=1e-6)
+
+    def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[Solver[Any], Misfit, Functional]:
+        return solver, on.fidelity(keep), Tikhonov(chosen * A.norm().double() ** 2, D)
+
+    chosen = constant(problem, given) if given is not None else (yield from choose([of], parts, start=1.0))
+    _, f, g = parts(of, chosen, None)
+    settings = {"strength": chosen.tolist(), "max_iter": max_iter}
+    yield from run("conjugate gradients", problem, solver, f, g, settings=settings)

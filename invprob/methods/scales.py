@@ -1,0 +1,88 @@
+"""What recipes share: where iterations begin, the scales that strengths and penalties are relative to, ADMM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Misfit, QuadraticFidelity
+from invprob.functional import Functional
+from invprob.linop import LinearOperator, Operator
+from invprob.priors import TotalVariation
+from invprob.problem import Problem
+from invprob.solvers import ADMM, Solver, State
+from invprob.solvers.admm import ADMMState
+
+THRESHOLD = 0.03  # lam / rho relative to the contrast of the image: good from sparse views to limited angles
+WEAKEST = 5e-4  # rho is at least this share of |A|^2
+OF_DATA = 0.3  # rho of the data's own term, whose curvature is about 1: from 0.1 to 3 it matters little
+
+
+def constant(problem: Problem, value: float) -> Tensor:
+    """Return a number for every item."""
+    return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
+
+
+def is_constrained(problem: Problem, nonnegative: bool | None) -> bool:
+    """Say whether images are kept >= 0: as asked, by default where A >= 0 and the data are real."""
+    return (problem.linear.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
+
+
+def peak(problem: Problem) -> Tensor:
+    """Return max |A^H W y| per item, what strengths are relative to."""
+    return problem.linear.adjoint(problem.force()).abs().flatten(-problem.ndim).amax(-1).double()
+
+
+def variation_of(A: Operator, lam: Tensor) -> TotalVariation:
+    """Return total variation on the grid of A's image; channels of one scene share their edges."""
+    grid, shared = A.grid, A.channels in ("colour", "echoes")
+    return TotalVariation(lam, ndim=len(A.domain_shape), axes=grid.ndim, spacing=grid.relative, shared_edges=shared)
+
+
+def penalty(lam: Tensor, size: Tensor, A: LinearOperator) -> Tensor:
+    """Return ADMM's rho for a threshold that is a fixed share of the contrast `size` of the image."""
+    return torch.maximum(linalg.ratio(lam, THRESHOLD * size), WEAKEST * A.norm().double() ** 2)
+
+
+def first_image(problem: Problem) -> Tensor:
+    """Return the direct reconstruction, where iterations begin: from zero, holes and borders are slow to fill."""
+    stand_in = problem.quadratic()
+    return problem.linear.direct(stand_in.y, stand_in.weights)
+
+
+def contrast(x: Tensor, ndim: int) -> Tensor:
+    """Return the 99th percentile of |x| per item, float64 `(*batch,)`."""
+    values = x.abs().flatten(-ndim)
+    return values.kthvalue(max(1, int(0.99 * values.shape[-1])), dim=-1).values.double()
+
+
+def unit(problem: Problem) -> Tensor:
+    """Return what a learned prior takes for 1: the contrast of each item's image, and 1 where there is none."""
+    size = contrast(first_image(problem), problem.ndim)
+    return torch.where(size > 0, size, 1.0)
+
+
+def admm(f: Misfit, g: Functional, rho: Tensor, *, tol: float, max_iter: int) -> ADMM:
+    """Return ADMM with the penalty rho for what g is split into, and for data that are no least squares their own."""
+    if isinstance(f, QuadraticFidelity):
+        return ADMM(rho=rho, tol=tol, max_iter=max_iter)
+    zero = torch.zeros(f.A.domain_shape, dtype=f.A.domain_dtype, device=f.A.device)
+    split = sum(term.normal_term() is None for term in g.terms(zero))
+    return ADMM(rho=(*[rho] * split, OF_DATA), tol=tol, max_iter=max_iter)
+
+
+def started(problem: Problem, solver: Solver[Any], f: Misfit, g: Functional, x: Tensor) -> State:
+    """Return the state at an image; where ADMM splits the data off, with the multipliers that the image asks for."""
+    state: State = solver.init(f, g, x)
+    if isinstance(f, QuadraticFidelity) or not isinstance(solver, ADMM) or not isinstance(state, ADMMState):
+        return state
+    if "grad" not in f.phi.supports:
+        return state
+    slope = f.phi.grad(f.A(x))
+    most = problem.force().abs().flatten(-len(f.A.range_shape)).amax(-1)
+    most = linalg.per_item(most, slope, len(f.A.range_shape))
+    slope = torch.where(slope.isfinite(), torch.minimum(torch.maximum(slope, -most), most), 0.0)
+    return solver.with_duals(f, g, state, (*state.u[:-1], slope / OF_DATA))

@@ -1,0 +1,81 @@
+"""The recipe of total variation: tv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Misfit
+from invprob.functional import Functional
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import (
+    admm,
+    constant,
+    contrast,
+    first_image,
+    is_constrained,
+    peak,
+    penalty,
+    started,
+    variation_of,
+)
+from invprob.methods.strength import Strength, choose, fixed
+from invprob.priors import NonNegative, Sum
+from invprob.problem import Problem, prolong, pyramid
+from invprob.solvers import ADMM, State
+from invprob.solvers.admm import ADMMState
+
+ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
+
+
+def tv(
+    problem: Problem,
+    *,
+    strength: Strength = "auto",
+    nonnegative: bool | None = None,
+    tol: float = 3e-4,
+    max_iter: int = 300,
+) -> Iterator[Progress]:
+    """f(x) + lam TV(x) with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM from coarse to fine.
+
+    Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+    `nonnegative=False` allows negative images under such operators.
+    """
+    given, constrained = fixed(strength), is_constrained(problem, nonnegative)
+    largest, levels = peak(problem), pyramid(problem)
+    first = first_image(levels[0])
+    size = contrast(first, problem.ndim)
+
+    def parts(level: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:
+        lam = chosen * largest
+        total_variation = variation_of(level.A, lam)
+        f = level.fidelity(keep)
+        g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
+        return admm(f, g, penalty(lam, size, level.linear), tol=tol, max_iter=max_iter), f, g
+
+    chosen = constant(problem, given) if given is not None else (yield from choose(levels, parts))
+    settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
+    state: State | None = None
+    for level in levels:
+        solver, f, g = parts(level, chosen, None)
+        solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
+        start = _finer(state, level, solver, f, g) if isinstance(state, ADMMState) else None
+        start = started(level, solver, f, g, first) if start is None else start
+        phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
+        state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
+
+
+def _finer(coarse: ADMMState, level: Problem, solver: ADMM, f: Misfit, g: Functional) -> State:
+    """Return the start on a finer grid: the coarse image, interpolated, with the coarse multipliers of g."""
+    fine = started(level, solver, f, g, prolong(coarse.x, f.A.domain_shape, smooth=True))
+    if not isinstance(fine, ADMMState):
+        return fine
+    of_prior = len(fine.u) - (f.normal_term() is None)
+    u = tuple(
+        prolong(c, tuple(t.shape[-f.ndim :]), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
+        for c, t, rc, rf in zip(coarse.u[:of_prior], fine.u, coarse.rho, fine.rho, strict=False)
+    )
+    return solver.with_duals(f, g, fine, (*u, *fine.u[of_prior:]))

@@ -1,0 +1,49 @@
+"""The recipe of sparse wavelet coefficients: wavelet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from invprob.fidelities import Misfit
+from invprob.functional import Functional
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import admm, constant, contrast, first_image, is_constrained, peak, penalty, started
+from invprob.methods.strength import Strength, choose, fixed
+from invprob.priors import NonNegative, Sum, WaveletL1
+from invprob.problem import Problem
+from invprob.solvers import ADMM
+
+
+def wavelet(
+    problem: Problem,
+    *,
+    strength: Strength = "auto",
+    wavelet: str = "db2",
+    nonnegative: bool | None = None,
+    tol: float = 1e-3,
+    max_iter: int = 300,
+) -> Iterator[Progress]:
+    """f(x) + lam |details of W x|_1 with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM.
+
+    Averaged over two shifts per axis (cycle spinning, Coifman & Donoho 1995), for which there is a prox but no value.
+    f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+    """
+    constrained = is_constrained(problem, nonnegative)
+    largest, first = peak(problem), first_image(problem)
+    size = contrast(first, problem.ndim)
+
+    def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:
+        lam = chosen * largest
+        sparse = WaveletL1(lam, wavelet=wavelet, spins=2, ndim=on.ndim)
+        f = on.fidelity(keep)
+        g = Sum(sparse, NonNegative(on.ndim)) if constrained else sparse
+        return admm(f, g, penalty(lam, size, on.linear), tol=tol, max_iter=max_iter), f, g
+
+    given = fixed(strength)
+    chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
+    solver, f, g = parts(problem, chosen, None)
+    settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
+    start = started(problem, solver, f, g, first)
+    yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings)
