@@ -23,14 +23,14 @@ from PIL import Image
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from invprob.benchmark import compare, instruments, page, plan, pool, problems, tables
-from invprob.benchmark.board import Board
+from invprob.benchmark import comparison, page, plan, pool, problems, tables
+from invprob.benchmark.results import Results
 from invprob.benchmark.peers import PEERS
 from invprob.benchmark.problems import PROBLEMS, cases
-from invprob.benchmark.run import measure_all
+from invprob.benchmark.suite_runs import measure_all
 from invprob.benchmark.statistics import estimate
 from invprob.benchmark.store import Store
-from invprob.benchmark.work import Run, measure, search
+from invprob.benchmark.measurement import Run, measure, search
 from invprob.errors import InputError
 from invprob.methods import Progress
 from invprob.methods.progress import direct_result
@@ -77,27 +77,27 @@ def suite(*methods, names=("ct-18", "noise-coloured"), **sizes):
     return plan.Suite(chosen, methods, **{"size": SIZE, "tests": 3, "validations": 1, "tries": 3} | sizes)
 
 
-def board_of(plan_, folder=None):
-    board = Board(plan_)
+def results_of(plan_, folder=None):
+    results = Results(plan_)
     for unit, runs in measure_all(plan_, folder):
-        board.add(unit, runs)
-    return board
+        results.add(unit, runs)
+    return results
 
 
 @pytest.fixture(scope="module")
-def board():
+def results():
     """A small benchmark with every kind of row; `shrunk` plays the learned method."""
     guests = guest(shrunk, kind="learned"), guest(raises), guest(refuses), guest(not_a_number, "nan")
-    return board_of(suite(DIRECT, FBP, LEAST, TIKHONOV, *guests))
+    return results_of(suite(DIRECT, FBP, LEAST, TIKHONOV, *guests))
 
 
 @pytest.fixture(scope="module")
-def html(board):
-    return page.render(board, command="invprob benchmark --quick")
+def html(results):
+    return page.render(results, command="invprob benchmark --quick")
 
 
-def rows(board):
-    return list(csv.DictReader(io.StringIO(tables.as_csv(board))))
+def rows(results):
+    return list(csv.DictReader(io.StringIO(tables.as_csv(results))))
 
 
 # --- the problems ---
@@ -150,8 +150,8 @@ def test_every_family_of_the_quick_suite_and_every_scene_has_a_name():
 # --- numbers ---
 
 
-def test_the_metrics_are_those_of_scikit_image(board):
-    entry = board.entry(BY_NAME["ct-18"], TIKHONOV)
+def test_the_metrics_are_those_of_scikit_image(results):
+    entry = results.entry(BY_NAME["ct-18"], TIKHONOV)
     truth = cases(BY_NAME["ct-18"], SIZE, "test", 3).truth[0].double().numpy()
     image = entry.run.image.astype(np.float64)
     columns = entry.run.columns
@@ -180,10 +180,10 @@ def test_the_search_finds_a_maximum_with_the_tries_it_has():
     assert 0.01 < best < 0.04
 
 
-def test_every_method_gets_as_many_tries(board):
+def test_every_method_gets_as_many_tries(results):
     for name in ("ct-18", "noise-coloured"):
         for method in (TIKHONOV, LEAST, guest(shrunk, kind="learned")):
-            assert len(board.entry(BY_NAME[name], method).runs["tuned"].tried) == 3
+            assert len(results.entry(BY_NAME[name], method).runs["tuned"].tried) == 3
 
 
 def test_tuning_sees_validation_images_only(monkeypatch):
@@ -194,7 +194,7 @@ def test_tuning_sees_validation_images_only(monkeypatch):
         seen.append(purpose)
         return true_cases(problem, size, purpose, count)
 
-    monkeypatch.setattr("invprob.benchmark.work.cases", spy)
+    monkeypatch.setattr("invprob.benchmark.measurement.cases", spy)
     unit = next(plan.units(suite(TIKHONOV)))
     auto = Run("measured", strengths=[0.01])
     run = measure(unit, "tuned", auto)
@@ -203,17 +203,17 @@ def test_tuning_sees_validation_images_only(monkeypatch):
     assert run.tried[0][0] == pytest.approx(0.01)
 
 
-def test_two_runs_give_the_same_numbers(board):
-    again = board_of(replace(board.suite, problems=(BY_NAME["noise-coloured"],)))
-    before = [row | {"seconds": ""} for row in rows(board) if row["problem"] == "noise-coloured"]
+def test_two_runs_give_the_same_numbers(results):
+    again = results_of(replace(results.suite, problems=(BY_NAME["noise-coloured"],)))
+    before = [row | {"seconds": ""} for row in rows(results) if row["problem"] == "noise-coloured"]
     assert before == [row | {"seconds": ""} for row in rows(again)]
 
 
 # --- what goes wrong is a row ---
 
 
-def test_methods_that_fail_or_refuse_are_rows_with_reasons(board):
-    told = {(row["method"], row["mode"]): row for row in rows(board) if row["problem"] == "noise-coloured"}
+def test_methods_that_fail_or_refuse_are_rows_with_reasons(results):
+    told = {(row["method"], row["mode"]): row for row in rows(results) if row["problem"] == "noise-coloured"}
     assert told["fbp", "auto"]["status"] == "not for this"
     assert "fbp is for parallel, fan and cone beams" in told["fbp", "auto"]["reason"]
     assert (told["refuses", "auto"]["status"], told["refuses", "auto"]["reason"]) == ("not for this", "only on Sundays")
@@ -223,21 +223,21 @@ def test_methods_that_fail_or_refuse_are_rows_with_reasons(board):
     assert told["direct", "tuned"]["status"] == "nothing to tune"
 
 
-def test_what_was_not_measured_is_empty_and_never_zero(board, html):
-    for row in rows(board):
+def test_what_was_not_measured_is_empty_and_never_zero(results, html):
+    for row in rows(results):
         if row["status"] in ("failed", "not for this", "nothing to tune"):
             assert not any(row[name] for name in (*tables.METRICS, "strength", "image"))
         assert row["iterations"] != "0"
-    entries = tables.as_json(board)["entries"]
+    entries = tables.as_json(results)["entries"]
     assert all("psnr" not in entry for entry in entries if entry["status"] != "measured")
-    last = board.ranking(BY_NAME["noise-coloured"])[-1]
+    last = results.ranking(BY_NAME["noise-coloured"])[-1]
     assert not last.measured
     assert "failed" in Page(html).words
 
 
 def test_an_unknown_function_is_a_row_too():
     lost = plan.Method("lost", "no.such.module:function")
-    entry = board_of(suite(lost, names=("ct-18",))).entry(BY_NAME["ct-18"], lost)
+    entry = results_of(suite(lost, names=("ct-18",))).entry(BY_NAME["ct-18"], lost)
     assert entry.run.status == "failed"
     assert "cannot be loaded" in entry.run.reason
 
@@ -245,10 +245,10 @@ def test_an_unknown_function_is_a_row_too():
 # --- verdicts ---
 
 
-def test_verdicts_pair_images_and_take_the_champions_of_validation(board):
-    verdict = board.verdict("sparse-view CT")
-    learned = board.entry(BY_NAME["ct-18"], guest(shrunk, kind="learned"))
-    rivals = [board.entry(BY_NAME["ct-18"], method) for method in (TIKHONOV, LEAST, FBP)]
+def test_verdicts_pair_images_and_take_the_champions_of_validation(results):
+    verdict = results.verdict("sparse-view CT")
+    learned = results.entry(BY_NAME["ct-18"], guest(shrunk, kind="learned"))
+    rivals = [results.entry(BY_NAME["ct-18"], method) for method in (TIKHONOV, LEAST, FBP)]
     best = max(rivals, key=lambda entry: entry.run.validation)
     assert verdict.classical == best.method.name
     differences = np.subtract(learned.run.columns["psnr"], best.run.columns["psnr"])
@@ -259,14 +259,14 @@ def test_verdicts_pair_images_and_take_the_champions_of_validation(board):
 
 
 def test_without_a_learned_method_the_verdict_says_so():
-    verdict = board_of(suite(TIKHONOV, names=("ct-18",))).verdict("sparse-view CT")
+    verdict = results_of(suite(TIKHONOV, names=("ct-18",))).verdict("sparse-view CT")
     assert "no learned method was measured; the best classical one is tikhonov" in verdict.text
 
 
 # --- keeping, resuming, processes ---
 
 
-def test_an_interruption_loses_nothing(tmp_path, board):
+def test_an_interruption_loses_nothing(tmp_path, results):
     part = suite(DIRECT, LEAST, guest(shrunk, kind="learned"))
     events = measure_all(part, tmp_path)
     first = next(events)
@@ -278,13 +278,13 @@ def test_an_interruption_loses_nothing(tmp_path, board):
     assert resumed[0][1]["auto"].columns == first[1]["auto"].columns
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     by_unit = {(unit.problem.name, unit.method.name): runs for unit, runs in resumed}
-    whole = board.entry(BY_NAME["ct-18"], LEAST).runs["tuned"].columns["psnr"]
+    whole = results.entry(BY_NAME["ct-18"], LEAST).runs["tuned"].columns["psnr"]
     assert by_unit["ct-18", "least-squares"]["tuned"].columns["psnr"] == whole
 
 
-def test_what_is_kept_comes_back_as_it_was(tmp_path, board):
+def test_what_is_kept_comes_back_as_it_was(tmp_path, results):
     store = Store(tmp_path)
-    for k, entry in enumerate(board.entries()):
+    for k, entry in enumerate(results.entries()):
         run = entry.runs["tuned"]
         store.put(str(k), run)
         found = store.get(str(k))
@@ -363,8 +363,8 @@ def test_links_lead_to_sections_and_images_decode(html):
         assert picture["alt"]
 
 
-def test_every_figure_leads_to_a_row_of_the_table(board, html):
-    known = {row["row"] for row in rows(board)}
+def test_every_figure_leads_to_a_row_of_the_table(results, html):
+    known = {row["row"] for row in rows(results)}
     wholes = {name.rpartition("/")[0] for name in known} | known
     found = [attributes["data-row"] for _, attributes in Page(html).tags if attributes.get("data-row")]
     assert len(found) > 40
@@ -375,27 +375,27 @@ def test_every_figure_leads_to_a_row_of_the_table(board, html):
     assert set(figures) <= known
 
 
-def test_the_numbers_on_the_page_are_those_of_the_table(board, html):
-    values = [float(row["psnr"]) for row in rows(board) if row["row"].startswith("ct-18/tikhonov/tuned/")]
+def test_the_numbers_on_the_page_are_those_of_the_table(results, html):
+    values = [float(row["psnr"]) for row in rows(results) if row["row"].startswith("ct-18/tikhonov/tuned/")]
     assert f"{np.mean(values):.2f}" in html
-    assert board.verdict("denoising").text[1:].replace("'", "&#39;") in html.replace("&#x27;", "&#39;")
+    assert results.verdict("denoising").text[1:].replace("'", "&#39;") in html.replace("&#x27;", "&#39;")
 
 
-def test_strange_names_do_no_harm(board):
+def test_strange_names_do_no_harm(results):
     evil = "<script>alert(1)</script>\x1b[2J\" onload='x"
     worse = plan.Method(evil, f"{HERE}:shrunk")
-    strange = Board(replace(board.suite, methods=(DIRECT, worse)))
-    for problem in board.suite.problems:
+    strange = Results(replace(results.suite, methods=(DIRECT, worse)))
+    for problem in results.suite.problems:
         for method, source in ((DIRECT, DIRECT), (worse, guest(shrunk, kind="learned"))):
-            unit = plan.Unit(problem, method, **board.suite.facts)
-            strange.add(unit, dict(board.entry(problem, source).runs))
+            unit = plan.Unit(problem, method, **results.suite.facts)
+            strange.add(unit, dict(results.entry(problem, source).runs))
     text = page.render(strange, command=evil)
     assert [tag for tag, _ in Page(text).tags if tag == "script"] == ["script"]
     assert "\x1b" not in text
 
 
-def test_a_page_of_nothing_yet(board):
-    text = page.render(Board(board.suite))
+def test_a_page_of_nothing_yet(results):
+    text = page.render(Results(results.suite))
     assert "This page is not complete: 16 of 16 measurements are missing" in text
     assert "Nothing is measured yet." in Page(text).words
 
@@ -582,23 +582,23 @@ def content_of(**levels):
 def test_changes_have_a_kind_and_a_tolerance():
     old = content_of(a=30.0, b=30.0, c=30.0, d=30.0, e=None, f=None)
     new = content_of(a=30.2, b=30.3, c=29.7, d=None, e=20.0, f=None, g=1.0)
-    found = {change.name[2]: change.kind for change in compare.compare(old, new).changes}
+    found = {change.name[2]: change.kind for change in comparison.compare(old, new).changes}
     kinds = {"a": "same", "b": "better", "c": "worse", "d": "broken", "e": "mended", "f": "same", "g": "new"}
     assert found == kinds
-    assert {change.name[2] for change in compare.compare(old, new).worse} == {"c", "d"}
+    assert {change.name[2] for change in comparison.compare(old, new).worse} == {"c", "d"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "else", "entries": []}', "[" * 100_000])
 def test_what_is_no_benchmark_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=r"a\.json"):
-        compare.read(tmp_path / "a.json")
+        comparison.read(tmp_path / "a.json")
     damaged = content_of(a=1.0)
     del damaged["entries"][0]["psnr"]
     with pytest.raises(InputError, match="damaged"):
-        compare.compare(damaged, content_of(a=1.0))
+        comparison.compare(damaged, content_of(a=1.0))
     with pytest.raises(InputError, match="nothing to compare"):
-        compare.compare(content_of(b=1.0), content_of(a=1.0))
+        comparison.compare(content_of(b=1.0), content_of(a=1.0))
 
 
 # --- peers ---
@@ -616,12 +616,12 @@ def test_peers_that_are_installed_bring_the_image_nearer(name):
         "astra-cgls": "ct-30",
     }
     problem = BY_NAME[task.get(name, "noise-coloured")]
-    found = board_of(plan.Suite((problem,), (DIRECT, method), SIZE, tests=1, validations=1, tries=3))
+    found = results_of(plan.Suite((problem,), (DIRECT, method), SIZE, tests=1, validations=1, tries=3))
     entry = found.entry(problem, method)
     assert entry.run.reason == ""
     assert entry.of("psnr").mean > 18
     other = BY_NAME["few-4"]
-    refused = board_of(plan.Suite((other,), (method,), SIZE, tests=1, validations=1, tries=2)).entry(other, method)
+    refused = results_of(plan.Suite((other,), (method,), SIZE, tests=1, validations=1, tries=2)).entry(other, method)
     assert name == "deepinv-tv" or refused.run.status == "not for this"
 
 
@@ -642,7 +642,7 @@ def test_the_documented_problem_can_be_measured():
     head, _, row = BLOCKS[0].partition("\n\n\n")
     exec(head, names)
     problem = eval(row, names)
-    found = board_of(plan.Suite((problem,), (DIRECT, LEAST), SIZE, tests=1, validations=1, tries=1))
+    found = results_of(plan.Suite((problem,), (DIRECT, LEAST), SIZE, tests=1, validations=1, tries=1))
     assert found.entry(problem, LEAST).measured
 
 
@@ -652,7 +652,7 @@ def test_the_documented_method_is_one_of_the_suite(tmp_path, monkeypatch):
     code = code.replace("quick([*registered(), mine])", "quick([mine]).resized(size=32, tests=1, tries=1)")
     names = {"Path": Path}
     exec(code, names)
-    assert names["board"].complete
+    assert names["results"].complete
     assert (tmp_path / "page.html").stat().st_size > 50_000
 
 
