@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from invprob.benchmark.board import Board
 from invprob.benchmark.charts import COLOURS
 from invprob.benchmark.strips import Column, Strip, strip
 from invprob.io.atomic import write_whole
-from invprob.report.pictures import Picture
+from invprob.report.picture import Picture
 
 __all__ = ["save_figure"]
 
@@ -57,4 +56,4 @@ def _caption(column: Column) -> str:
 
 
 def _decoded(shown: Picture) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(shown.uri.partition(",")[2])))
+    return Image.open(io.BytesIO(shown.png()))

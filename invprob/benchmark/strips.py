@@ -10,7 +10,7 @@ from torch import Tensor
 from invprob.benchmark.board import Board, Entry
 from invprob.benchmark.plan import BASELINE
 from invprob.benchmark.problems import Problem, cases
-from invprob.report.pictures import Picture, picture
+from invprob.report.picture import Picture, show
 
 __all__ = ["Column", "Strip", "strip"]
 
@@ -57,11 +57,11 @@ def strip(board: Board, problem: Problem) -> Strip | None:
     cut = (slice(row, row + side), slice(column, column + side))
 
     def pictures(x: Tensor) -> tuple[Picture, Picture]:
-        return picture(x, window=grey), picture(x[cut], window=grey)
+        return show(x, window=grey), show(x[cut], window=grey)
 
     columns = [Column("truth", "truth", "", None, *pictures(truth), None)]
     for entry, image, error in zip(chosen, images, errors, strict=True):
-        shown = picture(error, window=(-scale, scale), colours="RdBu_r")
+        shown = show(error, window=(-scale, scale), colours="RdBu_r")
         level = entry.run.columns["psnr"][0]
         columns.append(
             Column(entry.method.name, entry.method.kind, entry.row(entry.mode), level, *pictures(image), shown)
