@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from invprob.benchmark.results import Results
 from invprob.benchmark.charts import COLOURS
 from invprob.benchmark.images import MethodImages, ProblemImages, problem_images
+from invprob.benchmark.results import Results
 from invprob.io.atomic import write_whole
 from invprob.report.picture import Picture
 

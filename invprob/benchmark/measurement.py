@@ -165,13 +165,10 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
 
 def _quality(x: Tensor, on: Cases) -> dict[str, Tensor]:
     """Return PSNR, SSIM and relative error per image; an imaginary part that is wrong, or too much, is an error."""
-    ndim, space = len(on.scan.operator.domain_shape), on.scan.operator.grid.ndim
-    similarity = metrics.ssim(x, on.truth, data_range=DATA_RANGE, ndim=space)
-    return {
-        "psnr": metrics.psnr(x, on.truth, data_range=DATA_RANGE, ndim=ndim),
-        "ssim": similarity.flatten(1).mean(-1) if similarity.ndim > 1 else similarity,
-        "nrmse": metrics.nrmse(x, on.truth, ndim=ndim),
-    }
+    A = on.scan.operator
+    found = metrics.quality(x, on.truth, ndim=len(A.domain_shape), space=A.grid.ndim, data_range=DATA_RANGE)
+    nothing = torch.full_like(found["PSNR"], math.nan)  # similarity of images too small for its window
+    return {"psnr": found["PSNR"], "ssim": found.get("SSIM", nothing), "nrmse": found["relative error"]}
 
 
 def _spread(result: Result) -> Tensor | None:

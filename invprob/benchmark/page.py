@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from invprob import verdict as words
 from invprob.benchmark import charts
-from invprob.benchmark.results import Results, Entry
-from invprob.benchmark.problems import Problem
-from invprob.benchmark.statistics import Estimate
 from invprob.benchmark.images import ProblemImages, problem_images
+from invprob.benchmark.problems import Problem
+from invprob.benchmark.results import Entry, Results
+from invprob.benchmark.statistics import Estimate
 from invprob.benchmark.tables import machine
 from invprob.report.template import render as fill
 

@@ -41,7 +41,8 @@ class Method:
 class Suite:
     """Problems by methods; pictures of `size` pixels along a side, and how many of them test and validate.
 
-    Problems say which shape their images have in a suite of that size. `tries` strengths are tried on the validation images, for every method that has one.
+    Problems say which shape their images have in a suite of that size. `tries` strengths are tried on the validation
+    images, for every method that has one.
     """
 
     problems: tuple[Problem, ...]

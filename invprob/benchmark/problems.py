@@ -39,11 +39,10 @@ def slab(size: int) -> Shape:
 
 @dataclass(frozen=True)
 class Problem:
-    """`name` and `title` for people, `family` for the verdicts; `instrument` measures images of a shape, `noise` spoils.
+    """`name` and `title` for people, `family` for the verdicts; `instrument` measures, `noise` spoils.
 
-    `scenes` are names of `PHANTOMS` or "module:function", which take turns. `shape` is that of the images of a suite
-    of a size; where the `instrument` says, the first axis holds channels. All parts pickle, as they go to other
-    processes.
+    `scenes` are names of `PHANTOMS` or "module:function", which take turns. `shape` is that of the images in a suite of
+    a size, which `instrument` and scenes are made for. All parts pickle, as they go to other processes.
     """
 
     name: str

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from invprob.benchmark.results import Results, Entry
+from invprob.benchmark.measurement import DATA_RANGE, MODES, Mode
 from invprob.benchmark.plan import code_version
 from invprob.benchmark.problems import case_names
+from invprob.benchmark.results import Entry, Results
 from invprob.benchmark.statistics import CONFIDENCE, Estimate
 from invprob.benchmark.store import plain
-from invprob.benchmark.measurement import DATA_RANGE, MODES, Mode
 
 __all__ = ["COLUMNS", "FORMAT", "TOLERANCE", "as_csv", "as_json", "machine"]
 
@@ -61,7 +61,8 @@ def as_json(results: Results, *, command: str = "") -> dict[str, Any]:
     found = {
         "format": FORMAT,
         "complete": results.complete,
-        "settings": results.suite.facts | {"data_range": DATA_RANGE, "confidence": CONFIDENCE, "seeds": _seeds(results)},
+        "settings": results.suite.facts
+        | {"data_range": DATA_RANGE, "confidence": CONFIDENCE, "seeds": _seeds(results)},
         "tolerance": TOLERANCE,
         "command": command,
         "machine": machine(),

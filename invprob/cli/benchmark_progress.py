@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress
 
-    from invprob.benchmark.results import Results
     from invprob.benchmark.plan import Unit
+    from invprob.benchmark.results import Results
 
 __all__ = ["BenchmarkProgress"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from invprob import registry
 from invprob.benchmark import comparison, page, peers, plan, tables
-from invprob.benchmark.results import Results
 from invprob.benchmark.figure import save_figure
 from invprob.benchmark.problems import PROBLEMS, Problem
+from invprob.benchmark.results import Results
 from invprob.benchmark.suite_runs import measure_all
 from invprob.cli import console
 from invprob.cli.benchmark_progress import BenchmarkProgress

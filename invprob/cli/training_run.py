@@ -16,7 +16,8 @@ from invprob.cli.signals import Signals
 from invprob.cli.training_progress import TrainingProgress
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output
-from invprob.io.export import save_png
+from invprob.linop.operator import Channels
+from invprob.report import show
 from invprob.training import ProximalSettings, Team, Trainer, export, read_settings, validate, validation_images
 from invprob.training.proximal_quality import proximal_quality, proximal_words
 from invprob.training.trainer import KINDS
@@ -148,7 +149,9 @@ def _look(job: Run, trainer: Trainer) -> dict[str, Any]:
         return proximal_quality(trainer.averaged, trainer.settings, trainer.step)
     images = validation_images(colours=trainer.averaged.colours)
     quality: dict[str, Any] = dict(validate(trainer.averaged, images))
-    save_png(job.out / "samples.png", samples(trainer.averaged, images[:_SAMPLES]), window=(0, 1), overwrite=True)
+    picture = samples(trainer.averaged, images[:_SAMPLES])
+    colour: Channels | None = "colour" if picture.ndim == 3 else None
+    show(picture, picture.ndim, channels=colour, window=(0, 1)).save(job.out / "samples.png", overwrite=True)
     return quality
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from invprob.io.atomic import check_output, write_whole
-from invprob.report.pictures import Picture, curves, picture
+from invprob.report.picture import Picture, show
+from invprob.report.plots import curves
 from invprob.report.template import render
 from invprob.verdict import against_truth, brief, statements, verdict
 
@@ -94,21 +95,21 @@ def _panels(result: StoredResult, scan: Scan | None) -> Iterator[Panel]:
     image, unit = _middle(result.image, 2), _unit(result.units.image)
     bar, share = _scale_bar(image.shape[-1], result.pixel_size, result.units.length)
     rows = len(result.item_status)
-    shown = picture(image)
+    shown = show(image)
     yield Panel("Image", shown, unit, f"middle one of {rows} rows" if rows > 1 else "", bar=bar, bar_share=share)
     if scan is None:
         return
     if scan.truth is not None:
         truth = _middle(scan.truth, 2)
-        yield Panel("Truth", picture(truth, window=(shown.low, shown.high)), unit, "on the same scale")
+        yield Panel("Truth", show(truth, window=(shown.low, shown.high)), unit, "on the same scale")
         error = _real(image) - _real(truth)
         largest = float(error.abs().nan_to_num().quantile(0.995)) if error.numel() < 2**24 else float(error.abs().max())
         largest = largest or 1.0
         yield Panel(
-            "Error", picture(error, window=(-largest, largest), colours=_SIGNED), unit, "image minus truth", _SIGNED
+            "Error", show(error, window=(-largest, largest), colours=_SIGNED), unit, "image minus truth", _SIGNED
         )
     if len(scan.operator.range_shape) == 2:
-        yield Panel("Data", picture(_middle(scan.data, 2)), _unit(result.units.data), "a line per view", stretched=True)
+        yield Panel("Data", show(_middle(scan.data, 2)), _unit(result.units.data), "a line per view", stretched=True)
 
 
 def _middle(images: Tensor, ndim: int) -> Tensor:
