@@ -18,8 +18,8 @@ from invprob import metrics
 from invprob.benchmark.plan import Unit
 from invprob.benchmark.problems import Cases, Problem, cases
 from invprob.errors import InputError, printable
-from invprob.loop import Result
 from invprob.methods import Progress, find_recipe, progress, settings_of
+from invprob.result import Result
 
 __all__ = ["MODES", "Mode", "Run", "Status", "measure"]
 
@@ -153,7 +153,7 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
         columns=columns,
         ends=list(result.item_status),
         strengths=_strengths(result),
-        certificate=result.certificate.as_dict(),
+        certificate={} if result.certificate is None else result.certificate.as_dict(),
         image=x[0].float().numpy(),
         history={name: _first(column) for name, column in result.history.items()},
     )
