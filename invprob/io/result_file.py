@@ -39,8 +39,8 @@ def run_attributes(
     if scan is not None:
         grid = scan.operator.grid
         unit = grid.unit if grid.known else scan.units.length
-        attributes |= _place(len(scan.operator.domain_shape), grid.with_unit(unit), scan.operator.channels)
-        attributes |= {f"{key}_unit": text for key, text in vars(scan.units).items()}
+        ndim = len(scan.operator.domain_shape)
+        attributes |= _place(ndim, grid.with_unit(unit), scan.operator.channels, scan.units)
         attributes["provenance"] = dict(scan.provenance)
     return attributes
 
@@ -66,8 +66,7 @@ def save_result(
         "command": result.command if command is None else command,
         "versions": dict(result.versions or current_versions()),
         "provenance": dict(result.provenance),
-        **_place(result.ndim, result.grid, result.channels),
-        **{f"{key}_unit": text for key, text in vars(result.units).items()},
+        **_place(result.ndim, result.grid, result.channels, result.units),
     }
     x, samples, spread = result.x, result.samples, result.spread
     writer = ResultWriter(path, x.shape, x.dtype, overwrite=overwrite, attributes=attributes, sources=sources)
@@ -148,11 +147,13 @@ def read_layout(file: h5py.File) -> Layout:
     return Layout(shape, read_text(file, "status") or INCOMPLETE, axes, grid, channels, known)  # type: ignore[arg-type]
 
 
-def _place(ndim: int, grid: Grid | None, channels: Channels | None) -> dict[str, Any]:
-    """Return the attributes that say which axes make an item, and where they lie."""
-    place: dict[str, Any] = {"ndim": ndim}
+def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units) -> dict[str, Any]:
+    """Return the attributes that say which axes make an item, where they lie, and in which units."""
+    place: dict[str, Any] = {"ndim": ndim, **{f"{key}_unit": text for key, text in vars(units).items()}}
     if grid is not None:
         place["spacing"] = grid.spacing
+    if grid is not None and grid.known:
+        place["length_unit"] = grid.unit
     if channels is not None:
         place["channels"] = channels
     return place

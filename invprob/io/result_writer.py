@@ -90,11 +90,11 @@ class ResultWriter:
         if start < 0 or stop > self.shape[0] or not fits:
             raise ValueError(f"images of shape {tuple(images.shape)} at {start} do not fit a result of {self.shape}")
         try:
-            self._room("image", images.dtype)[start:stop] = images.numpy(force=True)
+            self._put("image", images, (slice(start, stop),))
             if spread is not None:
-                self._room("spread", spread.dtype)[start:stop] = spread.numpy(force=True)
+                self._put("spread", spread, (slice(start, stop),))
             if samples is not None:
-                self._room("samples", samples.dtype, len(samples))[:, start:stop] = samples.numpy(force=True)
+                self._put("samples", samples, (slice(None), slice(start, stop)))
             self._file.flush()
         except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
             raise self._full_disk(error) from error
@@ -128,10 +128,14 @@ class ResultWriter:
             missing = int((~self._written).sum())
             raise OutputError(f"{printable(self.path)}: {missing} of {self.shape[0]} slices were never written")
 
-    def _room(self, name: str, dtype: torch.dtype, samples: int = 0) -> h5py.Dataset:
+    def _put(self, name: str, values: Tensor, place: tuple[slice, ...]) -> None:
+        """Write values to where they belong, in a kind that holds them and all before."""
+        array = values.numpy(force=True)
+        room = self._room(name, array.dtype, array.shape[: len(place) - 1])
+        room[place] = array.astype(room.dtype, copy=False)
+
+    def _room(self, name: str, due: np.dtype[Any], lead: tuple[int, ...]) -> h5py.Dataset:
         """Return where to write images, made as they come: complex ones are kept where real ones were expected."""
-        lead = (samples,) if samples else ()
-        due = _numpy_dtype(dtype)
         if name not in self._file:
             return self._allocate(name, (*lead, *self.shape), due)
         found = self._file[name]
@@ -150,7 +154,7 @@ class ResultWriter:
         wide = self._allocate(name, narrow.shape, dtype)
         for i in np.flatnonzero(self._written):
             place = (slice(None),) * lead + (i,)
-            wide[place] = narrow[place]
+            wide[place] = narrow[place].astype(dtype)
         del self._file["narrow"]
         return wide
 
