@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from invprob.io import load_scan as load_scan
     from invprob.io import save_result as save_result
     from invprob.io import save_scan as save_scan
-    from invprob.loop import Result as Result
     from invprob.loop import iterate as iterate
     from invprob.loop import solve as solve
     from invprob.methods.reconstruct import reconstruct as reconstruct
     from invprob.report import save_report as save_report
     from invprob.report import show as show
+    from invprob.result import Result as Result
     from invprob.scan import Scan as Scan
 
     __version__: str
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Result": "invprob.loop",
+    "Result": "invprob.result",
     "Scan": "invprob.scan",
     "iterate": "invprob.loop",
     "load_result": "invprob.io",

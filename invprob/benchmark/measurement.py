@@ -19,8 +19,8 @@ from invprob import metrics
 from invprob.benchmark.plan import Unit
 from invprob.benchmark.problems import Cases, Problem, cases
 from invprob.errors import InputError, printable
-from invprob.loop import Result
 from invprob.methods import Progress, find_recipe, progress, settings_of
+from invprob.result import Result
 
 __all__ = ["MODES", "Mode", "Run", "Status", "measure"]
 
@@ -140,7 +140,7 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
     """Return what a method makes of the test images."""
     test = cases(unit.problem, unit.size, "test", unit.tests)
     result, seconds = _timed(unit.method.target, test, settings)
-    x, spread = result.x.to(test.truth.device), _spread(result)
+    x, spread = result.x.to(test.truth.device), result.spread
     if x.shape != test.truth.shape:
         raise ValueError(f"the image has shape {tuple(x.shape)}, the truth {tuple(test.truth.shape)}")
     if not bool(x.isfinite().all()):
@@ -169,12 +169,6 @@ def _quality(x: Tensor, on: Cases) -> dict[str, Tensor]:
     found = metrics.quality(x, on.truth, ndim=len(A.domain_shape), space=A.grid.ndim, data_range=DATA_RANGE)
     nothing = torch.full_like(found["PSNR"], math.nan)  # similarity of images too small for its window
     return {"psnr": found["PSNR"], "ssim": found.get("SSIM", nothing), "nrmse": found["relative error"]}
-
-
-def _spread(result: Result) -> Tensor | None:
-    """Return the standard deviations that a method tells of its images, None where it tells none."""
-    found: Tensor | None = getattr(result, "spread", None)
-    return found
 
 
 def _root_mean_square(spread: Tensor, on: Cases) -> list[float]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from invprob.certificate import certify_image
 from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
-from invprob.loop import Result, Step, conclude, image_of, iterate
+from invprob.loop import Step, conclude, image_of, iterate
 from invprob.problem import Problem
+from invprob.result import Result
 from invprob.solvers import Solver, State
 
 
@@ -21,13 +22,15 @@ from invprob.solvers import Solver, State
 class Progress:
     """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual.
 
+    A method that draws samples has no residual: None.
+
     `conclude` makes the result; `show`, if it is given, its image alone, where the certificate is what costs.
     """
 
     phase: str
     step: int
     total: int
-    residual: float
+    residual: float | None
     conclude: Callable[[], Result]
     show: Callable[[], Tensor] | None = None
 
@@ -91,4 +94,5 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         certificate=certify_image(L2(problem.A, problem.y, problem.weights), x, problem.noise),
         state=None,
         settings=settings,
+        ndim=len(problem.A.domain_shape),
     )

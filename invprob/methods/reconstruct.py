@@ -12,9 +12,9 @@ from torch import Tensor
 
 from invprob import linalg, registry
 from invprob.linop import LinearOperator
-from invprob.loop import Result
 from invprob.methods.progress import Progress, Recipe
 from invprob.problem import Problem, prolong
+from invprob.result import Result
 from invprob.scan import Scan
 
 
@@ -46,7 +46,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     def in_units(event: Progress) -> Progress:
         return replace(
             event,
-            conclude=lambda: _rescaled(event.result(), scale, level.A.domain_shape, named),
+            conclude=lambda: _rescaled(event.result(), scale, level.A.domain_shape, named).of_scan(scan),
             show=lambda: _image_in_units(event.image(), scale, level.A.domain_shape),
         )
 
@@ -101,17 +101,19 @@ def _normalised(scan: Scan) -> tuple[Problem, Tensor]:
 def _rescaled(result: Result, scale: Tensor, shape: tuple[int, ...], named: dict[str, Any]) -> Result:
     """Return the result in the units and on the grid of the scan; objectives go with the square of the data."""
     facts, history = result.certificate, dict(result.history)
-    if facts.objective is not None:
+    if facts is not None and facts.objective is not None:
         facts = replace(facts, objective=facts.objective * scale**2)
     if "objective" in history:
         history["objective"] = history["objective"] * scale**2
     return replace(
         result,
         x=_image_in_units(result.x, scale, shape),
+        samples=None if result.samples is None else _image_in_units(result.samples, scale, shape),
+        spread=None if result.spread is None else _image_in_units(result.spread, scale, shape),
         history=history,
         certificate=facts,
         state=None,
-        settings=named | result.settings,
+        settings=named | dict(result.settings),
     )
 
 

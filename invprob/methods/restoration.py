@@ -13,7 +13,6 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import L2, estimate_s
 from invprob.functional import Functional
-from invprob.loop import Result
 from invprob.methods.progress import Progress, direct_result, run
 from invprob.methods.recipes import constant, contrast, first_image, is_constrained, peak, penalty, tv
 from invprob.methods.strength import Strength, choose, fixed, shows_noise
@@ -21,6 +20,7 @@ from invprob.operators import Blur
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.priors import NonNegative, Sum, WaveletL1
 from invprob.problem import Problem
+from invprob.result import Result
 from invprob.solvers import ADMM
 from invprob.transforms import SobolevMetric
 
