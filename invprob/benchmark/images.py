@@ -26,7 +26,7 @@ class MethodImages:
     """One image with its zoom and its error, and the row of the table that holds its numbers.
 
     `phase` is there for complex images, whose magnitude is shown otherwise, `spread` where a method tells how sure it
-    is of every pixel.
+    is of every pixel, `sample` where it draws from the posterior.
     """
 
     title: str
@@ -38,6 +38,7 @@ class MethodImages:
     phase: Picture | None
     error: Picture | None
     spread: Picture | None
+    sample: Picture | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +93,13 @@ def problem_images(results: Results, problem: Problem) -> ProblemImages | None:
             return view(error, window=(low, scale), colours=_SIGNED)
         return view(error, part="magnitude", window=(low, scale), colours=_UNSIGNED)
 
-    columns = [MethodImages("truth", "truth", "", None, *shown(truth), None, None)]
+    columns = [MethodImages("truth", "truth", "", None, *shown(truth), None, None, None)]
     for entry, image, error in zip(chosen, images, errors, strict=True):
-        level, spread = entry.run.columns["psnr"][0], entry.run.spread
-        sure = None if spread is None else view(torch.from_numpy(spread), window=(0.0, scale), colours=_UNSURE)
+        level, spread, sample = entry.run.columns["psnr"][0], entry.run.spread, entry.run.sample
+        unsure = None if spread is None else view(torch.from_numpy(spread), window=(0.0, scale), colours=_UNSURE)
+        drawn = None if sample is None else view(torch.from_numpy(sample), window=grey)
         name = entry.method.name, entry.method.kind, entry.row(entry.mode)
-        columns.append(MethodImages(*name, level, *shown(image), mistaken(error), sure))
+        columns.append(MethodImages(*name, level, *shown(image), mistaken(error), unsure, drawn))
     rows, wide = plane.shape[:2]
     window = (column / wide, row / rows, width / wide, height / rows)
     return ProblemImages(tuple(columns), window, low, scale, first.names[0], first.about)

@@ -40,9 +40,9 @@ class Run:
     `columns` has psnr (dB), ssim, nrmse, spread (root mean square of the standard deviations of methods that tell
     some), iterations, each NaN of methods without, and seconds (per image, of the whole batch); `ends` the status of
     each image; `validation` is the mean PSNR on the validation images, `tried` the strengths with theirs. `image` is
-    that of the first test image, of its shape and kind, `spread` its standard deviations and `history` its
-    convergence. `certificate` is empty where a method has none, and everything but `status` and `reason` where nothing
-    was measured.
+    that of the first test image, of its shape and kind, `spread` and `sample` its standard deviations and a draw from
+    the posterior of methods that have some, and `history` its convergence. `certificate` is empty where a method has
+    none, and everything but `status` and `reason` where nothing was measured.
     """
 
     status: Status
@@ -55,6 +55,7 @@ class Run:
     certificate: Mapping[str, Any] = field(default_factory=dict)
     image: NDArray[Any] | None = None
     spread: NDArray[Any] | None = None
+    sample: NDArray[Any] | None = None
     history: Mapping[str, list[float]] = field(default_factory=dict)
 
 
@@ -159,6 +160,7 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
         certificate={} if result.certificate is None else result.certificate.as_dict(),
         image=_single(x[0]),
         spread=None if spread is None else _single(spread[0]),
+        sample=None if result.samples is None else _single(result.samples[0, 0]),
         history={name: _first(column) for name, column in result.history.items()},
     )
 

@@ -18,7 +18,7 @@ from invprob.io.atomic import write_whole
 
 __all__ = ["Store", "plain"]
 
-_ARRAYS = ("image", "spread")  # of a run; all else is kept as JSON
+_ARRAYS = ("image", "spread", "sample")  # of a run; all else is kept as JSON
 
 
 class Store:
