@@ -270,7 +270,7 @@ def test_the_page_shows_images_of_any_kind(of_any_kind):
     assert "12 x 16 x 16 voxels; the pictures show slice 6 of 12" in found.words
     assert "Images of 32 x 32 pixels, 3 channels." in found.words
     assert "Images of 32 x 32 pixels, complex; the pictures show magnitude" in found.words
-    assert "magnitude of image minus truth" in found.words
+    assert "size of image minus truth" in found.words
 
 
 def test_phantoms_and_instruments_are_found_by_their_names():

@@ -17,7 +17,7 @@ __all__ = ["MethodImages", "ProblemImages", "problem_images"]
 
 _SHOWN = 3  # methods besides the truth and the direct reconstruction
 _ZOOM = 4  # the zoom shows this part of a side
-_SIGNED, _UNSIGNED = "RdBu_r", "Reds"  # colours of errors: with a sign, and magnitudes of complex ones
+_SIGNED, _UNSIGNED = "RdBu_r", "Reds"  # colours of errors: with a sign, and sizes of those in colour or complex
 _UNSURE = "viridis"
 
 
@@ -77,7 +77,7 @@ def problem_images(results: Results, problem: Problem) -> ProblemImages | None:
     view = partial(show, ndim=truth.ndim, grid=A.grid, channels=A.channels)
     images = [torch.from_numpy(entry.run.image) for entry in chosen if entry.run.image is not None]
     errors = [image - truth for image in images]
-    signed = not any(error.is_complex() for error in errors)
+    signed = A.channels != "colour" and not any(error.is_complex() for error in errors)
     scale = max(float(error.abs().quantile(0.99)) for error in errors[-_SHOWN:]) or 1.0
     low = -scale if signed else 0.0
     plane = torch.from_numpy(view(truth).values)
@@ -88,18 +88,20 @@ def problem_images(results: Results, problem: Problem) -> ProblemImages | None:
         cut = x[..., row : row + height, column : column + width]
         return view(x, window=grey), view(cut, window=grey), view(x, part="phase") if truth.is_complex() else None
 
-    def mistaken(error: Tensor) -> Picture:
-        if signed:
-            return view(error, window=(low, scale), colours=_SIGNED)
-        return view(error, part="magnitude", window=(low, scale), colours=_UNSIGNED)
+    def size(x: Tensor, colours: str) -> Picture:
+        """Show magnitudes, of colours their root mean square."""
+        if A.channels != "colour":
+            return view(x, part="magnitude", window=(0.0, scale), colours=colours)
+        return show(x.abs().square().mean(0).sqrt(), grid=A.grid, window=(0.0, scale), colours=colours)
 
     columns = [MethodImages("truth", "truth", "", None, *shown(truth), None, None, None)]
     for entry, image, error in zip(chosen, images, errors, strict=True):
         level, spread, sample = entry.run.columns["psnr"][0], entry.run.spread, entry.run.sample
-        unsure = None if spread is None else view(torch.from_numpy(spread), window=(0.0, scale), colours=_UNSURE)
+        wrong = view(error, window=(low, scale), colours=_SIGNED) if signed else size(error, _UNSIGNED)
+        unsure = None if spread is None else size(torch.from_numpy(spread), _UNSURE)
         drawn = None if sample is None else view(torch.from_numpy(sample), window=grey)
         name = entry.method.name, entry.method.kind, entry.row(entry.mode)
-        columns.append(MethodImages(*name, level, *shown(image), mistaken(error), unsure, drawn))
+        columns.append(MethodImages(*name, level, *shown(image), wrong, unsure, drawn))
     rows, wide = plane.shape[:2]
     window = (column / wide, row / rows, width / wide, height / rows)
     return ProblemImages(tuple(columns), window, low, scale, first.names[0], first.about)

@@ -85,8 +85,9 @@ def render(results: Results, *, command: str = "") -> str:
 
 def _facts(results: Results) -> str:
     suite = results.suite
+    images = "1 image" if suite.tests == 1 else f"{suite.tests} images"
     return (
-        f"{len(suite.problems)} problems, {len(suite.methods)} methods, {suite.tests} images each, pictures of "
+        f"{len(suite.problems)} problems, {len(suite.methods)} methods, {images} each, pictures of "
         f"{suite.size} x {suite.size} pixels, with known truth"
     )
 

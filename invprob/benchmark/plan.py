@@ -91,8 +91,7 @@ def registered() -> tuple[Method, ...]:
 
 
 def _kind(name: str) -> Kind:
-    """Return the kind of a registered method; a direct one but the baseline competes as a classical method."""
-    # TODO at the merge: registry.METHODS[name].kind
+    """Return the kind of a registered method; direct ones but the baseline compete as classical methods."""
     learned = getattr(registry.METHODS[name], "kind", None) == "learned" or name in ("pnp", "red", "gs-pnp", "lpn")
     return "baseline" if name == BASELINE else "learned" if learned else "classical"
 

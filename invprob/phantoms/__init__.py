@@ -1,6 +1,7 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
+from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
@@ -14,6 +15,7 @@ __all__ = [
     "organ",
     "poisson_transmission",
     "random_ellipses",
+    "random_ellipsoids",
     "shaken_kernel",
     "shepp_logan",
     "training_images",
