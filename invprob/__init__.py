@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from invprob import metrics as metrics
     from invprob import phantoms as phantoms
+    from invprob.io import load_result as load_result
     from invprob.io import load_scan as load_scan
     from invprob.io import save_result as save_result
-    from invprob.loop import Result as Result
+    from invprob.io import save_scan as save_scan
     from invprob.loop import iterate as iterate
     from invprob.loop import solve as solve
     from invprob.methods.entry import reconstruct as reconstruct
+    from invprob.report import save_report as save_report
+    from invprob.report import show as show
+    from invprob.result import Result as Result
     from invprob.scan import Scan as Scan
 
     __version__: str
@@ -26,21 +30,30 @@ __all__ = [
     "Scan",
     "__version__",
     "iterate",
+    "load_result",
     "load_scan",
     "metrics",
     "phantoms",
     "reconstruct",
+    "save_report",
     "save_result",
+    "save_scan",
+    "show",
     "solve",
+    "testing",
 ]
 
 _HOME = {
-    "Result": "invprob.loop",
+    "Result": "invprob.result",
     "Scan": "invprob.scan",
     "iterate": "invprob.loop",
+    "load_result": "invprob.io",
     "load_scan": "invprob.io",
     "reconstruct": "invprob.methods",
+    "save_report": "invprob.report",
     "save_result": "invprob.io",
+    "save_scan": "invprob.io",
+    "show": "invprob.report",
     "solve": "invprob.loop",
 }
 

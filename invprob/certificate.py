@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -15,6 +15,11 @@ from invprob.functional import Functional, Scalar, Term
 from invprob.linop import Linearised, LinearOperator
 from invprob.solvers.base import Assumption, Solver, State
 from invprob.solvers.learned import contraction, learned_facts
+
+_PER_ITEM = {
+    *("data_residual", "residual_to_noise", "fixed_point_residual", "objective", "stationarity", "duality_gap"),
+    "contraction",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,23 @@ class Certificate:
     contraction: Tensor | None = None  # by which factor the residual fell per iteration in the end, with a learned part
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Certificate:
+        """Return the certificate of which `as_dict` is `plain`; what this version does not know is left out."""
+        facts: dict[str, Any] = {}
+        for entry in fields(cls):
+            value = plain.get(entry.name)
+            if value is None:
+                continue
+            if entry.name == "assumptions":
+                value = tuple(Assumption(a["statement"], a["holds"], a["reason"]) for a in value)
+            elif entry.name == "notes":
+                value = tuple(map(str, value))
+            elif entry.name in _PER_ITEM:
+                value = torch.tensor(value, dtype=torch.float64)
+            facts[entry.name] = value
+        return cls(**facts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists, ready for JSON."""

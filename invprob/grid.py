@@ -1,4 +1,4 @@
-"""Where the pixels of an image lie: their spacing along every axis, and the unit it is in."""
+"""Where the pixels of an image lie: their spacing along every axis, and the units of lengths and values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "Units", "space_axes"]
 
 PIXEL = "pixel"
 
@@ -60,3 +60,30 @@ class Grid:
     def refined(self, factors: Sequence[float]) -> Grid:
         """Return the grid of an image with so many times more samples per axis on the same field of view."""
         return replace(self, spacing=tuple(h / f for h, f in zip(self.spacing, factors, strict=True)))
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of lengths, of image values and of data values, as text; "1" means none."""
+
+    length: str = PIXEL
+    image: str = "1"
+    data: str = "1"
+
+    @classmethod
+    def attenuation(cls, length: str) -> Units:
+        """Return the units of CT: line integrals without unit, an image in 1/length."""
+        return cls(length=length, image=f"1/{length}", data="1")
+
+
+def space_axes(ndim: int, grid: Grid | None = None, channels: str | None = None) -> int:
+    """Return how many of an item's `ndim` axes are directions in space, the last ones.
+
+    A grid has an entry for each; without one all axes are, but for the first where it counts `channels` (slices are
+    places in space). ValueError for a grid of more axes than the item has.
+    """
+    if grid is None:
+        return ndim if channels in (None, "slices") else max(1, ndim - 1)
+    if grid.ndim > ndim:
+        raise ValueError(f"a grid of {grid.ndim} axes does not fit items of {ndim}")
+    return grid.ndim

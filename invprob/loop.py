@@ -5,53 +5,24 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.certificate import Certificate, certify, steepest_step
+from invprob.certificate import certify, steepest_step
 from invprob.fidelities import Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
+from invprob.result import STATUS, Result
 from invprob.solvers.base import Solver, State
 
-STATUS = {
-    "converged": "The fixed-point residual fell below the tolerance.",
-    "stopped": "The run was stopped before it converged; this is the best image so far.",
-    "max_iter": "The largest number of iterations was reached before the tolerance; raise max_iter or tol.",
-    "diverged": "The iteration grew or became non-finite; the best image before that is kept.",
-}
 RUNNING, CONVERGED, STOPPED, MAX_ITER, DIVERGED = "running", *STATUS
 CODES = (RUNNING, *STATUS)
 CHECK_EVERY = 10  # iterations between two evaluations of the objective
 GROWTH = 1e3  # how far above those of the start and of zero an objective must be to count as diverging ...
 PATIENCE = 3  # ... and at how many checks in a row
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """The image with the story of how it came about.
-
-    `status` is the worst of `item_status`: converged, stopped, max_iter or diverged (`STATUS` has the sentences);
-    `history` holds columns: iteration and seconds (rows,), residual and objective (rows, *batch).
-    """
-
-    x: Tensor
-    status: str
-    item_status: tuple[str, ...]
-    n_iter: Tensor
-    seconds: float
-    history: dict[str, Tensor]
-    certificate: Certificate
-    state: State | None
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def message(self) -> str:
-        """The status as a sentence."""
-        return STATUS[self.status]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +84,7 @@ def conclude(
         history={name: torch.stack(rows) for name, rows in step.history.items()},
         certificate=certify(solver, f, g, replace(step.state, x=x), noise, step.history),
         state=step.state,
+        ndim=f.ndim,
     )
 
 

@@ -12,11 +12,12 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-__all__ = ["mae", "mse", "nrmse", "psnr", "ssim"]
+__all__ = ["mae", "mse", "nrmse", "psnr", "quality", "ssim"]
 
 # Wang et al. 2004: a Gaussian window of 11 taps per axis (cut at 3.5 sigma), K1 and K2.
 _SSIM_SIGMA = 1.5
 _SSIM_REACH = 5
+_SSIM_WINDOW = 2 * _SSIM_REACH + 1
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
 
 
@@ -77,10 +78,9 @@ def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
     x, truth = _checked("ssim", x, truth, ndim)
     if x.is_complex():
         x, truth = x.abs(), truth.abs()
-    window = 2 * _SSIM_REACH + 1
-    if min(x.shape[-ndim:]) < window:
+    if min(x.shape[-ndim:]) < _SSIM_WINDOW:
         raise ValueError(
-            f"ssim: the window needs {window} samples along each of the {ndim} item axes, the item has "
+            f"ssim: the window needs {_SSIM_WINDOW} samples along each of the {ndim} item axes, the item has "
             f"shape {tuple(x.shape[-ndim:])}; use psnr or nrmse for items this small"
         )
     peak = _checked_range("ssim", data_range, x, ndim)
@@ -95,6 +95,45 @@ def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
     luminance = (2 * mean_x * mean_t + c1) / (mean_x * mean_x + mean_t * mean_t + c1)
     structure = (2 * covariance + c2) / (var_x + var_t + c2)
     return (luminance * structure).mean(dim=_item_axes(ndim))
+
+
+def quality(
+    x: Tensor, truth: Tensor, *, ndim: int = 2, space: int | None = None, data_range: float | Tensor | None = None
+) -> dict[str, Tensor]:
+    """How good images are, by what it is called: "relative error" (`nrmse`), "PSNR" in dB and "SSIM", each `(*batch,)`.
+
+    `data_range` as for `psnr`; None is the truth's, per item: max - min of a real one, max |t| of a complex one. All
+    three take real and complex images in any combination: an imaginary part that should not be there is an error, a
+    wrong phase is one, but for SSIM, which compares magnitudes as soon as either is complex. `space` is how many of the
+    item's axes, the last ones, are directions in space, by default all: SSIM's window lies in them, and its values are
+    averaged over the other axes (channels, echoes). A flat truth has no range: NaN for its item, and PSNR and SSIM are
+    left out where no item has one; SSIM is left out, too, where an axis of space is shorter than its window.
+    """
+    found = {"relative error": nrmse(x, truth, ndim=ndim)}
+    space = ndim if space is None else space
+    if not 1 <= space <= ndim:
+        raise ValueError(f"quality: space={space} axes do not fit items of {ndim}; choose between 1 and {ndim}")
+    batch = truth.shape[: truth.ndim - ndim]
+    peak = _span(truth, ndim) if data_range is None else _checked_range("quality", data_range, x, ndim).expand(batch)
+    varied = (peak > 0) & peak.isfinite()
+    if not bool(varied.any()):
+        return found
+    usable = torch.where(varied, peak, 1.0)
+    found["PSNR"] = psnr(x, truth, data_range=usable, ndim=ndim)
+    if min(x.shape[-space:]) >= _SSIM_WINDOW:
+        per_channel = usable.reshape((*usable.shape, *[1] * (ndim - space))).expand(x.shape[:-space])
+        similarity = ssim(x, truth, data_range=per_channel, ndim=space)
+        found["SSIM"] = similarity.mean(_item_axes(ndim - space)) if space < ndim else similarity
+    return {
+        name: values if name == "relative error" else torch.where(varied, values, torch.nan)
+        for name, values in found.items()
+    }
+
+
+def _span(truth: Tensor, ndim: int) -> Tensor:
+    """Return max - min of each real item, max |t| of each complex one."""
+    values = (truth.abs() if truth.is_complex() else truth).flatten(truth.ndim - ndim).double()
+    return values.amax(-1) - (0.0 if truth.is_complex() else values.amin(-1))
 
 
 def _local_mean(x: Tensor, ndim: int) -> Tensor:

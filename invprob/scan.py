@@ -9,26 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from invprob.grid import Units
 from invprob.likelihood import Gaussian, Likelihood
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
 
 __all__ = ["Scan", "Units"]
-
-
-@dataclass(frozen=True)
-class Units:
-    """The units of lengths, of image values and of data values, as text; "1" means none."""
-
-    length: str = "pixel"
-    image: str = "1"
-    data: str = "1"
-
-    @classmethod
-    def attenuation(cls, length: str) -> Units:
-        """Return the units of CT: line integrals without unit, an image in 1/length."""
-        return cls(length=length, image=f"1/{length}", data="1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""A result's certificate in plain words: what speaks for the image, what against it, what nobody knows."""
+"""A result's certificate in plain words: what speaks for the image, what against it, what was not verified."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+from invprob.result import MISSING, STATUS
 
-from invprob import metrics
-from invprob.loop import STATUS
-
-__all__ = ["MISSING", "Grade", "Statement", "against_truth", "brief", "statements", "verdict"]
-
-MISSING = "missing"  # the status of a row without an image
+__all__ = ["MISSING", "Grade", "Statement", "brief", "statements", "verdict"]
 
 Grade = Literal["good", "fair", "bad", "known"]
 _ORDER: tuple[Grade, ...] = ("known", "good", "fair", "bad")
@@ -31,8 +26,8 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
+_UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
-_SSIM_WINDOW = 11
 _ADJOINT_GOOD = 1e-5  # what float32 leaves of a true adjoint
 
 
@@ -44,11 +39,14 @@ class Statement:
     text: str
 
 
-def statements(certificate: Mapping[str, Any], item_status: Sequence[str]) -> list[Statement]:
+def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]) -> list[Statement]:
     """Return what a certificate (`Certificate.as_dict`) and the statuses say, the most telling first.
 
-    Of a stack the worst row counts.
+    Of a stack the worst row counts. Without a certificate nothing was checked, and that is said.
     """
+    if not certificate:
+        unfinished = [s for s in _status(item_status, direct=False) if s.grade != "good"]
+        return [*unfinished, Statement("known", _UNCHECKED)]
     direct = not _numbers(certificate, "fixed_point_residual")
     return [
         *_status(item_status, direct=direct),
@@ -72,22 +70,6 @@ def verdict(found: Sequence[Statement]) -> Statement:
         "bad": f"Do not rely on this image: see the {points}.",
     }
     return Statement(worst, texts[worst])
-
-
-def against_truth(x: Tensor, truth: Tensor) -> dict[str, list[float]]:
-    """Return PSNR in dB, SSIM and relative error of images `(*batch, H, W)`, by what they are called.
-
-    The data range is that of the truth; what cannot be computed, for a flat truth or a tiny image, is left out.
-    """
-    x, truth = (t.reshape(-1, *t.shape[-2:]) for t in (x, truth))
-    found = {"relative error": metrics.nrmse(x, truth)}
-    span = (truth.abs() if truth.is_complex() else truth).flatten(1).double()
-    peak = span.amax(1) - span.amin(1)
-    if bool((peak > 0).all()):
-        found["PSNR"] = metrics.psnr(x, truth, data_range=peak)
-        if min(x.shape[-2:]) >= _SSIM_WINDOW:
-            found["SSIM"] = metrics.ssim(x, truth, data_range=peak)
-    return {name: values.tolist() for name, values in found.items()}
 
 
 def brief(value: Any) -> str:
@@ -118,7 +100,7 @@ def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
         yield Statement(
             "known",
             f"The residual is {_percent(worst)} of the data{_typical(shares, worst)}; the noise level is not known, "
-            "so nobody can say whether that is noise.",
+            "so whether that is noise is not verified.",
         )
 
 
@@ -163,7 +145,7 @@ def _assumptions(certificate: Mapping[str, Any]) -> Iterator[Statement]:
         if a["holds"] is False:
             yield Statement("fair", f"Convergence is not promised: that {a['statement']} fails ({a['reason']}).")
         elif a["holds"] is None:
-            yield Statement("known", f"Nobody knows whether {a['statement']} ({a['reason']}).")
+            yield Statement("known", f"Not verified: {a['statement']} ({a['reason']}).")
     if found and all(a["holds"] for a in found):
         yield Statement("good", f"The method is proven to converge here: {_all(len(found))} of the theorem.")
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from invprob import methods
 from invprob.cli import console, memory, parse, run
+from invprob.grid import Grid
 from invprob.io import load_result, load_scan, save_scan
 from invprob.operators import ParallelBeam
 from invprob.phantoms import random_ellipses
@@ -80,10 +81,10 @@ def test_a_scan_becomes_a_result_beside_the_user(invprob, scan_file, tmp_path):
     done = invprob("reconstruct", scan_file, "--method", "least-squares")
     assert (done.code, done.err) == (0, "")
     stored = load_result(tmp_path / "scan_least-squares.h5")
-    assert stored.image.shape == (SIZE, SIZE)
+    assert stored.x.shape == (SIZE, SIZE)
     assert stored.status == "converged"
     assert stored.command == "invprob reconstruct scan.h5 --method least-squares"
-    assert (stored.units, stored.pixel_size) == (Units.attenuation("mm"), 2.0)
+    assert (stored.units, stored.grid) == (Units.attenuation("mm"), Grid((2.0, 2.0), "mm"))
     assert stored.provenance["digest"].startswith("sha256:")
     assert stored.history["residual"].ndim == 1
     for words in ("in mm, image in 1/mm", "strength 0.", "verdict", "times the noise", "scan_least-squares.h5"):
@@ -100,7 +101,7 @@ def test_the_other_files(invprob, scan_file, tmp_path):
     wanted = ["--png", "a.png", "--tiff", "a.tif", "--npy", "a.npy", "--report", "a.html"]
     done = invprob("reconstruct", scan_file, "--method", "fbp", "-o", "out.h5", *wanted)
     assert done.code == 0
-    image = load_result(tmp_path / "out.h5").image.numpy()
+    image = load_result(tmp_path / "out.h5").x.numpy()
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), image)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image)
     with Image.open(tmp_path / "a.png") as picture:
@@ -127,7 +128,7 @@ def test_the_options_of_the_reader_arrive(invprob, tmp_path):
     assert done.code == 0
     assert "8 angles over 157.5 degrees" in done.out
     stored = load_result(tmp_path / "x_fbp.h5")
-    assert (tuple(stored.image.shape), stored.pixel_size, stored.units.length) == ((2, 20, 30), 0.5, "mm")
+    assert (tuple(stored.x.shape), stored.grid) == ((2, 20, 30), Grid((0.5, 0.5), "mm"))
 
 
 def test_a_bad_row_that_is_not_asked_for_does_no_harm(invprob, tmp_path):
@@ -147,7 +148,7 @@ def test_chunks_make_no_difference(invprob, stack_file, tmp_path, monkeypatch, m
     assert done.code == 0
     assert "rows 2 to 3:" in done.out
     whole, parts = load_result(tmp_path / "whole.h5"), load_result(tmp_path / "parts.h5")
-    torch.testing.assert_close(parts.image, whole.image, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(parts.x, whole.x, rtol=1e-5, atol=1e-5)
     assert parts.item_status == whole.item_status
     assert torch.equal(parts.n_iter, whole.n_iter)
     assert len(parts.certificate["data_residual"]) == 5
@@ -166,7 +167,7 @@ def test_a_bad_row_late_in_a_stack_costs_its_chunk_only(invprob, tmp_path, monke
     assert "rows 4 to 4: left out" in done.err
     assert "first at view 3, row 4, column 7" in done.err
     assert not (tmp_path / "x_fbp.h5").exists()
-    image = load_result(tmp_path / "x_fbp.h5.partial").image
+    image = load_result(tmp_path / "x_fbp.h5.partial").x
     assert image.isnan().all(dim=(1, 2)).tolist() == [False] * 4 + [True]
     assert not (tmp_path / "x.tif").exists()
     assert (tmp_path / "x.png").exists()
@@ -210,7 +211,7 @@ def test_divergence_is_5_and_the_best_image_is_kept(invprob, stack_file, tmp_pat
     assert "Do not rely on this image" in done.out
     stored = load_result(tmp_path / "stack_tv.h5")
     assert stored.status == "diverged"
-    assert stored.image.isfinite().all()
+    assert stored.x.isfinite().all()
 
 
 def test_an_interrupted_stack_keeps_what_it_has_and_says_how_to_go_on(invprob, stack_file, tmp_path, monkeypatch):
@@ -220,7 +221,7 @@ def test_an_interrupted_stack_keeps_what_it_has_and_says_how_to_go_on(invprob, s
     assert done.code == 130
     assert "do the others with --rows 2:5" in done.err
     assert not (tmp_path / "stack_tv.h5").exists()
-    image = load_result(tmp_path / "stack_tv.h5.partial").image
+    image = load_result(tmp_path / "stack_tv.h5.partial").x
     assert image.isnan().all(dim=(1, 2)).tolist() == [False] * 4 + [True]
 
 
@@ -263,8 +264,8 @@ def test_a_signal_ends_a_run_with_the_best_image_so_far(tmp_path, sent, code):
     assert "scan_tv.h5" in out
     stored = load_result(tmp_path / "scan_tv.h5")
     assert stored.status == "stopped"
-    assert stored.image.shape == (SIZE, SIZE)
-    assert stored.image.isfinite().all()
+    assert stored.x.shape == (SIZE, SIZE)
+    assert stored.x.isfinite().all()
     assert (tmp_path / "a.html").exists()
 
 

@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "registry", "threads", "grid"},
     {"linop", "functional", "linalg", "transforms"},
     {"operators", "priors", "fidelities"},
-    {"solvers", "loop", "certificate", "sampling"},
+    {"solvers", "loop", "certificate", "result", "sampling"},
     {"likelihood", "tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
     {"methods"},
     {"benchmark", "report", "cli"},

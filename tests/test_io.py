@@ -5,8 +5,8 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 
 from invprob import registry
+from invprob.certificate import Certificate
 from invprob.errors import InputError, InputWarning, OutputError, ResourceError, printable
+from invprob.grid import Grid
 from invprob.io import (
     ResultWriter,
     find_axis,
@@ -27,7 +29,6 @@ from invprob.io import (
     read_array,
     run_attributes,
     save_npy,
-    save_png,
     save_result,
     save_scan,
     save_tiff,
@@ -35,7 +36,9 @@ from invprob.io import (
 )
 from invprob.linop import LinearOperator
 from invprob.operators import FanBeam, ParallelBeam
+from invprob.result import Result
 from invprob.scan import Scan, Units
+from invprob.solvers.base import Assumption
 
 SHARED = Path(__file__).parents[1] / "../shared/data/ct"
 TOOTH, HTC = SHARED / "tooth/tooth.h5", SHARED / "htc2022/htc2022_ta_full.mat"
@@ -607,14 +610,19 @@ def test_no_flipped_byte_passes_unnoticed(tmp_path, scan):
 
 @pytest.fixture
 def result():
-    return SimpleNamespace(
+    return Result(
         x=torch.rand(4, 6, 7),
         status="max_iter",
         item_status=("converged", "max_iter", "converged", "converged"),
         n_iter=torch.tensor([3, 10, 4, 4]),
         seconds=1.5,
         history={"iteration": torch.arange(3), "residual": torch.rand(3, 4)},
-        certificate=SimpleNamespace(as_dict=lambda: {"norm": 3.5, "theorems": ["ADMM"]}),
+        certificate=Certificate(
+            norm=3.5,
+            residual_to_noise=torch.tensor([1.0, 0.9, 1.1, 1.0], dtype=torch.float64),
+            assumptions=(Assumption("f is convex", None, "who knows"),),
+            notes=("a note",),
+        ),
         settings={"lam": 0.1},
     )
 
@@ -622,24 +630,123 @@ def result():
 def test_a_result_comes_back_with_its_story(tmp_path, scan, result):
     save_result(tmp_path / "out.h5", result, scan=scan, command="invprob reconstruct scan.h5")
     back = load_result(tmp_path / "out.h5")
-    assert torch.equal(back.image, result.x)
+    assert torch.equal(back.x, result.x)
     assert (back.status, back.item_status, back.seconds) == ("max_iter", result.item_status, 1.5)
     assert torch.equal(back.n_iter, result.n_iter)
     assert torch.equal(back.history["residual"], result.history["residual"])
     assert (back.settings, back.command) == ({"lam": 0.1}, "invprob reconstruct scan.h5")
-    assert back.certificate == {"norm": 3.5, "theorems": ["ADMM"]}
-    assert (back.units, back.pixel_size, back.provenance) == (scan.units, 0.5, {"source": "made up"})
+    assert isinstance(back.certificate.residual_to_noise, torch.Tensor)
+    assert back.certificate.as_dict() == result.certificate.as_dict()
+    assert (back.units, back.provenance) == (scan.units, {"source": "made up"})
+    assert (back.ndim, back.grid, back.channels) == (2, Grid((0.5, 0.5), scan.units.length), None)
     assert {"python", "torch", "numpy", "invprob"} == set(back.versions)
     with pytest.raises(InputError, match="is a result, not a scan"):
         load_scan(tmp_path / "out.h5")
 
 
 def test_a_result_without_a_scan_and_without_a_batch(tmp_path, result):
-    result.x, result.n_iter, result.item_status = result.x[0], torch.tensor(3), ("converged",)
-    save_result(tmp_path / "out.h5", result)
+    alone = replace(result, x=result.x[0], n_iter=torch.tensor(3), item_status=("converged",))
+    save_result(tmp_path / "out.h5", alone)
     back = load_result(tmp_path / "out.h5")
-    assert back.image.shape == (6, 7)
-    assert (back.units, back.pixel_size) == (Units(), None)
+    assert back.x.shape == (6, 7)
+    assert (back.units, back.grid) == (Units(), None)
+
+
+def test_a_result_knows_which_axes_are_an_item(tmp_path, result):
+    volume = replace(result, ndim=3, grid=Grid((2.0, 0.5, 0.5), "mm"), item_status=("converged",), certificate=None)
+    save_result(tmp_path / "out.h5", volume)
+    back = load_result(tmp_path / "out.h5")
+    assert (back.ndim, back.grid, back.certificate) == (3, volume.grid, None)
+    assert back.size == "4 x 6 x 7 voxels of 2 x 0.5 x 0.5 mm"
+    echoes = replace(result, ndim=3, grid=Grid((1.0, 1.0)), channels="echoes")
+    save_result(tmp_path / "out.h5", echoes, overwrite=True)
+    back = load_result(tmp_path / "out.h5")
+    assert (back.channels, back.space, back.size) == ("echoes", 2, "4 echoes of 6 x 7 pixels")
+    assert result.size == "4 images of 6 x 7 pixels"
+
+
+def test_samples_and_spread_come_back(tmp_path, result):
+    with_samples = replace(result, samples=torch.rand(5, 4, 6, 7), spread=torch.rand(4, 6, 7))
+    save_result(tmp_path / "out.h5", with_samples)
+    back = load_result(tmp_path / "out.h5")
+    assert torch.equal(back.samples, with_samples.samples)
+    assert torch.equal(back.spread, with_samples.spread)
+    assert [t.shape for t in (back.item().samples, back.item(1).spread)] == [(5, 6, 7), (6, 7)]
+    assert torch.equal(back.item().samples, with_samples.samples[:, 2])
+    with pytest.raises(ValueError, match="do not fit"):
+        save_result(tmp_path / "b.h5", replace(result, spread=torch.rand(4, 6, 6)))
+    assert not (tmp_path / "b.h5.partial").exists()
+
+
+def test_samples_are_written_chunk_by_chunk(tmp_path):
+    x, samples = torch.rand(4, 3, 5), torch.rand(2, 4, 3, 5)
+    with ResultWriter(tmp_path / "out.h5", (4, 3, 5), torch.float32) as writer:
+        for start in (0, 2):
+            part = slice(start, start + 2)
+            writer.write(start, x[part], samples=samples[:, part], spread=x[part] / 2)
+        writer.annotate({"status": "converged", "item_status": ["converged"] * 4})
+    back = load_result(tmp_path / "out.h5")
+    assert torch.equal(back.samples, samples)
+    assert torch.equal(back.spread, x / 2)
+
+
+@pytest.mark.parametrize("complex_from", [0, 1, 2])
+def test_the_file_takes_the_kind_of_the_image(tmp_path, complex_from):
+    real, imaginary = torch.rand(2, 4, 3, 5)
+    x = torch.complex(real, imaginary)
+    x[:complex_from] = x[:complex_from].real + 0j
+    with ResultWriter(tmp_path / "out.h5", (4, 3, 5), torch.float32) as writer:
+        for i in range(4):
+            writer.write(i, x[i : i + 1] if i >= complex_from else x[i : i + 1].real)
+        writer.annotate({"status": "converged"})
+    back = load_result(tmp_path / "out.h5")
+    assert back.x.dtype == torch.complex64
+    assert torch.equal(back.x, x)
+    assert {"image", "narrow"} & set(h5py.File(tmp_path / "out.h5")) == {"image"}
+
+
+def test_a_real_image_of_a_complex_operator_stays_real(tmp_path):
+    with ResultWriter(tmp_path / "out.h5", (4, 5), torch.complex64) as writer:
+        writer.write(0, torch.rand(4, 5))
+        writer.annotate({"status": "converged"})
+    assert load_result(tmp_path / "out.h5").x.dtype == torch.float32
+
+
+def test_files_of_version_1_are_read(tmp_path, result):
+    save_result(tmp_path / "out.h5", result)
+
+    def older(file):
+        for name in ("ndim", "spacing", "channels"):
+            file.attrs.pop(name, None)
+        file.attrs["version"], file.attrs["pixel_size"] = 1, 0.25
+        file.attrs["length_unit"] = "mm"
+
+    edit(tmp_path / "out.h5", older)
+    back = load_result(tmp_path / "out.h5")
+    assert (back.ndim, back.grid) == (2, Grid((0.25, 0.25), "mm"))
+    assert torch.equal(back.x, result.x)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("spacing", [-1.0, 1.0], "spacing are damaged"),
+        ("spacing", "wide", "spacing are damaged"),
+        ("spacing", [1.0] * 4, "do not fit an image of 3 axes"),
+        ("ndim", 5, "do not fit an image of 3 axes"),
+        ("ndim", np.nan, "spacing are damaged"),
+        ("channels", "odours", "channels odours do not fit"),
+        ("certificate", '{"assumptions": [1]}', "certificate is damaged"),
+        ("certificate", '{"objective": ["a"]}', "certificate is damaged"),
+        ("certificate", "[1]", "certificate is damaged"),
+        ("version", 3, "update invprob"),
+    ],
+)
+def test_results_that_do_not_fit_together_are_refused(tmp_path, result, key, value, words):
+    save_result(tmp_path / "out.h5", result)
+    edit(tmp_path / "out.h5", lambda file: file.attrs.__setitem__(key, value))
+    with pytest.raises(InputError, match=words):
+        load_result(tmp_path / "out.h5")
 
 
 def test_blocks_are_on_disk_as_soon_as_they_are_written(tmp_path):
@@ -652,9 +759,9 @@ def test_blocks_are_on_disk_as_soon_as_they_are_written(tmp_path):
         writer.write(3, images[3:])
     left = load_result(tmp_path / "copy.h5")
     assert left.status == "incomplete"
-    assert torch.equal(left.image[1:3], images[1:3])
-    assert left.image[[0, 3, 4]].isnan().all()
-    assert torch.equal(load_result(path).image, images)
+    assert torch.equal(left.x[1:3], images[1:3])
+    assert left.x[[0, 3, 4]].isnan().all()
+    assert torch.equal(load_result(path).x, images)
 
 
 def interrupted_run(path, blocks, dtype=torch.float32, **options):
@@ -669,7 +776,7 @@ def test_a_torn_block_costs_only_itself(tmp_path):
         interrupted_run(tmp_path / "out.h5", 4)
     partial, twos = tmp_path / "out.h5.partial", np.full(64, 2, "f4").tobytes()
     partial.write_bytes(partial.read_bytes().replace(twos, twos[:100] + bytes(156)))
-    image = load_result(partial).image
+    image = load_result(partial).x
     assert image[:, 0, 0].isnan().tolist() == [False, False, True, False, True]
     assert torch.equal(image[3], torch.full((8, 8), 3.0))
 
@@ -683,12 +790,11 @@ def test_a_lost_block_of_a_finished_result_is_noticed(tmp_path, result):
 
 def test_results_that_are_not_finite_or_long_winded_come_back(tmp_path, result):
     result.x[1] = torch.nan
-    result.certificate = SimpleNamespace(as_dict=lambda: {"residuals": [0.125] * 50_000})
-    result.history = {"objective": torch.zeros(0, 4)}
-    save_result(tmp_path / "out.h5", result)
+    certificate = Certificate(data_residual=torch.full((50_000,), 0.125))
+    save_result(tmp_path / "out.h5", replace(result, certificate=certificate, history={"objective": torch.zeros(0, 4)}))
     back = load_result(tmp_path / "out.h5")
-    assert back.image[1].isnan().all()
-    assert (len(back.certificate["residuals"]), back.history) == (50_000, {})
+    assert back.x[1].isnan().all()
+    assert (len(back.certificate.data_residual), back.history) == (50_000, {})
 
 
 def test_a_result_never_replaces_its_scan(exchange, result):
@@ -704,7 +810,7 @@ def test_a_failed_run_keeps_what_is_finished_and_only_that(tmp_path):
     assert not any(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
         interrupted_run(out, 2, torch.complex64)
-    image = load_result(tmp_path / "out.h5.partial").image
+    image = load_result(tmp_path / "out.h5.partial").x
     assert image[:, 0, 0].isnan().tolist() == [False, False, True, True, True]
     with pytest.raises(OutputError, match=r"left from an interrupted run.*--overwrite"):
         interrupted_run(out, 1)
@@ -780,39 +886,40 @@ def test_a_full_disk_is_noticed_first(tmp_path):
 # --- Exports and summaries ---
 
 
-def test_png_shows_the_window(tmp_path):
-    image = torch.linspace(0, 1, 1000).reshape(20, 50)
-    assert save_png(tmp_path / "a.png", image) == pytest.approx((0.005, 0.995))
-    assert save_png(tmp_path / "b.png", image * 1j, window=(0.0, 2.0)) == (0.0, 2.0)
-    assert np.asarray(Image.open(tmp_path / "b.png"))[[0, -1], [0, -1]].tolist() == [0, 128]
-    image[0, 0] = torch.nan
-    save_png(tmp_path / "a.png", image, overwrite=True)
-    assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0] == 0
-    save_png(tmp_path / "flat.png", torch.zeros(3, 3))
-    red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 4, 6)
-    save_png(tmp_path / "red.png", red, window=(0.0, 1.0))
-    shown = np.asarray(Image.open(tmp_path / "red.png"))
-    assert (shown.shape, shown[2, 3].tolist()) == ((4, 6, 3), [255, 0, 0])
-    with pytest.raises(OutputError, match="--overwrite"):
-        save_png(tmp_path / "a.png", image)
-    with pytest.raises(ValueError, match="one image"):
-        save_png(tmp_path / "c.png", torch.ones(2, 3, 3))
-    with pytest.raises(ValueError, match="low < high"):
-        save_png(tmp_path / "c.png", image, window=(1.0, 1.0))
-
-
 def test_tiff_carries_size_and_unit(tmp_path):
     images = torch.rand(3, 4, 5)
-    save_tiff(tmp_path / "a.tif", images, pixel_size=0.25, units=Units.attenuation("mm"))
+    save_tiff(tmp_path / "a.tif", images, grid=Grid((0.25, 0.5), "mm"), units=Units.attenuation("mm"))
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         page = file.pages[0]
-        assert page.tags["XResolution"].value[0] / page.tags["XResolution"].value[1] == pytest.approx(40)
+        along_x, along_y = (page.tags[f"{axis}Resolution"].value for axis in "XY")
+        assert (along_x[0] / along_x[1], along_y[0] / along_y[1]) == pytest.approx((20, 40))
         assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
-        assert json.loads(page.description)["image_unit"] == "1/mm"
+        facts = json.loads(page.description)
+        assert (facts["image_unit"], facts["spacing"]) == ("1/mm", [0.25, 0.5])
         np.testing.assert_array_equal(file.asarray(), images.numpy())
     save_tiff(tmp_path / "b.tif", images[0])
-    with pytest.raises(ValueError, match="magnitude"):
-        save_tiff(tmp_path / "c.tif", images * 1j)
+
+
+def test_tiff_of_a_volume_tells_imagej_how_far_apart_the_slices_are(tmp_path):
+    volume = torch.rand(3, 4, 5, dtype=torch.float64)
+    save_tiff(tmp_path / "a.tif", volume, grid=Grid((2.0, 0.25, 0.5), "mm"), units=Units.attenuation("mm"))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        told, page = file.imagej_metadata, file.pages[0]
+        assert (told["spacing"], told["unit"], told["images"]) == (2.0, "mm", 3)
+        assert json.loads(told["Info"])["image_unit"] == "1/mm"
+        along_x = page.tags["XResolution"].value
+        assert along_x[0] / along_x[1] == pytest.approx(2)
+        np.testing.assert_array_equal(file.asarray(), volume.float().numpy())
+
+
+def test_tiff_of_complex_images_holds_magnitudes_then_phases(tmp_path):
+    images = torch.randn(3, 4, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    save_tiff(tmp_path / "a.tif", images)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert "magnitude of all, then phase" in json.loads(file.pages[0].description)["pages"]
+        assert len(file.pages) == 6
+        pages = np.stack([page.asarray() for page in file.pages])
+    np.testing.assert_allclose(pages[:3] * np.exp(1j * pages[3:]), images.numpy(), rtol=1e-5)
 
 
 def test_npy_keeps_everything(tmp_path):

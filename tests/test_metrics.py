@@ -6,7 +6,7 @@ import skimage.metrics
 import torch
 from torch import Tensor
 
-from invprob.metrics import mae, mse, nrmse, psnr, ssim
+from invprob.metrics import mae, mse, nrmse, psnr, quality, ssim
 
 
 def pair(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -169,3 +169,53 @@ def test_ssim_needs_room_for_its_window() -> None:
     x, truth = pair(3, 10, 64)
     with pytest.raises(ValueError, match=r"ssim: the window needs 11 samples .* shape \(10, 64\)"):
         ssim(x, truth, data_range=1.0)
+
+
+def test_quality_of_a_real_item_is_what_scikit_image_says() -> None:
+    x, truth = pair(2, 20, 24)
+    found = quality(x, truth)
+    assert set(found) == {"relative error", "PSNR", "SSIM"}
+    for i in range(2):
+        span = float(truth[i].max() - truth[i].min())
+        for name, peers in (("relative error", "nrmse"), ("PSNR", "psnr"), ("SSIM", "ssim")):
+            assert found[name][i].item() == pytest.approx(peer(peers, x[i], truth[i], span), rel=1e-6)
+
+
+def test_quality_of_a_complex_item_has_the_largest_magnitude_for_its_range() -> None:
+    x, truth = complex_pair(3, 16, 18)
+    found = quality(x, truth)
+    error = (x - truth).to(torch.complex128).abs().square().mean((1, 2))
+    peak = truth.to(torch.complex128).abs().amax((1, 2))
+    torch.testing.assert_close(found["PSNR"], 10 * torch.log10(peak**2 / error))
+    torch.testing.assert_close(found["SSIM"], ssim(x, truth, data_range=peak))
+
+
+def test_quality_takes_a_complex_image_of_a_real_truth_at_its_word() -> None:
+    truth = pair(16, 16)[1]
+    found = quality(truth + 0.5j, truth)
+    span = float(truth.max() - truth.min())
+    assert found["PSNR"].item() == pytest.approx(10 * np.log10(span**2 / 0.25), rel=1e-6)
+
+
+def test_quality_of_a_volume_has_a_window_of_three_axes_and_of_channels_one_per_channel() -> None:
+    x, truth = pair(2, 12, 13, 14)
+    peak = (truth.amax((1, 2, 3)) - truth.amin((1, 2, 3))).double()
+    torch.testing.assert_close(quality(x, truth, ndim=3)["SSIM"], ssim(x, truth, data_range=peak, ndim=3))
+    planes = ssim(x, truth, data_range=peak[:, None].expand(2, 12)).mean(1)
+    found = quality(x, truth, ndim=3, space=2)
+    torch.testing.assert_close(found["SSIM"], planes)
+    torch.testing.assert_close(found["PSNR"], psnr(x, truth, data_range=peak, ndim=3))
+    for name, values in found.items():
+        torch.testing.assert_close(values[1], quality(x[1], truth[1], ndim=3, space=2)[name])
+
+
+def test_quality_leaves_out_what_cannot_be_computed() -> None:
+    x, truth = pair(2, 10, 16)
+    assert set(quality(x, truth)) == {"relative error", "PSNR"}
+    x, truth = pair(2, 16, 16)
+    truth[1] = 3.0
+    found = quality(x, truth)
+    assert found["PSNR"].isnan().tolist() == found["SSIM"].isnan().tolist() == [False, True]
+    assert set(quality(x[1], truth[1])) == {"relative error"}
+    with pytest.raises(ValueError, match="space=3 axes do not fit items of 2"):
+        quality(x, truth, space=3)

@@ -12,11 +12,15 @@ import torch
 from pages import Page
 from PIL import Image
 
+from invprob.certificate import Certificate
 from invprob.errors import OutputError
-from invprob.io import StoredResult
-from invprob.operators import ParallelBeam
-from invprob.report import save_report
+from invprob.grid import Grid
+from invprob.methods import reconstruct
+from invprob.metrics import quality
+from invprob.operators import ConeBeam, Identity, ParallelBeam
+from invprob.report import save_report, show
 from invprob.report.page import _scale_bar
+from invprob.result import Result
 from invprob.scan import Scan, Units
 
 SIZE = 32
@@ -32,17 +36,17 @@ def scan():
 
 @pytest.fixture
 def result(scan):
-    return StoredResult(
-        image=scan.truth + 0.1,
+    return Result(
+        x=scan.truth + 0.1,
         units=scan.units,
-        pixel_size=0.5,
+        grid=Grid((0.5, 0.5), "mm"),
         status="converged",
         seconds=1.5,
         n_iter=torch.tensor(30),
         history={"iteration": torch.tensor([10, 20, 30]), "residual": torch.tensor([0.1, 0.01, 0.001])},
         command="invprob reconstruct scan.h5",
         item_status=("converged",),
-        certificate={"residual_to_noise": 1.0, "fixed_point_residual": 1e-4},
+        certificate=Certificate(residual_to_noise=torch.tensor(1.0), fixed_point_residual=torch.tensor(1e-4)),
         settings={"method": "tv", "strength": 0.0123},
         versions={"invprob": "0.1.0"},
         provenance={"source": "/somewhere/scan.h5", "digest": "sha256:abc"},
@@ -52,7 +56,7 @@ def result(scan):
 @pytest.fixture
 def page(tmp_path):
     def make(result, scan=None):
-        save_report(tmp_path / "a.html", result, scan=scan, overwrite=True)
+        save_report(tmp_path / "a.html", result, scan, overwrite=True)
         return (tmp_path / "a.html").read_text(encoding="utf-8")
 
     return make
@@ -123,7 +127,8 @@ def test_what_comes_out_of_files_is_escaped(page, result, scan):
         versions={"a": EVIL},
         provenance={"source": EVIL, EVIL: EVIL},
         units=Units(length=EVIL, image=EVIL, data=EVIL),
-        certificate=result.certificate | {"notes": [EVIL]},
+        certificate=replace(result.certificate, notes=(EVIL,)),
+        grid=Grid((1.0, 1.0), EVIL),
     )
     text = page(evil, scan)
     found = Page(text)
@@ -135,25 +140,27 @@ def test_what_comes_out_of_files_is_escaped(page, result, scan):
 
 @pytest.mark.parametrize("change", ["complex", "stack", "bare", "not finite", "flat", "wide"])
 def test_results_of_every_kind_have_a_page(page, result, scan, change):
-    image = result.image
+    image = result.x
     changes = {
-        "complex": {"image": image * 1j},
-        "stack": {"image": image.expand(3, SIZE, SIZE), "item_status": ("converged",) * 3},
+        "complex": {"x": image * 1j},
+        "stack": {"x": image.expand(3, SIZE, SIZE), "item_status": ("converged",) * 3},
         "bare": {
-            "pixel_size": None,
+            "grid": None,
             "history": {},
-            "n_iter": None,
-            "seconds": None,
+            "n_iter": torch.zeros(0),
+            "seconds": float("nan"),
             "provenance": {},
-            "certificate": {},
+            "certificate": None,
         },
-        "not finite": {"image": torch.full_like(image, torch.nan)},
-        "flat": {"image": torch.zeros_like(image)},
-        "wide": {"image": torch.rand(20, 3000)},
+        "not finite": {"x": torch.full_like(image, torch.nan)},
+        "flat": {"x": torch.zeros_like(image)},
+        "wide": {"x": torch.rand(20, 3000)},
     }
     with_scan = scan if change in ("complex", "stack", "flat") else None
     words = Page(page(replace(result, **changes[change]), with_scan)).words
-    assert ("middle one of 3 rows" in words) == (change == "stack")
+    assert ("image 1 of 3" in words) == (change == "stack")
+    assert ("nothing of it was checked" in words) == (change == "bare")
+    assert ("Phase phase" in " ".join(words.split())) == (change == "complex")
 
 
 def test_a_page_is_not_overwritten_unasked(tmp_path, result):
@@ -162,10 +169,78 @@ def test_a_page_is_not_overwritten_unasked(tmp_path, result):
         save_report(tmp_path / "a.html", result)
 
 
+def test_samples_and_spread_are_shown(page, result):
+    samples = result.x + torch.randn(5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    words = " ".join(Page(page(replace(result, samples=samples, spread=samples.std(0)))).words.split())
+    assert "Spread standard deviation of every value" in words
+    assert [f"Sample {i} of 5" in words for i in range(1, 5)] == [True, True, True, False]
+
+
+def test_what_reconstruct_returns_has_a_page(page, scan):
+    result = reconstruct(scan, "fbp")
+    words = " ".join(Page(page(result)).words.split())
+    assert "32 x 32 pixels of 0.5 mm, method fbp" in words
+    assert "Truth" not in words
+    assert "Truth" in Page(page(result, scan)).words
+
+
+@pytest.mark.parametrize(("spacing", "size"), [((3.0, 1.0), (8, 24)), ((1.0, 1.0), (8, 8))])
+def test_pixels_are_shown_in_proportion(page, result, spacing, size):
+    image = Page(page(replace(result, x=torch.rand(8, 8), grid=Grid(spacing, "mm")))).all("img")[0]
+    assert (int(image["width"]), int(image["height"])) == size
+
+
+def test_of_a_volume_image_and_truth_show_the_same_slice(page):
+    """On version 0.1 the picture was slice 0, and the quality that of slice 0 against the middle one of the truth."""
+    A = ConeBeam((12, 16, 16), np.arange(8) * np.pi / 4, (14, 20), source_distance=60.0, detector_distance=20.0)
+    truth = torch.rand(12, 16, 16, generator=torch.Generator().manual_seed(0))
+    scan = Scan(A, A(truth), truth=truth, units=Units.attenuation("mm"))
+    x = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    result = Result(x, "converged", ("converged",), torch.tensor(3), 1.0, {}, None).of_scan(scan)
+    found = Page(page(result, scan))
+    words = " ".join(found.words.split())
+    assert "12 x 16 x 16 voxels of 1 mm" in words
+    assert "Image slice 6 of 12" in words
+    assert "Truth slice 6 of 12, on the same scale" in words
+    assert "Data view 4 of 8" in words
+    assert "rows" not in words
+    assert f"PSNR {float(quality(x, truth, ndim=3)['PSNR']):.2f} dB" in words
+    image, shown_truth, error = (decoded(picture) for picture in found.all("img")[:3])
+    window = show(x, 3)
+    expected = (truth[6].double() - window.low) / (window.high - window.low)
+    np.testing.assert_allclose(shown_truth / 255, expected.clamp(0, 1), atol=0.01)
+    assert np.abs(image / 255.0 - shown_truth / 255.0).mean() < 0.1
+    assert error.ndim == 3
+
+
+def test_a_complex_image_is_compared_as_it_is(page):
+    A = Identity((16, 16))
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(16, 16, dtype=torch.complex64, generator=generator)
+    scan = Scan(A, truth, truth=truth)
+    result = Result(1j * truth, "converged", ("converged",), torch.tensor(3), 1.0, {}, None).of_scan(scan)
+    words = " ".join(Page(page(result, scan)).words.split())
+    assert "Image magnitude" in words
+    assert "relative error 141.42%" in words  # |1j t - t| = sqrt(2) |t|, though the magnitudes are the same
+
+
+def test_a_scan_of_other_items_is_refused(page, result):
+    scan = Scan(Identity((3, 8, 8)), torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match="items of 2 axes, the scan of 3"):
+        page(result, scan)
+
+
+def decoded(picture):
+    raw = base64.b64decode(picture["src"].removeprefix("data:image/png;base64,"), validate=True)
+    with Image.open(io.BytesIO(raw)) as image:
+        return np.asarray(image)
+
+
 @pytest.mark.parametrize(
     ("width", "pixel", "bar"), [(128, 2.0, "50 mm"), (640, 0.003, "0.2 mm"), (100, None, "20 pixel")]
 )
-def test_the_scale_bar_is_a_round_length(width, pixel, bar):
-    text, share = _scale_bar(width, pixel, "mm")
+def test_the_scale_bar_is_a_round_length(result, width, pixel, bar):
+    grid = None if pixel is None else Grid((pixel, pixel), "mm")
+    text, share = _scale_bar(replace(result, x=torch.zeros(4, width), grid=grid))
     assert text == bar
     assert share * width * (pixel or 1) == pytest.approx(float(bar.split()[0]))

@@ -101,7 +101,7 @@ def test_the_option_reaches_the_file(tmp_path, monkeypatch):
     assert main(["reconstruct", "scan.h5", "--method", "fbp", "--rings", "--rows", "1:2"]) == 0
     stored = load_result("scan_fbp.h5")
     assert "taken away" in stored.provenance["rings"]
-    assert relative(stored.image[0], A.direct(mended.data[1])) < 1e-5
+    assert relative(stored.x[0], A.direct(mended.data[1])) < 1e-5
 
 
 def test_counts_with_a_wrong_flat_field(tmp_path):

@@ -101,7 +101,7 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert out.count("weights   from 1 to 1, from the file; 140 of 1920 readings have none") == 2
     expected = reconstruct(load_scan("a.h5"), "least-squares").x
-    assert relative(load_result("a_least-squares.h5").image, expected) < 1e-5
+    assert relative(load_result("a_least-squares.h5").x, expected) < 1e-5
 
 
 # ---- the methods

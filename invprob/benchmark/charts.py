@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from markupsafe import escape as escape_html
 
-from invprob.benchmark.board import Entry
+from invprob.benchmark.measurement import Mode
+from invprob.benchmark.results import Entry
 from invprob.benchmark.statistics import Estimate
-from invprob.benchmark.work import Mode
 from invprob.errors import printable
 
 __all__ = ["COLOURS", "Axis", "convergence", "dots", "scatter"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -10,26 +9,27 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from invprob.benchmark.board import Board
 from invprob.benchmark.charts import COLOURS
-from invprob.benchmark.strips import Column, Strip, strip
+from invprob.benchmark.images import MethodImages, ProblemImages, problem_images
+from invprob.benchmark.results import Results
 from invprob.io.atomic import write_whole
-from invprob.report.pictures import Picture
+from invprob.report.picture import Picture
 
 __all__ = ["save_figure"]
 
 _ROWS = 3  # problems, each of another family
 _SIDE = 1.45  # inches of an image
 _GREYS = 64  # colours of the file
+_LARGEST = 512  # pixels along the longer side of an image; the figure has fewer
 _INK = {"truth": "#1c2430", **COLOURS}
 
 
-def save_figure(path: Path, board: Board) -> bool:
+def save_figure(path: Path, results: Results) -> bool:
     """Write a PNG with the images of one problem per family; return whether there was anything to show."""
-    rows: list[tuple[str, Strip]] = []
-    for family in board.families()[::2]:  # neighbours in the table show the same scenes
-        problem = next(problem for problem in board.suite.problems if problem.family == family)
-        found = strip(board, problem)
+    rows: list[tuple[str, ProblemImages]] = []
+    for family in results.families()[::2]:  # neighbours in the table show the same scenes
+        problem = next(problem for problem in results.suite.problems if problem.family == family)
+        found = problem_images(results, problem)
         if found is not None and len(rows) < _ROWS:
             rows.append((f"{problem.family}\n{problem.title}", found))
     if not rows:
@@ -52,9 +52,9 @@ def save_figure(path: Path, board: Board) -> bool:
     return True
 
 
-def _caption(column: Column) -> str:
+def _caption(column: MethodImages) -> str:
     return column.title if column.psnr is None else f"{column.title} {column.psnr:.1f} dB"
 
 
 def _decoded(shown: Picture) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(shown.uri.partition(",")[2])))
+    return Image.open(io.BytesIO(shown.png(_LARGEST)))

@@ -17,15 +17,18 @@ Noise = Callable[[Tensor, torch.Generator], Noisy]
 
 
 def gaussian(y: Tensor, generator: torch.Generator, *, level: float) -> Noisy:
-    """Add white noise of standard deviation `level` max |y|."""
+    """Add white noise of standard deviation sigma = `level` max |y|; E|n|^2 = sigma^2 where the data are complex."""
     data, sigma = add_gaussian_noise(y, level, generator, ndim=y.ndim)
     return data, sigma, None
 
 
 def coloured(y: Tensor, generator: torch.Generator, *, level: float, slope: float) -> Noisy:
-    """Add noise of that standard deviation and the amplitude spectrum |f|^-slope, to pictures (n, n)."""
+    """Add noise of that standard deviation and the amplitude spectrum |f|^-slope, to real pictures (H, W)."""
+    if y.ndim != 2 or y.is_complex():
+        raise ValueError(f"coloured noise is for real pictures (H, W), got data of shape {tuple(y.shape)}, {y.dtype}")
     sigma = level * y.abs().amax()
-    return y + sigma * coloured_noise(1, y.shape[-1], generator, slope=torch.tensor([slope]))[0], sigma, None
+    square = coloured_noise(1, max(y.shape), generator, slope=torch.tensor([slope]))[0]
+    return y + sigma * square[: y.shape[0], : y.shape[1]], sigma, None
 
 
 def photons(y: Tensor, generator: torch.Generator, *, count: float) -> Noisy:

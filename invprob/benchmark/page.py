@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from invprob import verdict as words
 from invprob.benchmark import charts
-from invprob.benchmark.board import Board, Entry
+from invprob.benchmark.images import ProblemImages, problem_images
 from invprob.benchmark.problems import Problem
+from invprob.benchmark.results import Entry, Results
 from invprob.benchmark.statistics import Estimate
-from invprob.benchmark.strips import Strip, strip
 from invprob.benchmark.tables import machine
 from invprob.report.template import render as fill
 
@@ -54,92 +54,96 @@ class Section:
     lines: list[Line]
     idle: list[Entry]
     scale: list[tuple[float, str]]
-    strip: Strip | None
+    images: ProblemImages | None
     scatter: Markup | None
     convergence: Markup | None
     certificates: list[tuple[Entry, words.Statement, list[words.Statement]]]
 
 
-def render(board: Board, *, command: str = "") -> str:
+def render(results: Results, *, command: str = "") -> str:
     """Return the page about all that is measured so far."""
-    suite = board.suite
-    sections = [_section(board, problem, k) for k, problem in enumerate(suite.problems)]
+    suite = results.suite
+    sections = [_section(results, problem, k) for k, problem in enumerate(suite.problems)]
     return fill(
         "invprob.benchmark",
         "page.html",
-        verdicts=[board.verdict(family) for family in board.families()],
+        verdicts=[results.verdict(family) for family in results.families()],
         grades=_GRADES,
         sections=sections,
         overview=[
-            (problem, [_overview(board, problem, method) for method in suite.methods]) for problem in suite.problems
+            (problem, [_overview(results, problem, method) for method in suite.methods]) for problem in suite.problems
         ],
         methods=suite.methods,
         colours=charts.COLOURS,
-        facts=_facts(board),
-        missing=board.missing,
+        facts=_facts(results),
+        missing=results.missing,
         command=command,
         settings={**suite.facts, "data range": "1, for all images"},
         machine=machine(),
     )
 
 
-def _facts(board: Board) -> str:
-    suite = board.suite
+def _facts(results: Results) -> str:
+    suite = results.suite
+    images = "1 image" if suite.tests == 1 else f"{suite.tests} images"
     return (
-        f"{len(suite.problems)} problems, {len(suite.methods)} methods, {suite.tests} images each of {suite.size} x "
-        f"{suite.size} pixels, with known truth"
+        f"{len(suite.problems)} problems, {len(suite.methods)} methods, {images} each, pictures of "
+        f"{suite.size} x {suite.size} pixels, with known truth"
     )
 
 
-def _overview(board: Board, problem: Problem, method: Any) -> Cell:
-    entry = board.entry(problem, method)
+def _overview(results: Results, problem: Problem, method: Any) -> Cell:
+    entry = results.entry(problem, method)
     if entry is None:
         return Cell("not yet")
     level = entry.of("psnr")
     if level is None:
         return Cell("–" if entry.run.status == "not for this" else "failed")
-    best = board.ranking(problem)[0].of("psnr")
+    best = results.ranking(problem)[0].of("psnr")
     behind = 0.0 if best is None else best.mean - level.mean
     return Cell(f"{level.mean:.1f}", level.mean, sum(behind > limit for limit in _NEAR), entry.row(entry.mode)[:-2])
 
 
-def _section(board: Board, problem: Problem, number: int) -> Section:
-    ranking = board.ranking(problem)
+def _section(results: Results, problem: Problem, number: int) -> Section:
+    ranking = results.ranking(problem)
     measured = [entry for entry in ranking if entry.measured]
-    axis = charts.Axis.over(_differences(board, measured), *_DOTS)
+    axis = charts.Axis.over(_differences(results, measured), *_DOTS)
+    unsure = any(entry.of("spread") is not None for entry in measured)
     return Section(
         problem=problem,
         number=number,
-        lines=[_line(board, entry, k + 1, axis) for k, entry in enumerate(measured)],
+        lines=[_line(results, entry, k + 1, axis, unsure=unsure) for k, entry in enumerate(measured)],
         idle=[entry for entry in ranking if not entry.measured],
         scale=[(axis(value), f"{value:g}") for value in axis.ticks(4)],
-        strip=strip(board, problem),
+        images=problem_images(results, problem),
         scatter=charts.scatter(measured) if measured else None,
         convergence=charts.convergence(measured),
         certificates=[_certificate(entry) for entry in measured],
     )
 
 
-def _line(board: Board, entry: Entry, place: int, axis: charts.Axis) -> Line:
+def _line(results: Results, entry: Entry, place: int, axis: charts.Axis, *, unsure: bool) -> Line:
+    """Return a method's line; `unsure` where some method of the problem tells how sure it is."""
     tuned = entry.of("psnr", "tuned")
     cells = {
         "tuned, dB": Cell("nothing to tune", None) if tuned is None else _level(tuned),
         "own choice, dB": _level(entry.of("psnr", "auto")),
-        "to the best, dB": _behind(board.behind(entry)),
+        "to the best, dB": _behind(results.behind(entry)),
         "SSIM": _plain(entry.of("ssim"), "{:.3f}"),
         "rel. error": _plain(entry.of("nrmse"), "{:.3f}"),
+        **({"spread": _plain(entry.of("spread"), "{:.3f}", "none told")} if unsure else {}),
         "seconds": _plain(entry.of("seconds"), "{:.2g}"),
         "iterations": _plain(entry.of("iterations"), "{:.0f}", "none told"),
         "ended": Cell(entry.end),
     }
-    best, own = board.ranking(entry.problem)[0].of("psnr"), entry.of("psnr", "auto")
+    best, own = results.ranking(entry.problem)[0].of("psnr"), entry.of("psnr", "auto")
     ring = None if best is None or own is None else own.mean - best.mean
-    return Line(place, entry, charts.dots(entry, axis, board.behind(entry), ring), cells)
+    return Line(place, entry, charts.dots(entry, axis, results.behind(entry), ring), cells)
 
 
-def _differences(board: Board, measured: list[Entry]) -> list[float]:
+def _differences(results: Results, measured: list[Entry]) -> list[float]:
     """Return the differences to the best that a drawing shows: a method far off must not squeeze the others."""
-    found = [board.behind(entry) for entry in measured]
+    found = [results.behind(entry) for entry in measured]
     ends = [v for e in found if e is not None for v in (e.mean, e.low, e.high) if v is not None]
     return [0.0, -1.0, *(min(v, _AHEAD) for v in ends if v > _FAR)]
 

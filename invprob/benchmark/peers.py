@@ -50,7 +50,7 @@ def denoise_tv(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]
 def deblur(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]:
     """Wiener-Hunt deconvolution, `skimage.restoration.wiener(balance=strength)`, the border mirrored."""
     A = problem.A
-    _only(problem, Blur)
+    _only(problem, Blur, axes=2)
     restoration, kernel = _load("skimage.restoration"), A.kernel.numpy()  # type: ignore[operator]
     margin = [(n - m) // 2 for n, m in zip(A.domain_shape, A.range_shape, strict=True)]
     pads = [(m, n - r - m) for m, n, r in zip(margin, A.domain_shape, A.range_shape, strict=True)]
@@ -81,7 +81,7 @@ def cgls(problem: Problem, *, strength: float = 0.1) -> Iterator[Progress]:
 
 def bm3d(problem: Problem, *, strength: float | str = "auto") -> Iterator[Progress]:
     """Block matching and 3-D filtering with sigma = strength, or the noise level of the scan (Dabov et al. 2007)."""
-    _only(problem, Identity)
+    _only(problem, Identity, axes=2)
     if problem.noise is None and strength == "auto":
         raise ValueError("bm3d needs the noise level of the scan")
     denoise = _load("bm3d").bm3d
@@ -94,6 +94,8 @@ def deepinv_tv(problem: Problem, *, strength: float = 0.01) -> Iterator[Progress
     """1/2 |A x - y|^2 + strength |A|^2 TV(x) by FISTA with deepinv's prox of total variation, 200 steps."""
     A = problem.linear
     norm = float(A.norm_bound())
+    if len(A.domain_shape) != 2:
+        raise ValueError(f"it is for pictures (H, W), not for images of shape {A.domain_shape}")
     prior = _load("deepinv.optim").TVPrior(n_it_max=20)
 
     def restore(y: NDArray[Any]) -> Any:
@@ -132,7 +134,9 @@ def _astra(problem: Problem, algorithm: str, strength: float, options: dict[str,
 
 
 def _direct(problem: Problem, strength: Any, restore: Callable[[NDArray[Any]], Any]) -> Iterator[Progress]:
-    """Apply a function of one NumPy array to every item."""
+    """Apply a function of one NumPy array to every item; ValueError for complex data, of which it knows nothing."""
+    if problem.y.is_complex() or problem.A.domain_dtype.is_complex:
+        raise ValueError("it is for real data, and these are complex")
     k = len(problem.A.range_shape)
     items = problem.y.reshape(-1, *problem.A.range_shape) if problem.y.ndim > k else problem.y[None]
     images = [torch.from_numpy(np.ascontiguousarray(restore(y.numpy()))) for y in items]
@@ -141,7 +145,9 @@ def _direct(problem: Problem, strength: Any, restore: Callable[[NDArray[Any]], A
     yield Progress("another package", 1, 1, math.nan, lambda: direct_result(problem, x, settings))
 
 
-def _only(problem: Problem, kind: type) -> None:
+def _only(problem: Problem, kind: type, axes: int | None = None) -> None:
+    if axes is not None and len(problem.A.domain_shape) != axes:
+        raise ValueError(f"it is for images of {axes} axes, not for those of shape {problem.A.domain_shape}")
     if not isinstance(problem.A, kind):
         raise ValueError(f"it is for {kind.__name__}, not for {type(problem.A).__name__}")
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from invprob import registry
 from invprob.benchmark.problems import PROBLEMS, QUICK, Problem
+from invprob.phantoms.scenes import phantom
 
-__all__ = ["Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "units"]
+__all__ = ["BASELINE", "Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "units"]
 
 Kind = Literal["baseline", "classical", "learned", "peer"]
 BASELINE = "direct"  # A.direct, the field's plain reconstruction
@@ -23,7 +24,7 @@ BASELINE = "direct"  # A.direct, the field's plain reconstruction
 _ROOT = Path(__file__).parents[1]
 # what numbers do not depend on: how they are told
 _TELLING = ("cli/", "report/", "benchmark/")
-_MEASURING = tuple(f"benchmark/{name}.py" for name in ("instruments", "noise", "peers", "problems", "scenes", "work"))
+_MEASURING = tuple(f"benchmark/{name}.py" for name in ("measurement", "noise", "peers", "problems"))
 _LIBRARIES = ("torch", "numpy", "scipy", "numba")
 
 
@@ -38,9 +39,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Suite:
-    """Problems by methods; images of `size` pixels squared, and how many of them test and validate.
+    """Problems by methods; pictures of `size` pixels along a side, and how many of them test and validate.
 
-    `tries` strengths are tried on the validation images, for every method that has one.
+    Problems say which shape their images have in a suite of that size. `tries` strengths are tried on the validation
+    images, for every method that has one.
     """
 
     problems: tuple[Problem, ...]
@@ -89,6 +91,7 @@ def registered() -> tuple[Method, ...]:
 
 
 def _kind(name: str) -> Kind:
+    """Return the kind of a registered method; direct ones but the baseline compete as classical methods."""
     return "baseline" if name == BASELINE else "learned" if registry.METHODS[name].kind == "learned" else "classical"
 
 
@@ -116,7 +119,7 @@ def describe(thing: Any) -> str:
         arguments = ", ".join(f"{key}={describe(value)}" for key, value in sorted(thing.keywords.items()))
         return f"{describe(thing.func)}({', '.join(map(describe, thing.args))}; {arguments})"
     if isinstance(thing, Problem):
-        parts = (thing.instrument, thing.noise)
+        parts = (thing.instrument, thing.noise, thing.shape, *map(phantom, thing.scenes))
         return f"{thing.name} {thing.scenes} {' '.join(map(describe, parts))}"
     if callable(thing):
         return f"{thing.__module__}:{thing.__qualname__}{_foreign(thing)}"

@@ -1,4 +1,4 @@
-"""The problems: a small table. A row is an instrument, families of scenes, and noise."""
+"""The problems: a small table. A row is an instrument, phantoms, noise, and the shape of the images."""
 
 from __future__ import annotations
 
@@ -10,29 +10,48 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from invprob.benchmark.instruments import Instrument, blur, box, camera, coarse, compressed, ct, gauss, holes, motion
 from invprob.benchmark.noise import Noise, coloured, gaussian, photons
-from invprob.benchmark.scenes import FAMILIES, Scene, seeded
+from invprob.phantoms.instruments import Instrument, chirp, gauss, instrument, motion
+from invprob.phantoms.random import seeded
+from invprob.phantoms.scenes import Scene, Shape, phantom
 from invprob.scan import Scan
 
-__all__ = ["PROBLEMS", "QUICK", "Cases", "Problem", "case_names", "cases"]
+__all__ = ["PROBLEMS", "QUICK", "Cases", "Problem", "case_names", "cases", "colour", "slab", "square"]
 
-BODIES, PICTURES = ("organs", "ellipses"), ("leaves", "organs", "text")
+BODIES, PICTURES, WAVES = ("organs", "ellipses"), ("leaves", "organs", "text"), ("leaf-waves", "organ-waves")
+_THINNEST = 12  # slices: similarity is seen through a window of 11
+
+
+def square(size: int) -> Shape:
+    """Return the shape of a picture, `size` pixels along both axes."""
+    return size, size
+
+
+def colour(size: int) -> Shape:
+    """Return that of a picture of three channels."""
+    return 3, size, size
+
+
+def slab(size: int) -> Shape:
+    """Return that of a volume, half as many voxels along an edge as a picture has, and a quarter as many slices."""
+    return max(_THINNEST, size // 4), size // 2, size // 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`name` and `title` for people, `family` for the verdicts; `instrument(size)` measures, `noise` spoils.
+    """`name` and `title` for people, `family` for the verdicts; `instrument` measures, `noise` spoils.
 
-    `scenes` are names of `FAMILIES`, which take turns. All parts pickle, as they go to other processes.
+    `scenes` are names of `PHANTOMS` or "module:function", which take turns. `shape` is that of the images in a suite of
+    a size, which `instrument` and scenes are made for. All parts pickle, as they go to other processes.
     """
 
     name: str
     family: str
     title: str
-    instrument: Callable[[int], Instrument]
+    instrument: Callable[[Shape], Instrument]
     scenes: tuple[str, ...]
     noise: Noise
+    shape: Callable[[int], Shape] = square
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +63,20 @@ class Cases:
 
     @property
     def truth(self) -> Tensor:
-        """The true images, (count, size, size)."""
+        """The true images, (count, *shape)."""
         if self.scan.truth is None:
             raise ValueError("the cases of a benchmark know their truth")
         return self.scan.truth
+
+    @property
+    def about(self) -> str:
+        """The shape and the kind of the images in words, such as "40 x 80 x 80 voxels, complex"."""
+        A, shape = self.scan.operator, self.scan.operator.domain_shape
+        space = shape[len(shape) - A.grid.ndim :]
+        words = f"{' x '.join(map(str, space))} {'voxels' if len(space) == 3 else 'pixels'}"
+        if len(space) < len(shape):
+            words += f", {math.prod(shape[: len(shape) - len(space)])} channels"
+        return words + (", complex" if self.truth.is_complex() else "")
 
 
 @lru_cache(maxsize=8)
@@ -57,9 +86,10 @@ def cases(problem: Problem, size: int, purpose: str, count: int) -> Cases:
     A scene depends on family, purpose and number alone, so that problems share scenes and can be compared. The last
     few are remembered, with what their operators have computed of themselves.
     """
-    tool = problem.instrument(size)
+    shape = problem.shape(size)
+    tool = problem.instrument(shape)
     names = case_names(problem, purpose, count)
-    scenes: list[Scene] = [FAMILIES[name.split()[0]](size, seeded(name)) for name in names]
+    scenes: list[Scene] = [phantom(name.split()[0])(shape, seeded(name)) for name in names]
     clean = torch.stack([tool.measure(scene) for scene in scenes])
     spoilt = [problem.noise(y, seeded("noise", problem.name, name)) for y, name in zip(clean, names, strict=True)]
     data, noise, weights = zip(*spoilt, strict=True)
@@ -82,25 +112,49 @@ def case_names(problem: Problem, purpose: str, count: int) -> tuple[str, ...]:
 _ONE_PERCENT = partial(gaussian, level=0.01)
 _DEGREE = math.pi / 180
 _SPARSE, _LIMITED, _DOSE, _BLUR = "sparse-view CT", "limited-angle CT", "low-dose CT", "deblurring"
-_HOLES, _FINER, _FEW = "inpainting", "super-resolution", "compressed sensing"
+_HOLES, _FINER, _FEW, _COMPLEX = "inpainting", "super-resolution", "compressed sensing", "complex images"
+
+
+def _ct(views: int, degrees: float = 180) -> Callable[[Shape], Instrument]:
+    return instrument("parallel-beam", views=views, arc=degrees * _DEGREE)
+
+
+def _fewer(factor: int) -> Callable[[Shape], Instrument]:
+    return instrument("large-pixels", factor=factor)
+
+
+def _one_for(pixels: int) -> Callable[[Shape], Instrument]:
+    return instrument("random-projection", pixels=pixels)
+
+
+_DEFOCUSED, _MOVED = instrument("blur", kernel=gauss), instrument("blur", kernel=motion)
+_WAVE, _CAMERA, _BOX = instrument("blur", kernel=chirp), instrument("camera"), instrument("box")
+_FIFTH, _HALF = instrument("holes", seen=0.2), instrument("holes", seen=0.5)
+_FIFTH_OF_COLOUR = instrument("each-channel", of="holes", seen=0.2)
+_FAN, _CONE = instrument("fan-beam", views=45), instrument("cone-beam", views=24)
+_COLOURED = partial(coloured, level=0.1, slope=0.5)
 
 PROBLEMS: tuple[Problem, ...] = (
-    Problem("ct-60", _SPARSE, "60 views", partial(ct, views=60), BODIES, _ONE_PERCENT),
-    Problem("ct-30", _SPARSE, "30 views", partial(ct, views=30), BODIES, _ONE_PERCENT),
-    Problem("ct-18", _SPARSE, "18 views", partial(ct, views=18), BODIES, _ONE_PERCENT),
-    Problem("arc-90", _LIMITED, "90 degrees", partial(ct, views=60, arc=90 * _DEGREE), BODIES, _ONE_PERCENT),
-    Problem("arc-60", _LIMITED, "60 degrees", partial(ct, views=40, arc=60 * _DEGREE), BODIES, _ONE_PERCENT),
-    Problem("dose-1e4", _DOSE, "10 000 photons per ray", partial(ct, views=90), BODIES, partial(photons, count=1e4)),
-    Problem("dose-1e3", _DOSE, "1 000 photons per ray", partial(ct, views=90), BODIES, partial(photons, count=1e3)),
-    Problem("fan-45", "fan-beam CT", "45 views", partial(ct, views=45, fan=True), BODIES, _ONE_PERCENT),
-    Problem("blur-gaussian", _BLUR, "Gaussian blur", partial(blur, kernel=gauss), PICTURES, _ONE_PERCENT),
-    Problem("blur-motion", _BLUR, "motion blur", partial(blur, kernel=motion), PICTURES, _ONE_PERCENT),
-    Problem("noise-coloured", "denoising", "coloured noise", camera, PICTURES, partial(coloured, level=0.1, slope=0.5)),
-    Problem("holes-random", _HOLES, "80 % of the pixels missing", partial(holes, seen=0.2), PICTURES, _ONE_PERCENT),
-    Problem("holes-box", _HOLES, "a box missing", box, PICTURES, _ONE_PERCENT),
-    Problem("finer-2", _FINER, "pixels twice as fine", partial(coarse, factor=2), PICTURES, _ONE_PERCENT),
-    Problem("finer-4", _FINER, "pixels four times as fine", partial(coarse, factor=4), PICTURES, _ONE_PERCENT),
-    Problem("few-4", _FEW, "one number for 4 pixels", partial(compressed, pixels=4), PICTURES, _ONE_PERCENT),
-    Problem("few-16", _FEW, "one number for 16 pixels", partial(compressed, pixels=16), PICTURES, _ONE_PERCENT),
+    Problem("ct-60", _SPARSE, "60 views", _ct(60), BODIES, _ONE_PERCENT),
+    Problem("ct-30", _SPARSE, "30 views", _ct(30), BODIES, _ONE_PERCENT),
+    Problem("ct-18", _SPARSE, "18 views", _ct(18), BODIES, _ONE_PERCENT),
+    Problem("arc-90", _LIMITED, "90 degrees", _ct(60, 90), BODIES, _ONE_PERCENT),
+    Problem("arc-60", _LIMITED, "60 degrees", _ct(40, 60), BODIES, _ONE_PERCENT),
+    Problem("dose-1e4", _DOSE, "10 000 photons per ray", _ct(90), BODIES, partial(photons, count=1e4)),
+    Problem("dose-1e3", _DOSE, "1 000 photons per ray", _ct(90), BODIES, partial(photons, count=1e3)),
+    Problem("fan-45", "fan-beam CT", "45 views", _FAN, BODIES, _ONE_PERCENT),
+    Problem("cone-24", "cone-beam CT", "a volume from 24 views", _CONE, ("ellipsoids",), _ONE_PERCENT, slab),
+    Problem("blur-gaussian", _BLUR, "Gaussian blur", _DEFOCUSED, PICTURES, _ONE_PERCENT),
+    Problem("blur-motion", _BLUR, "motion blur", _MOVED, PICTURES, _ONE_PERCENT),
+    Problem("noise-coloured", "denoising", "coloured noise", _CAMERA, PICTURES, _COLOURED),
+    Problem("holes-random", _HOLES, "80 % of the pixels missing", _FIFTH, PICTURES, _ONE_PERCENT),
+    Problem("holes-box", _HOLES, "a box missing", _BOX, PICTURES, _ONE_PERCENT),
+    Problem("holes-colour", _HOLES, "80 % missing, in colour", _FIFTH_OF_COLOUR, ("leaves",), _ONE_PERCENT, colour),
+    Problem("finer-2", _FINER, "pixels twice as fine", _fewer(2), PICTURES, _ONE_PERCENT),
+    Problem("finer-4", _FINER, "pixels four times as fine", _fewer(4), PICTURES, _ONE_PERCENT),
+    Problem("few-4", _FEW, "one number for 4 pixels", _one_for(4), PICTURES, _ONE_PERCENT),
+    Problem("few-16", _FEW, "one number for 16 pixels", _one_for(16), PICTURES, _ONE_PERCENT),
+    Problem("wave-blur", _COMPLEX, "a wave out of focus", _WAVE, WAVES, _ONE_PERCENT),
+    Problem("wave-holes", _COMPLEX, "half of the pixels missing", _HALF, WAVES, _ONE_PERCENT),
 )
 QUICK = ("ct-30", "dose-1e3", "blur-gaussian", "noise-coloured", "holes-random", "finer-2")

@@ -13,10 +13,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from invprob.benchmark.work import Run
+from invprob.benchmark.measurement import Run
 from invprob.io.atomic import write_whole
 
 __all__ = ["Store", "plain"]
+
+_ARRAYS = ("image", "spread", "sample")  # of a run; all else is kept as JSON
 
 
 class Store:
@@ -31,11 +33,11 @@ class Store:
             content = io.BytesIO(self._path(key).read_bytes())
             with np.load(content, allow_pickle=False) as file:
                 facts = json.loads(str(file["facts"]))
-                image = file.get("image")
+                arrays = {name: file.get(name) for name in _ARRAYS}
             facts["columns"] = {name: _numbers(column, math.nan) for name, column in facts["columns"].items()}
             facts["strengths"] = _numbers(facts["strengths"], math.nan)
             facts["tried"] = [(pair[0], _numbers(pair[1:], -math.inf)[0]) for pair in facts["tried"]]
-            return Run(**facts, image=image)
+            return Run(**facts, **arrays)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
             return None
 
@@ -43,10 +45,9 @@ class Store:
         """Keep a run; ResourceError if the disk is full."""
         self.folder.mkdir(parents=True, exist_ok=True)
         facts = asdict(run)
-        image = facts.pop("image")
-        arrays: dict[str, Any] = {"facts": np.array(json.dumps(plain(facts)))}
-        if image is not None:
-            arrays["image"] = image
+        arrays = {name: facts.pop(name) for name in _ARRAYS}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        arrays["facts"] = np.array(json.dumps(plain(facts)))
 
         def write(partial: Path) -> None:
             with partial.open("wb") as stream:

@@ -11,42 +11,42 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from invprob.benchmark.board import Board, Entry
+from invprob.benchmark.measurement import DATA_RANGE, MODES, Mode
 from invprob.benchmark.plan import code_version
 from invprob.benchmark.problems import case_names
+from invprob.benchmark.results import Entry, Results
 from invprob.benchmark.statistics import CONFIDENCE, Estimate
 from invprob.benchmark.store import plain
-from invprob.benchmark.work import DATA_RANGE, MODES, Mode
 
 __all__ = ["COLUMNS", "FORMAT", "TOLERANCE", "as_csv", "as_json", "machine"]
 
 FORMAT = "invprob benchmark 1"
 TOLERANCE = {"psnr": 0.25}  # dB: what another processor may make of rounding, by way of another choice of strength
-METRICS = {"psnr": 3, "ssim": 5, "nrmse": 5, "seconds": 4, "iterations": 0}  # with the digits kept
+METRICS = {"psnr": 3, "ssim": 5, "nrmse": 5, "spread": 5, "seconds": 4, "iterations": 0}  # with the digits kept
 COLUMNS = ("row", "problem", "family", "method", "kind", "mode", "image", "status", *METRICS, "strength", "reason")
 _LIBRARIES = ("invprob", "torch", "numpy", "scipy", "scikit-image", "numba")
 _PEERS = ("astra-toolbox", "deepinv", "bm3d")
 
 
-def as_csv(board: Board) -> str:
+def as_csv(results: Results) -> str:
     """Return a table with one line per image, and one for every method without numbers, which says why."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for entry in board.entries():
+    for entry in results.entries():
         for mode in MODES:
-            writer.writerows(_lines(board, entry, mode))
+            writer.writerows(_lines(results, entry, mode))
     return stream.getvalue()
 
 
-def _lines(board: Board, entry: Entry, mode: Mode) -> Iterator[dict[str, Any]]:
+def _lines(results: Results, entry: Entry, mode: Mode) -> Iterator[dict[str, Any]]:
     run, problem, method = entry.runs[mode], entry.problem, entry.method
     facts = {"problem": problem.name, "family": problem.family, "method": method.name, "kind": method.kind}
     facts |= {"mode": mode, "reason": run.reason}
     if run.status != "measured":
         yield facts | {"row": f"{problem.name}/{method.name}/{mode}", "status": run.status}
         return
-    for k, name in enumerate(case_names(problem, "test", board.suite.tests)):
+    for k, name in enumerate(case_names(problem, "test", results.suite.tests)):
         numbers = {metric: _rounded(run.columns[metric][k], digits) for metric, digits in METRICS.items()}
         strength = f"{run.strengths[k]:.4g}" if k < len(run.strengths) else ""
         yield facts | numbers | {"row": entry.row(mode, k), "image": name, "status": run.ends[k], "strength": strength}
@@ -56,12 +56,13 @@ def _rounded(value: float, digits: int) -> float | str:
     return round(value, digits) if math.isfinite(value) else ""
 
 
-def as_json(board: Board, *, command: str = "") -> dict[str, Any]:
+def as_json(results: Results, *, command: str = "") -> dict[str, Any]:
     """Return everything but the images: settings, verdicts, entries with all values, machine and versions."""
     found = {
         "format": FORMAT,
-        "complete": board.complete,
-        "settings": board.suite.facts | {"data_range": DATA_RANGE, "confidence": CONFIDENCE, "seeds": _seeds(board)},
+        "complete": results.complete,
+        "settings": results.suite.facts
+        | {"data_range": DATA_RANGE, "confidence": CONFIDENCE, "seeds": _seeds(results)},
         "tolerance": TOLERANCE,
         "command": command,
         "machine": machine(),
@@ -73,17 +74,17 @@ def as_json(board: Board, *, command: str = "") -> dict[str, Any]:
                 "classical": v.classical,
                 "difference": None if v.difference is None else _numbers(v.difference, 3),
             }
-            for v in map(board.verdict, board.families())
+            for v in map(results.verdict, results.families())
         ],
-        "entries": [_entry(entry, mode) for entry in board.entries() for mode in MODES],
+        "entries": [_entry(entry, mode) for entry in results.entries() for mode in MODES],
     }
     whole: dict[str, Any] = plain(found)
     return whole
 
 
-def _seeds(board: Board) -> dict[str, list[str]]:
+def _seeds(results: Results) -> dict[str, list[str]]:
     """Return the names of the images, which are the keys of their random numbers."""
-    return {p.name: list(case_names(p, "test", board.suite.tests)) for p in board.suite.problems}
+    return {p.name: list(case_names(p, "test", results.suite.tests)) for p in results.suite.problems}
 
 
 def _entry(entry: Entry, mode: Mode) -> dict[str, Any]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress
 
-    from invprob.benchmark.board import Board
     from invprob.benchmark.plan import Unit
+    from invprob.benchmark.results import Results
 
 __all__ = ["BenchmarkProgress"]
 
@@ -26,8 +26,8 @@ _LOG = 160  # columns of a log
 class BenchmarkProgress:
     """Shows the mean PSNR of every unit as it comes; a context manager."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, results: Results) -> None:
+        self._results = results
         self._live: Live | None = None
         self._bar: Progress | None = None
 
@@ -44,7 +44,7 @@ class BenchmarkProgress:
                 progress.TimeRemainingColumn(),
                 console=terminal,
             )
-            suite = self._board.suite
+            suite = self._results.suite
             self._bar.add_task("", total=len(suite.problems) * len(suite.methods))
             self._live = Live(self._picture(), console=terminal, refresh_per_second=4)
             self._live.start()
@@ -59,7 +59,7 @@ class BenchmarkProgress:
 
     def show(self, unit: Unit) -> None:
         """Report that a unit is done."""
-        entry = self._board.entry(unit.problem, unit.method)
+        entry = self._results.entry(unit.problem, unit.method)
         if entry is None:
             return
         if self._live is not None and self._bar is not None:
@@ -79,17 +79,17 @@ class BenchmarkProgress:
 
     def _table(self) -> Table:
         """Return the table of mean PSNR, tuned where there is something to tune; the best of a problem is bold."""
-        suite = self._board.suite
+        suite = self._results.suite
         grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="PSNR in dB", title_justify="left")
         grid.add_column("", no_wrap=True)
         for method in suite.methods:
             grid.add_column(method.name.replace("-", "-\n", 1), justify="right", overflow="fold", max_width=_WIDE)
         for problem in suite.problems:
-            ranking = self._board.ranking(problem)
+            ranking = self._results.ranking(problem)
             best = ranking[0] if ranking and ranking[0].measured else None
             cells = [Text(problem.name)]
             for method in suite.methods:
-                entry = self._board.entry(problem, method)
+                entry = self._results.entry(problem, method)
                 level = None if entry is None else entry.of("psnr")
                 text = "" if entry is None else "-" if level is None else f"{level.mean:.1f}"
                 first = best is not None and best.method == method

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from invprob import registry
-from invprob.benchmark import compare, page, peers, plan, tables
-from invprob.benchmark.board import Board
+from invprob.benchmark import comparison, page, peers, plan, tables
 from invprob.benchmark.figure import save_figure
 from invprob.benchmark.problems import PROBLEMS, Problem
-from invprob.benchmark.run import measure_all
+from invprob.benchmark.results import Results
+from invprob.benchmark.suite_runs import measure_all
 from invprob.cli import console
 from invprob.cli.benchmark_progress import BenchmarkProgress
 from invprob.cli.errors import ExitCode, UsageError
@@ -68,23 +68,23 @@ def _chosen(what: str, names: tuple[str, ...] | None, known: Mapping[str, Any]) 
 def run(job: Job) -> int:
     """Do a job, tell about it, and return the exit code."""
     suite = job.suite()
-    old = None if job.compare is None else compare.read(job.compare)
+    old = None if job.compare is None else comparison.read(job.compare)
     _check_folder(job)
-    board = Board(suite)
+    results = Results(suite)
     workers = job.workers or os.cpu_count() or 1
     _introduce(job, suite, workers)
     with Signals() as signals:
         try:
-            _measure(job, board, workers)
+            _measure(job, results, workers)
         except KeyboardInterrupt:
             signals.interrupted()
         with signals.held():
-            written = _write(job, board)
-        _conclude(board, written)
+            written = _write(job, results)
+        _conclude(results, written)
         if signals.received is not None:
-            console.fail(f"interrupted: {board.missing} of {_count(suite)} are missing; the same command goes on")
+            console.fail(f"interrupted: {results.missing} of {_count(suite)} are missing; the same command goes on")
             return signals.exit_code
-    worse = old is not None and _tell_changes(compare.compare(old, tables.as_json(board)))
+    worse = old is not None and _tell_changes(comparison.compare(old, tables.as_json(results)))
     return ExitCode.NUMERICAL if worse else ExitCode.OK
 
 
@@ -106,7 +106,7 @@ def _check_folder(job: Job) -> None:
 
 def _introduce(job: Job, suite: plan.Suite, workers: int) -> None:
     console.fact("suite", f"{len(suite.problems)} problems, {len(suite.methods)} methods, {workers} processes")
-    images = f"{suite.size} x {suite.size} pixels, {suite.tests} to test, {suite.validations} to validate"
+    images = f"pictures of {suite.size} x {suite.size} pixels, {suite.tests} to test, {suite.validations} to validate"
     console.fact("images", f"{images}; {suite.tries} strengths tried per method")
     console.fact("folder", str(job.output))
 
@@ -115,20 +115,20 @@ def _count(suite: plan.Suite) -> int:
     return len(suite.problems) * len(suite.methods)
 
 
-def _measure(job: Job, board: Board, workers: int) -> None:
-    found = measure_all(board.suite, job.output / _STORE, workers=workers)
-    with BenchmarkProgress(board) as progress, closing(found) as events:
+def _measure(job: Job, results: Results, workers: int) -> None:
+    found = measure_all(results.suite, job.output / _STORE, workers=workers)
+    with BenchmarkProgress(results) as progress, closing(found) as events:
         for unit, runs in events:
-            board.add(unit, runs)
+            results.add(unit, runs)
             progress.show(unit)
 
 
-def _write(job: Job, board: Board) -> list[tuple[str, Path]]:
+def _write(job: Job, results: Results) -> list[tuple[str, Path]]:
     """Write page, tables and figure; return what each is."""
-    content = tables.as_json(board, command=job.command)
+    content = tables.as_json(results, command=job.command)
     texts = {
-        "benchmark.html": ("one page with everything", page.render(board, command=job.command)),
-        "benchmark.csv": ("a row per image", tables.as_csv(board)),
+        "benchmark.html": ("one page with everything", page.render(results, command=job.command)),
+        "benchmark.csv": ("a row per image", tables.as_csv(results)),
         "benchmark.json": ("for --compare", json.dumps(content, indent=None, separators=(",", ":")) + "\n"),
     }
     written = []
@@ -136,19 +136,19 @@ def _write(job: Job, board: Board) -> list[tuple[str, Path]]:
         path = job.output / name
         write_whole(path, lambda partial, text=text: partial.write_text(text, encoding="utf-8"))  # type: ignore[misc]
         written.append((what, path))
-    if save_figure(job.output / "benchmark.png", board):
+    if save_figure(job.output / "benchmark.png", results):
         written.append(("a figure", job.output / "benchmark.png"))
     return written
 
 
-def _conclude(board: Board, written: list[tuple[str, Path]]) -> None:
-    for verdict in map(board.verdict, board.families()):
+def _conclude(results: Results, written: list[tuple[str, Path]]) -> None:
+    for verdict in map(results.verdict, results.families()):
         console.fact("", f"{verdict.family}: {verdict.text}", _GRADES[verdict.grade])
     for what, path in written:
         console.fact("written", f"{path} ({what})")
 
 
-def _tell_changes(found: compare.Comparison) -> bool:
+def _tell_changes(found: comparison.Comparison) -> bool:
     """Print what changed and return whether anything got worse."""
     rows = [
         (change.name, change.kind, _level(change.before), _level(change.now), change.reason)

@@ -85,7 +85,7 @@ def check(
 
 
 def _describe(scan: Scan) -> None:
-    from invprob.cli.closing import count_weights
+    from invprob.cli.messages import count_weights
 
     A = scan.operator
     fact("geometry", repr(A))

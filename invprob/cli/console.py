@@ -129,7 +129,8 @@ class Reporter:
         elif new or now - self._spoken > max(_QUIET, _GROWTH * (now - self._born)):
             self._spoken = now
             left = "" if new else f", at most {_duration(_left(event, now - self._started))} left"
-            at = f": step {event.step} of at most {event.total}, residual {event.residual:.1e}{left}"
+            residual = "" if event.residual is None else f", residual {event.residual:.1e}"
+            at = f": step {event.step} of at most {event.total}{residual}{left}"
             fact("progress", " ".join(phase).strip() + (at if event.total > 1 else ""))
 
     def _move(self, bar: Bar, event: Progress, text: str, new: bool) -> None:
@@ -137,7 +138,8 @@ class Reporter:
             for task in bar.task_ids:
                 bar.remove_task(task)
             bar.add_task(text, total=event.total, residual="")
-        bar.update(bar.task_ids[-1], completed=event.step, residual=f"residual {event.residual:.0e},")
+        residual = "" if event.residual is None else f"residual {event.residual:.0e},"
+        bar.update(bar.task_ids[-1], completed=event.step, residual=residual)
 
 
 def _make_bar(console: Console) -> Bar:

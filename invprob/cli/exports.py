@@ -11,10 +11,11 @@ from torch import Tensor
 
 from invprob.cli.errors import UsageError
 from invprob.errors import ResourceError, printable
-from invprob.io import StoredResult, save_npy, save_png, save_tiff
+from invprob.io import save_npy, save_tiff
 from invprob.io.atomic import check_output
 
 if TYPE_CHECKING:
+    from invprob.result import Result
     from invprob.scan import Scan
 
 __all__ = ["Exports"]
@@ -50,25 +51,34 @@ class Exports:
                 f"{printable(main)} will hold everything"
             )
 
-    def write(
-        self, shown: StoredResult, scan: Scan, images: Tensor | None, *, overwrite: bool
-    ) -> Iterator[tuple[str, Path]]:
-        """Write them and yield what each is; `images` are all rows, None if they are not complete."""
-        size, units = shown.pixel_size, shown.units
+    def write(self, shown: Result, scan: Scan, images: Tensor | None, *, overwrite: bool) -> Iterator[tuple[str, Path]]:
+        """Write them and yield what each is.
+
+        `shown` has the item that a picture and the page show, `images` are all of them, None if they are not complete.
+        """
         if self.png is not None:
-            low, high = save_png(self.png, shown.image, overwrite=overwrite)
-            yield f"picture, black {low:.4g} to white {high:.4g} {_unit(units.image)}".rstrip(), self.png
+            yield self._write_png(self.png, shown, overwrite=overwrite), self.png
         if images is not None and self.tiff is not None:
-            save_tiff(self.tiff, images, pixel_size=size or 1.0, units=units, overwrite=overwrite)
-            yield "TIFF", self.tiff
+            save_tiff(self.tiff, images, grid=shown.grid, units=shown.units, overwrite=overwrite)
+            yield "TIFF of the magnitudes, then the phases" if images.is_complex() else "TIFF", self.tiff
         if images is not None and self.npy is not None:
             save_npy(self.npy, images, overwrite=overwrite)
             yield "NumPy array", self.npy
         if self.report is not None:
             from invprob.report import save_report
 
-            save_report(self.report, shown, scan=scan, overwrite=overwrite)
+            save_report(self.report, shown, scan, overwrite=overwrite)
             yield "page with everything", self.report
+
+    @staticmethod
+    def _write_png(path: Path, shown: Result, *, overwrite: bool) -> str:
+        """Write the picture and return in words what it is."""
+        from invprob.report import show
+
+        picture = show(shown.x, shown.ndim, grid=shown.grid, channels=shown.channels)
+        picture.save(path, overwrite=overwrite)
+        what = f"picture, {picture.caption}" if picture.caption else "picture"
+        return f"{what}, black {picture.low:.4g} to white {picture.high:.4g} {_unit(shown.units.image)}".rstrip()
 
 
 def _unit(text: str) -> str:

@@ -33,8 +33,8 @@ def inspect(
     if angles is not None and angles_unit is None:
         raise UsageError("--angles needs a unit: add --angles-unit deg or --angles-unit rad")
 
+    from invprob.cli.result_description import describe_result, is_result
     from invprob.cli.source import given
-    from invprob.cli.stored import describe_result, is_result
     from invprob.io import scan_summary
     from invprob.io.options import ScanOptions
 

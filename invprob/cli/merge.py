@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invprob.loop import STATUS
-from invprob.verdict import MISSING, against_truth
+from invprob.metrics import quality
+from invprob.result import MISSING, STATUS
 
 if TYPE_CHECKING:
-    from invprob.loop import Result
+    from invprob.result import Result
     from invprob.scan import Scan
 
 __all__ = ["Story"]
@@ -33,15 +33,15 @@ class Story:
 
     def add(self, scan: Scan, result: Result) -> None:
         """Take note of a chunk."""
-        self.results.append(replace(result, x=result.x[..., :0, :0], state=None))
+        self.results.append(replace(result, x=result.x[..., :0, :0], samples=None, spread=None, state=None))
         self.item_status += result.item_status
         before, self.provenance = self.provenance, dict(scan.provenance)
         if "clamped" in before:
             self.provenance["clamped"] = _added(before["clamped"], scan.provenance["clamped"])
 
         if scan.truth is not None:
-            for name, values in against_truth(result.x, scan.truth).items():
-                self.quality.setdefault(name, []).extend(values)
+            for name, values in quality(result.x, scan.truth, ndim=result.ndim, space=result.space).items():
+                self.quality.setdefault(name, []).extend(values.flatten().tolist())
 
     def miss(self, count: int) -> None:
         """Take note of rows that have no image."""
@@ -71,7 +71,9 @@ class Story:
     @property
     def certificate(self) -> dict[str, Any]:
         """The certificate, its numbers per row as lists over all rows; an assumption that fails anywhere fails."""
-        facts = [result.certificate.as_dict() for result in self.results]
+        facts = [result.certificate.as_dict() for result in self.results if result.certificate is not None]
+        if not facts:
+            return {}
         whole = _joined(facts)
         worst: dict[str, Mapping[str, Any]] = {}
         for assumption in (a for each in facts for a in each["assumptions"]):

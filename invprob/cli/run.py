@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from invprob.cli import closing, console
+from invprob.certificate import Certificate
+from invprob.cli import console, messages
 from invprob.cli.errors import ExitCode, UsageError
 from invprob.cli.memory import budget, rows_at_once
 from invprob.cli.merge import Story
@@ -19,7 +20,7 @@ from invprob.cli.methods import check_method
 from invprob.cli.signals import Signals
 from invprob.cli.source import Source
 from invprob.errors import InputError
-from invprob.io import ResultWriter, StoredResult, load_result, run_attributes
+from invprob.io import ResultWriter, load_result, run_attributes
 from invprob.io.atomic import partial_path
 from invprob.methods import progress
 from invprob.scan import Scan
@@ -27,7 +28,7 @@ from invprob.scan import Scan
 if TYPE_CHECKING:
     from invprob.cli.exports import Exports
     from invprob.io.options import ScanOptions
-    from invprob.loop import Result
+    from invprob.result import Result
 
 __all__ = ["Job", "run"]
 
@@ -61,12 +62,12 @@ def run(job: Job) -> int:
 def _run(job: Job, signals: Signals) -> int:
     source = Source.open(job.path, job.options)
     work = _Work(job, source, signals)
-    closing.introduce(source, job.method, job.settings, work.at_once)
+    messages.introduce(source, job.method, job.settings, work.at_once)
     complete = work.compute()
     with signals.held():
         others = work.write_others(complete)
-    closing.conclude(work.story, job.method, job.settings)
-    closing.files(job.output if complete else partial_path(job.output), others)
+    messages.conclude(work.story, job.method, job.settings)
+    messages.files(job.output if complete else partial_path(job.output), others)
     work.complain(complete)
     return work.exit_code(complete)
 
@@ -84,7 +85,7 @@ class _Work:
     signals: Signals
     story: Story = field(default_factory=Story)
     failures: list[str] = field(default_factory=list)
-    shown: tuple[Scan, torch.Tensor] | None = None
+    shown: tuple[Scan, Result] | None = None
     finished: int = 0  # rows, those of an interrupted chunk not among them
 
     def __post_init__(self) -> None:
@@ -134,7 +135,7 @@ class _Work:
                     self.story.miss(length)
                 else:
                     scan, result = done
-                    writer.write(start, result.x)
+                    writer.write(start, result.x, samples=result.samples, spread=result.spread)
                     self.finished += length if self.signals.received is None else 0
                     self.story.add(scan, result)
                     self._keep_middle(start, scan, result)
@@ -194,32 +195,29 @@ class _Work:
         """Keep the row that pictures show: the middle one, or the last before it that there is."""
         middle = self.count // 2
         if self.source.rows is None:
-            self.shown = (scan, result.x)
+            self.shown = (scan, result)
         elif start <= middle:
             row = min(middle - start, len(result.x) - 1)
-            self.shown = (_row(scan, row), result.x[row])
+            self.shown = (_row(scan, row), result.item(row))
 
     def write_others(self, complete: bool) -> list[tuple[str, Path]]:
         """Write the other files and return what each is."""
         if self.shown is None:
             return []
-        scan, image = self.shown
-        whole = load_result(self.job.output).image if complete and self.job.exports.whole_stack else None
-        attributes = run_attributes(scan, self.story.settings, self.job.command)
-        shown = StoredResult(
-            image=image.reshape(-1, *image.shape[-2:])[0],
-            units=scan.units,
-            pixel_size=attributes.get("pixel_size"),
-            status=self.story.status,
-            seconds=self.story.seconds,
-            n_iter=self.story.n_iter,
-            history=self.story.history,
+        scan, result = self.shown
+        whole = load_result(self.job.output).x if complete and self.job.exports.whole_stack else None
+        story = self.story
+        shown = replace(
+            result,
+            status=story.status,
+            seconds=story.seconds,
+            n_iter=story.n_iter,
+            history=story.history,
             command=self.job.command,
-            item_status=self.story.item_status,
-            certificate=self.story.certificate,
-            settings=self.story.settings,
-            versions=attributes["versions"],
-            provenance=self.story.provenance,
+            item_status=tuple(story.item_status),
+            certificate=Certificate.from_dict(story.certificate) if story.certificate else None,
+            settings=story.settings,
+            provenance=story.provenance,
         )
         return list(self.job.exports.write(shown, scan, whole, overwrite=self.job.overwrite))
 

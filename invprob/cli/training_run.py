@@ -16,7 +16,7 @@ from invprob.cli.signals import Signals
 from invprob.cli.training_progress import TrainingProgress
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output
-from invprob.io.export import save_png
+from invprob.report import show
 from invprob.training import Team, Trainer, export, read_settings
 from invprob.training.trainer import KINDS
 
@@ -147,7 +147,9 @@ def _draw(job: Run, trainer: Trainer) -> bool:
     """Write a picture of what the averaged network does, if its task makes one, and return whether it does."""
     picture = trainer.task.samples(trainer.averaged)
     if picture is not None:
-        save_png(job.samples, picture, window=(0, 1), overwrite=True)
+        show(picture, picture.ndim, channels="colour" if picture.ndim == 3 else None, window=(0, 1)).save(
+            job.samples, overwrite=True
+        )
     return picture is not None
 
 

@@ -2,16 +2,14 @@
 
 from invprob.io.data_exchange import find_axis as find_axis
 from invprob.io.export import save_npy as save_npy
-from invprob.io.export import save_png as save_png
 from invprob.io.export import save_tiff as save_tiff
 from invprob.io.invprob_file import save_scan as save_scan
 from invprob.io.readers import READERS as READERS
 from invprob.io.readers import load_scan as load_scan
-from invprob.io.result_file import ResultWriter as ResultWriter
-from invprob.io.result_file import StoredResult as StoredResult
 from invprob.io.result_file import load_result as load_result
 from invprob.io.result_file import run_attributes as run_attributes
 from invprob.io.result_file import save_result as save_result
+from invprob.io.result_writer import ResultWriter as ResultWriter
 from invprob.io.rotation_axis import RotationAxis as RotationAxis
 from invprob.io.rotation_axis import find_rotation_axis as find_rotation_axis
 from invprob.io.safe_hdf5 import open_hdf5 as open_hdf5

@@ -1,200 +1,47 @@
-"""The project's file of a result (`docs/file-format.md`), written slice by slice and safe against crashes.
-
-While it grows the file is called `<name>.partial`. Every block is flushed, so a killed run leaves all blocks
-it reported, the rest reading as NaN (never as zeros that look like an image); only a complete file gets its
-name.
-"""
+"""The project's file of a result (`docs/file-format.md`): saved at once, described, and read again."""
 
 from __future__ import annotations
 
+import math
 import os
-import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, get_args
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from invprob.errors import InputError, OutputError, ResourceError, printable
-from invprob.io.atomic import check_output, commit, partial_path
-from invprob.io.attributes import (
-    check_format,
-    chunk_shape,
-    read_json,
-    write_array,
-    write_attributes,
-    write_json,
-)
+from invprob.certificate import Certificate
+from invprob.errors import InputError, printable
+from invprob.grid import Grid, Units
+from invprob.io.attributes import check_format, read_json
+from invprob.io.result_writer import FORMAT, VERSION, ResultWriter
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
-from invprob.scan import Scan, Units
+from invprob.linop.operator import Channels
+from invprob.result import INCOMPLETE, Result, current_versions
+from invprob.scan import Scan
 
-if TYPE_CHECKING:
-    from invprob.loop import Result
-
-__all__ = ["FORMAT", "ResultWriter", "StoredResult", "load_result", "run_attributes", "save_result"]
-
-FORMAT, VERSION = "invprob-result", 1
-# From version 1.10 on a file open when its program was killed is refused until `h5clear` is run on it.
-_LIBVER = ("v108", "v108")
-_JSON = ("settings", "versions", "provenance", "certificate", "item_status")
+__all__ = ["FORMAT", "Layout", "load_result", "read_layout", "run_attributes", "save_result"]
 
 
-@dataclass(frozen=True, eq=False)
-class StoredResult:
-    """What a result file holds; parts that were not stored are empty or None.
-
-    `pixel_size` is in `units.length`; `history` holds columns as `Result.history` does.
-    """
-
-    image: Tensor
-    units: Units
-    pixel_size: float | None
-    status: str
-    seconds: float | None
-    n_iter: Tensor | None
-    history: Mapping[str, Tensor]
-    command: str
-    item_status: Sequence[str]
-    certificate: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    versions: Mapping[str, str]
-    provenance: Mapping[str, str]
-
-
-class ResultWriter:
-    """Writes an image of `shape` block by block along its first axis; a context manager.
-
-    Constructing it raises OutputError or ResourceError if the result could not be written (see
-    `check_output`), or if an unfinished result lies at `<path>.partial` and `overwrite` is False; so do that
-    before the computation. Left by an exception, the context keeps the partial file if a block was written.
-    `sources` are the input files.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        shape: Sequence[int],
-        dtype: torch.dtype,
-        *,
-        overwrite: bool = False,
-        attributes: Mapping[str, Any] | None = None,
-        sources: Iterable[str | os.PathLike[str]] = (),
-    ) -> None:
-        self.shape = tuple(shape)
-        if 0 in self.shape or not self.shape:
-            raise OutputError(f"{printable(path)}: an image of shape {self.shape} is nothing to write")
-        self._dtype = torch.empty(0, dtype=dtype).numpy().dtype
-        n_bytes = int(np.prod(self.shape)) * self._dtype.itemsize
-        self.path = check_output(path, n_bytes, overwrite=overwrite, sources=sources)
-        self._attributes = dict(attributes or {})
-        self._written = np.zeros(self.shape[0], dtype=bool)
-        self._not_finite = 0
-        _clear_partial(partial_path(self.path), overwrite)
-
-    def __enter__(self) -> Self:
-        self._file = h5py.File(partial_path(self.path), "x", libver=_LIBVER)
-        try:
-            write_attributes(self._file, {"format": FORMAT, "version": VERSION, "status": "incomplete"})
-            self.annotate(self._attributes)
-            self._image = self._allocate()
-            self._file.flush()
-        except (OSError, RuntimeError) as error:
-            self._file.close()
-            partial_path(self.path).unlink()
-            reason = printable(error)
-            raise ResourceError(f"{printable(self.path)} could not be allocated ({reason}): make room") from error
-        return self
-
-    def _allocate(self) -> h5py.Dataset:
-        """Create the image, full of NaN, with all its space and metadata."""
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        slices = len(self.shape) > 2  # one chunk belongs to one slice, so that a block touches no other's
-        return self._file.create_dataset(
-            "image",
-            self.shape,
-            self._dtype,
-            chunks=(1,) * slices + chunk_shape(self.shape[slices:], self._dtype.itemsize),
-            fletcher32=True,
-            fillvalue=self._dtype.type(np.nan),
-            dcpl=properties,
-        )
-
-    def write(self, start: int, images: Tensor) -> None:
-        """Write `images` from index `start` of the first axis on; when this returns they are safe."""
-        stop = start + len(images)
-        if start < 0 or stop > self.shape[0] or tuple(images.shape[1:]) != self.shape[1:]:
-            raise ValueError(f"images of shape {tuple(images.shape)} at {start} do not fit a result of {self.shape}")
-        try:
-            self._image[start:stop] = images.numpy(force=True)
-            self._file.flush()
-        except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
-            raise self._full_disk(error) from error
-        self._written[start:stop] = True
-        self._not_finite += int((~torch.isfinite(images)).sum())
-
-    def annotate(self, attributes: Mapping[str, Any]) -> None:
-        """Write attributes of the result: texts, numbers, and JSON for the names the format keeps as JSON."""
-        for key, value in attributes.items():
-            if key in _JSON:
-                write_json(self._file, key, value)
-            else:
-                write_attributes(self._file, {key: value})
-
-    def store(self, name: str, values: Any) -> None:
-        """Write a small array beside the image, for instance `history/residual`; an empty one is left out."""
-        if torch.as_tensor(values).numel():
-            write_array(self._file, name, values)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and self._written.all():
-            self._finish()
-            return
-        with suppress(OSError, RuntimeError):  # a full disk has been reported by the write that met it
-            self._file.close()
-        if not self._written.any():
-            partial_path(self.path).unlink(missing_ok=True)
-        if kind is None:
-            missing = int((~self._written).sum())
-            raise OutputError(f"{printable(self.path)}: {missing} of {self.shape[0]} slices were never written")
-
-    def _finish(self) -> None:
-        try:
-            write_attributes(self._file, {"not_finite": self._not_finite})
-            self._file.close()
-            commit(self.path)
-        except (OSError, RuntimeError) as error:
-            raise self._full_disk(error) from error
-
-    def _full_disk(self, error: Exception) -> ResourceError:
-        return ResourceError(
-            f"{printable(self.path)} could not be written ({printable(error)}): is the disk full? "
-            f"What was finished is in {printable(partial_path(self.path))}"
-        )
-
-
-def run_attributes(scan: Scan | None, settings: Mapping[str, Any] | None, command: str | None) -> dict[str, Any]:
-    """Return what a result says about how it was made, for `ResultWriter(attributes=...)`."""
+def run_attributes(
+    scan: Scan | None, settings: Mapping[str, Any] | None = None, command: str | None = None
+) -> dict[str, Any]:
+    """Return what a result says about where it lies and how it was made, for `ResultWriter(attributes=...)`."""
     attributes: dict[str, Any] = {
         "settings": dict(settings or {}),
         "command": command or "",
-        "versions": _versions(),
+        "versions": dict(current_versions()),
     }
     if scan is not None:
-        attributes |= {f"{key}_unit": unit for key, unit in vars(scan.units).items()}
+        grid = scan.operator.grid
+        unit = grid.unit if grid.known else scan.units.length
+        ndim = len(scan.operator.domain_shape)
+        attributes |= _place(ndim, grid.with_unit(unit), scan.operator.channels, scan.units)
         attributes["provenance"] = dict(scan.provenance)
-        pixel_size = getattr(scan.operator, "pixel_size", None)
-        if isinstance(pixel_size, int | float):
-            attributes["pixel_size"] = float(pixel_size)
     return attributes
 
 
@@ -207,44 +54,119 @@ def save_result(
     settings: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> None:
-    """Write a result with its settings, history and certificate, and the units and origin of its `scan`."""
-    attributes = run_attributes(scan, result.settings if settings is None else settings, command)
-    sources = [scan.provenance["source"]] if scan and "source" in scan.provenance else []
-    writer = ResultWriter(
-        path, result.x.shape, result.x.dtype, overwrite=overwrite, attributes=attributes, sources=sources
-    )
+    """Write a result with its settings, history and certificate, its samples and spread where it has them.
+
+    Grid, units and origin are those of its `scan` if that is given, else what the result knows of them itself.
+    Raises OutputError or ResourceError if it cannot be written, ValueError for samples or a spread of another shape.
+    """
+    result = result if scan is None else result.of_scan(scan)
+    sources = [result.provenance["source"]] if "source" in result.provenance else []
+    attributes = {
+        "settings": dict(result.settings if settings is None else settings),
+        "command": result.command if command is None else command,
+        "versions": dict(result.versions or current_versions()),
+        "provenance": dict(result.provenance),
+        **_place(result.ndim, result.grid, result.channels, result.units),
+    }
+    x, samples, spread = result.x, result.samples, result.spread
+    writer = ResultWriter(path, x.shape, x.dtype, overwrite=overwrite, attributes=attributes, sources=sources)
     with writer:
-        writer.write(0, result.x)
+        writer.write(0, x, samples=samples, spread=spread)
         writer.store("n_iter", result.n_iter)
         for name, column in result.history.items():
             writer.store(f"history/{name}", column)
-        outcome = {"item_status": result.item_status, "certificate": result.certificate.as_dict()}
-        writer.annotate({"status": result.status, "seconds": result.seconds, **outcome})
+        checked = {} if result.certificate is None else {"certificate": result.certificate.as_dict()}
+        writer.annotate({"status": result.status, "seconds": result.seconds, "item_status": result.item_status})
+        writer.annotate(checked)
 
 
-def load_result(path: str | os.PathLike[str]) -> StoredResult:
-    """Read a result file, an unfinished one (`.partial`, status "incomplete") included."""
+def load_result(path: str | os.PathLike[str]) -> Result:
+    """Read a result file, an unfinished one (`.partial`, status "incomplete") included; InputError if it is damaged."""
     with open_hdf5(path) as file:
-        check_format(file, FORMAT, VERSION)
+        layout = read_layout(file)
         columns = find(file, "history") if exists(file, "history") else ()
-        unit = {key: read_text(file, f"{key}_unit") for key in ("length", "image", "data")}
-        status = read_text(file, "status") or "incomplete"
-        image = _read_unfinished(file) if status == "incomplete" else _read_finished(file)
-        return StoredResult(
-            image=image,
-            units=Units(**{key: text for key, text in unit.items() if text}),
-            n_iter=torch.from_numpy(read_array(file, "n_iter")) if exists(file, "n_iter") else None,
-            history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
-            status=status,
-            command=read_text(file, "command") or "",
-            pixel_size=_number(file, "pixel_size"),
-            seconds=_number(file, "seconds"),
+        unfinished = layout.status == INCOMPLETE
+        seconds, n_iter = _number(file, "seconds"), _optional(file, "n_iter")
+        return Result(
+            x=_read_unfinished(file) if unfinished else _read_finished(file),
+            status=layout.status,
             item_status=tuple(read_json(file, "item_status") or ()),
-            certificate=read_json(file, "certificate") or {},
+            n_iter=torch.zeros(0, dtype=torch.int64) if n_iter is None else n_iter,
+            seconds=math.nan if seconds is None else seconds,
+            history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
+            certificate=_certificate(file),
             settings=read_json(file, "settings") or {},
-            versions=read_json(file, "versions") or {},
+            samples=_optional(file, "samples"),
+            spread=_optional(file, "spread"),
+            ndim=layout.ndim,
+            grid=layout.grid,
+            channels=layout.channels,
+            units=layout.units,
             provenance=read_json(file, "provenance") or {},
+            versions=read_json(file, "versions") or {},
+            command=read_text(file, "command") or "",
         )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the image of a result file is to be read, without the image."""
+
+    shape: tuple[int, ...]
+    status: str
+    ndim: int
+    grid: Grid | None
+    channels: Channels | None
+    units: Units
+
+
+def read_layout(file: h5py.File) -> Layout:
+    """Read how the image of an open result file lies; InputError if the file is no result or damaged.
+
+    Version 1 knew squares only, of `pixel_size`, and images of two axes.
+    """
+    check_format(file, FORMAT, VERSION)
+    shape = tuple(int(n) for n in dataset(file, "image").shape)
+    units = {key: read_text(file, f"{key}_unit") for key in ("length", "image", "data")}
+    known = Units(**{key: text for key, text in units.items() if text})
+    ndim, pixel_size = _number(file, "ndim"), _number(file, "pixel_size")
+    channels = read_text(file, "channels") or None
+    try:
+        axes = min(2, len(shape)) if ndim is None else int(ndim)
+        spacing = file.attrs.get("spacing", () if pixel_size is None else (pixel_size,) * axes)
+        lengths = tuple(float(h) for h in np.atleast_1d(spacing))
+        grid = Grid(lengths, known.length) if lengths else None
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{printable(file.filename)}: ndim or spacing are damaged ({printable(error)})") from error
+    fits = 1 <= axes <= len(shape) and (grid is None or grid.ndim <= axes)
+    if not fits or channels not in (None, *get_args(Channels)):
+        raise InputError(
+            f"{printable(file.filename)}: {axes} axes of an item, a spacing of {0 if grid is None else grid.ndim} and "
+            f"channels {printable(channels)} do not fit an image of {len(shape)} axes"
+        )
+    return Layout(shape, read_text(file, "status") or INCOMPLETE, axes, grid, channels, known)  # type: ignore[arg-type]
+
+
+def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units) -> dict[str, Any]:
+    """Return the attributes that say which axes make an item, where they lie, and in which units."""
+    place: dict[str, Any] = {"ndim": ndim, **{f"{key}_unit": text for key, text in vars(units).items()}}
+    if grid is not None:
+        place["spacing"] = grid.spacing
+    if grid is not None and grid.known:
+        place["length_unit"] = grid.unit
+    if channels is not None:
+        place["channels"] = channels
+    return place
+
+
+def _certificate(file: h5py.File) -> Certificate | None:
+    plain = read_json(file, "certificate")
+    if not plain:
+        return None
+    try:
+        return Certificate.from_dict(plain)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{printable(file.filename)}: the certificate is damaged ({printable(error)})") from error
 
 
 def _read_finished(file: h5py.File) -> Tensor:
@@ -265,41 +187,10 @@ def _read_unfinished(file: h5py.File) -> Tensor:
     return image
 
 
+def _optional(file: h5py.File, name: str) -> Tensor | None:
+    return torch.from_numpy(read_array(file, name)) if exists(file, name) else None
+
+
 def _number(file: h5py.File, key: str) -> float | None:
     value = file.attrs.get(key)
     return float(value) if isinstance(value, int | float | np.number) else None
-
-
-def _clear_partial(partial: Path, overwrite: bool) -> None:
-    """Make room for the partial file; OutputError if it is in use, or is there and `overwrite` is False."""
-    if not os.path.lexists(partial):
-        return
-    name = printable(partial)
-    if _in_use(partial):
-        raise OutputError(f"{name} is being written by another run: choose another --output")
-    if not overwrite:
-        raise OutputError(f"{name} is left from an interrupted run: move it away, or add --overwrite")
-    partial.unlink()
-
-
-def _in_use(path: Path) -> bool:
-    """Return whether another process holds HDF5's lock on a file."""
-    if path.is_symlink():
-        return False  # not ours, and opening it might touch a stranger's file
-    try:
-        with h5py.File(path, "r+"):
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # torn by a crash, so nobody is at it
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "numpy", "invprob"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

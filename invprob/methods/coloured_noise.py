@@ -12,13 +12,13 @@ from torch import Tensor
 
 from invprob.fidelities import estimate_s
 from invprob.likelihood import Gaussian
-from invprob.loop import Result
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import is_constrained
 from invprob.methods.strength import Strength, shows_noise
 from invprob.methods.total_variation import tv
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
+from invprob.result import Result
 from invprob.transforms import SobolevMetric
 
 PATCH, FLAT = 16, 0.2  # pixels per side of what noise is looked for in, and the share of the picture that is flat

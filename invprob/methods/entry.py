@@ -12,9 +12,9 @@ from torch import Tensor
 
 from invprob import linalg, registry
 from invprob.likelihood import Readings
-from invprob.loop import Result
 from invprob.methods.reporting import Progress, Recipe
 from invprob.problem import Problem, prolong
+from invprob.result import Result
 from invprob.scan import Scan
 
 
@@ -47,7 +47,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     def in_units(event: Progress) -> Progress:
         return replace(
             event,
-            conclude=lambda: _rescaled(event.result(), of_data, of_image, problem.A.domain_shape, named),
+            conclude=lambda: _rescaled(event.result(), of_data, of_image, problem.A.domain_shape, named).of_scan(scan),
             show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
         )
 
@@ -111,17 +111,19 @@ def _rescaled(
 ) -> Result:
     """Return the result in the units and on the grid of the scan; objectives go with the square of the data."""
     facts, history = result.certificate, dict(result.history)
-    if facts.objective is not None:
+    if facts is not None and facts.objective is not None:
         facts = replace(facts, objective=facts.objective * of_data**2)
     if "objective" in history:
         history["objective"] = history["objective"] * of_data**2
     return replace(
         result,
         x=_image_in_units(result.x, of_image, shape),
+        samples=None if result.samples is None else _image_in_units(result.samples, of_image, shape),
+        spread=None if result.spread is None else _image_in_units(result.spread, of_image, shape),
         history=history,
         certificate=facts,
         state=None,
-        settings=named | result.settings,
+        settings=named | dict(result.settings),
     )
 
 

@@ -13,8 +13,9 @@ from invprob.certificate import Certificate, certify_image
 from invprob.fidelities import L2, QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian
-from invprob.loop import Result, Step, conclude, image_of, iterate
+from invprob.loop import Step, conclude, image_of, iterate
 from invprob.problem import Problem
+from invprob.result import Result
 from invprob.solvers import Solver, State
 
 
@@ -22,13 +23,15 @@ from invprob.solvers import Solver, State
 class Progress:
     """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual.
 
+    A method that draws samples has no residual: None.
+
     `conclude` makes the result; `show`, if it is given, its image alone, where the certificate is what costs.
     """
 
     phase: str
     step: int
     total: int
-    residual: float
+    residual: float | None
     conclude: Callable[[], Result]
     show: Callable[[], Tensor] | None = None
 
@@ -73,7 +76,9 @@ def report(
 
     def result() -> Result:
         done = conclude(step, solver, f, g, noise=problem.noise)
-        facts = done.certificate if plain(problem, f) else judged(done.certificate, problem, done.x, f)
+        facts = done.certificate
+        if facts is not None and not plain(problem, f):
+            facts = judged(facts, problem, done.x, f)
         return replace(done, certificate=facts, settings={**(settings or {}), "solver": type(solver).__name__})
 
     residual = float(step.state.residual.max())
@@ -110,4 +115,5 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         certificate=facts if plain(problem, f) else judged(facts, problem, x, f),
         state=None,
         settings=settings,
+        ndim=len(problem.A.domain_shape),
     )

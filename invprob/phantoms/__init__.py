@@ -2,6 +2,7 @@
 
 from invprob.phantoms.detector import detected
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
+from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
@@ -16,6 +17,7 @@ __all__ = [
     "organ",
     "poisson_transmission",
     "random_ellipses",
+    "random_ellipsoids",
     "shaken_kernel",
     "shepp_logan",
     "training_images",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import torch
 from torch import Tensor
 
-__all__ = ["as_generator", "uniform"]
+__all__ = ["as_generator", "seeded", "uniform"]
+
+_STREAM = 0xBE9C4  # of keys: far from the seeds that training and its validation draw from
 
 
 def as_generator(seed: int | torch.Generator) -> torch.Generator:
@@ -19,6 +23,11 @@ def as_generator(seed: int | torch.Generator) -> torch.Generator:
     if isinstance(seed, int):
         return torch.Generator().manual_seed(seed)
     raise TypeError(f"generator must be an int seed or a torch.Generator, got {seed!r}; pass for example 0")
+
+
+def seeded(*words: str | int) -> torch.Generator:
+    """Return the generator of a key, the same on every machine; another key is another stream."""
+    return as_generator((_STREAM << 32) | crc32("/".join(map(str, words)).encode()))
 
 
 def uniform(generator: torch.Generator, low: float, high: float, *size: int) -> Tensor:

@@ -1,3 +1,5 @@
-"""One page that shows a result and says whether to trust it."""
+"""Pictures of any item, and one page that shows a result and says whether to trust it."""
 
 from invprob.report.page import save_report as save_report
+from invprob.report.picture import Picture as Picture
+from invprob.report.picture import show as show

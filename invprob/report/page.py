@@ -6,26 +6,32 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from invprob import metrics
 from invprob.io.atomic import check_output, write_whole
-from invprob.report.pictures import Picture, curves, picture
+from invprob.report.picture import Picture, middle_item, show
+from invprob.report.plots import curves
 from invprob.report.template import render
-from invprob.verdict import against_truth, brief, statements, verdict
+from invprob.verdict import brief, statements, verdict
 
 if TYPE_CHECKING:
-    from invprob.io import StoredResult
+    from invprob.result import Result
     from invprob.scan import Scan
 
 __all__ = ["save_report"]
 
 _SIZE = 2**22  # bytes, about what a page takes
-_GREY, _SIGNED = "gray", "RdBu_r"
+_SIGNED = "RdBu_r"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
+_SAMPLES = 3  # as many of them as are shown
+_FEW = 2**24  # values of which a quantile is taken
+_FORMS = {"PSNR": "{:.2f} dB", "SSIM": "{:.4f}", "relative error": "{:.2%}"}
 
 
 @dataclass(frozen=True)
@@ -36,19 +42,24 @@ class Panel:
     picture: Picture
     unit: str
     note: str = ""
-    colours: str = _GREY
     bar: str = ""
     bar_share: float = 0.0
     stretched: bool = False  # to a square, as its axes have nothing in common
 
+    @property
+    def words(self) -> str:
+        """What is shown of the item, and what else there is to say."""
+        return ", ".join(text for text in (self.picture.caption, self.note) if text)
+
 
 def save_report(
-    path: str | os.PathLike[str], result: StoredResult, *, scan: Scan | None = None, overwrite: bool = False
+    path: str | os.PathLike[str], result: Result, scan: Scan | None = None, *, overwrite: bool = False
 ) -> None:
-    """Write the page of a result whose `image` is one image (H, W), or a stack of which the middle one is shown.
+    """Write the page of a result: pictures, what speaks for and against it, how it was made.
 
-    With its `scan` (one row of it for one image) the page shows the data and, if there is one, the truth.
-    Raises OutputError or ResourceError if the page cannot be written.
+    Of a batch the middle item is shown, of a volume the middle slice (`invprob.show`). With its `scan`, of the same
+    batch, the page shows the data and, if there is one, the truth. Raises OutputError or ResourceError if the page
+    cannot be written, ValueError for a scan of other items.
     """
     text = _page(result, scan)
 
@@ -59,8 +70,15 @@ def save_report(
     write_whole(path, write)
 
 
-def _page(result: StoredResult, scan: Scan | None) -> str:
-    found = statements(result.certificate, result.item_status)
+def _page(result: Result, scan: Scan | None) -> str:
+    result = result if scan is None or result.grid is not None else result.of_scan(scan)
+    if scan is not None and len(scan.operator.domain_shape) != result.ndim:
+        raise ValueError(
+            f"the result has items of {result.ndim} axes, the scan of {len(scan.operator.domain_shape)}: give the scan "
+            "that it was made from"
+        )
+    found = statements(None if result.certificate is None else result.certificate.as_dict(), result.item_status)
+    truth = None if scan is None or scan.truth is None else middle_item(scan.truth, result.ndim).to(result.x.device)
     return render(
         "invprob.report",
         "page.html",
@@ -69,79 +87,96 @@ def _page(result: StoredResult, scan: Scan | None) -> str:
         verdict=verdict(found),
         statements=found,
         grades=_GRADES,
-        panels=list(_panels(result, scan)),
+        panels=[*_images(result, truth), *_data(result, scan)],
         curves=curves(result.history),
-        quality=_quality(result, scan),
+        quality={} if truth is None else _quality(result, truth),
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
         command=result.command,
     )
 
 
-def _facts(result: StoredResult) -> str:
+def _facts(result: Result) -> str:
     """Return size, method and time as one line."""
-    shape = " x ".join(map(str, result.image.shape[-2:]))
-    size = f" of {result.pixel_size:.4g} {result.units.length}" if result.pixel_size else ""
-    parts = [f"{shape} pixels{size}"]
+    parts = [result.size]
     if "method" in result.settings:
         parts.append(f"method {result.settings['method']}")
-    if result.seconds is not None:
+    if math.isfinite(result.seconds):
         parts.append(f"{result.seconds:.1f} s")
     return ", ".join(parts)
 
 
-def _panels(result: StoredResult, scan: Scan | None) -> Iterator[Panel]:
-    """Yield the image, then truth, error and data as far as they are known."""
-    image, unit = _middle(result.image, 2), _unit(result.units.image)
-    bar, share = _scale_bar(image.shape[-1], result.pixel_size, result.units.length)
-    rows = len(result.item_status)
-    shown = picture(image)
-    yield Panel("Image", shown, unit, f"middle one of {rows} rows" if rows > 1 else "", bar=bar, bar_share=share)
+def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
+    """Yield the image, then the phase of a complex one, spread, samples, truth and error as far as they are known."""
+    draw = partial(show, ndim=result.ndim, grid=result.grid, channels=result.channels)
+    unit, complex_image = _unit(result.units.image), result.x.is_complex()
+    shown = draw(result.x)
+    bar, share = _scale_bar(result)
+    yield Panel("Image", shown, unit, bar=bar, bar_share=share)
+    same = (shown.low, shown.high)
+    if complex_image and result.channels != "colour":
+        yield Panel("Phase", draw(result.x, part="phase"), "rad")
+    one = result.item()
+    if one.spread is not None:
+        yield Panel("Spread", draw(one.spread), unit, "standard deviation of every value")
+    if one.samples is not None:
+        count = len(one.samples)
+        for i in range(min(_SAMPLES, count)):
+            yield Panel("Sample", draw(one.samples[i], window=same), unit, f"{i + 1} of {count}, on the image's scale")
+    if truth is not None:
+        yield Panel("Truth", draw(truth, part=_part(complex_image), window=same), unit, "on the same scale")
+        error = one.x - truth
+        sizes = error.abs().nan_to_num().flatten()
+        largest = float((sizes.quantile(0.995) if sizes.numel() < _FEW else sizes.max()) or 1.0)
+        if error.is_complex() or result.channels == "colour":
+            size = error.abs()
+            yield Panel("Error", draw(size, window=(0.0, largest)), unit, "size of image minus truth")
+        else:
+            window = (-largest, largest)
+            yield Panel("Error", draw(error, window=window, colours=_SIGNED), unit, "image minus truth")
+
+
+def _part(complex_image: bool) -> Any:
+    return "magnitude" if complex_image else None
+
+
+def _data(result: Result, scan: Scan | None) -> Iterator[Panel]:
+    """Yield the data of the middle item where they can be seen: views, pictures, or a plane of samples."""
     if scan is None:
         return
-    if scan.truth is not None:
-        truth = _middle(scan.truth, 2)
-        yield Panel("Truth", picture(truth, window=(shown.low, shown.high)), unit, "on the same scale")
-        error = _real(image) - _real(truth)
-        largest = float(error.abs().nan_to_num().quantile(0.995)) if error.numel() < 2**24 else float(error.abs().max())
-        largest = largest or 1.0
-        yield Panel(
-            "Error", picture(error, window=(-largest, largest), colours=_SIGNED), unit, "image minus truth", _SIGNED
-        )
-    if len(scan.operator.range_shape) == 2:
-        yield Panel("Data", picture(_middle(scan.data, 2)), _unit(result.units.data), "a line per view", stretched=True)
+    A, unit = scan.operator, _unit(result.units.data)
+    y = middle_item(scan.data, len(A.range_shape))
+    if A.data_kind == "views" and y.ndim >= 2:
+        if y.ndim == 2:
+            yield Panel("Data", show(y), unit, "a line per view", stretched=True)
+        else:
+            views = y.reshape(-1, *y.shape[-2:])
+            yield Panel("Data", show(views[len(views) // 2]), unit, f"view {len(views) // 2} of {len(views)}")
+    elif A.data_kind == "picture":
+        yield Panel("Data", show(y, y.ndim, channels=A.channels), unit)
+    elif y.ndim == 2:
+        yield Panel("Data", show(y, part="dB" if y.is_complex() else None), "" if y.is_complex() else unit)
 
 
-def _middle(images: Tensor, ndim: int) -> Tensor:
-    """Return the one item, or the middle one of a batch."""
-    items = images.reshape(-1, *images.shape[images.ndim - ndim :])
-    return items[len(items) // 2]
-
-
-def _real(image: Tensor) -> Tensor:
-    return image.abs() if image.is_complex() else image
-
-
-def _scale_bar(width: int, pixel_size: float | None, unit: str) -> tuple[str, float]:
+def _scale_bar(result: Result) -> tuple[str, float]:
     """Return a round length of about a quarter of the image in words, and its share of the width."""
-    whole = width * (pixel_size or 1.0)
+    known = result.grid is not None and result.grid.known
+    pixel_size = result.grid.spacing[-1] if result.grid is not None and known else 1.0
+    whole = result.x.shape[-1] * pixel_size
     power = 10.0 ** math.floor(math.log10(whole / 4))
     length = max(step * power for step in _ROUND if step * power <= whole / 4)
-    return f"{length:g} {unit if pixel_size else 'pixel'}", length / whole
+    return f"{length:g} {result.grid.unit if result.grid is not None and known else 'pixel'}", length / whole
 
 
-def _quality(result: StoredResult, scan: Scan | None) -> dict[str, str]:
-    if scan is None or scan.truth is None:
-        return {}
-    forms = {"PSNR": "{:.2f} dB", "SSIM": "{:.4f}", "relative error": "{:.2%}"}
-    found = against_truth(_middle(result.image, 2), _middle(scan.truth, 2))
-    return {name: form.format(found[name][0]) for name, form in forms.items() if name in found}
+def _quality(result: Result, truth: Tensor) -> dict[str, str]:
+    found = metrics.quality(result.item().x, truth, ndim=result.ndim, space=result.space)
+    return {name: form.format(float(found[name])) for name, form in _FORMS.items() if name in found}
 
 
-def _method(result: StoredResult) -> dict[str, str]:
+def _method(result: Result) -> dict[str, str]:
     facts: dict[str, Any] = dict(result.settings)
-    if result.n_iter is not None and result.n_iter.numel() and int(result.n_iter.max()):
+    if result.n_iter.numel() and int(result.n_iter.max()):
         facts["iterations"] = brief(result.n_iter.flatten().tolist())
-    if result.seconds is not None:
+    if math.isfinite(result.seconds):
         facts["time"] = f"{result.seconds:.1f} s"
     return _plain(facts)
 

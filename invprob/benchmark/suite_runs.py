@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from invprob.benchmark.measurement import MODES, Mode, Run, measure
 from invprob.benchmark.plan import Suite, Unit, describe, units
 from invprob.benchmark.pool import Died, calls
 from invprob.benchmark.problems import Problem
 from invprob.benchmark.store import Store
-from invprob.benchmark.work import MODES, Mode, Run, measure
 
 __all__ = ["Runs", "measure_all", "stored"]
 

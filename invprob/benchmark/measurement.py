@@ -13,20 +13,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from invprob import metrics
 from invprob.benchmark.plan import Unit
 from invprob.benchmark.problems import Cases, Problem, cases
 from invprob.errors import InputError, printable
-from invprob.loop import Result
 from invprob.methods import Progress, find_recipe, progress, settings_of
+from invprob.result import Result
 
 __all__ = ["MODES", "Mode", "Run", "Status", "measure"]
 
 Mode = Literal["auto", "tuned"]
 MODES: tuple[Mode, ...] = ("auto", "tuned")
 Status = Literal["measured", "not for this", "failed", "nothing to tune"]
-DATA_RANGE = 1.0  # scenes have values in [0, 1], whatever a single one of them uses of it
+DATA_RANGE = 1.0  # scenes have values, or magnitudes, in [0, 1], whatever a single one of them uses of it
 FIRST_STEP = math.log(10) / 2  # of the search for a strength, in its logarithm
 _SMALL, _FIRST = 32, 10  # pixels of the image on which a method takes so many steps before its time is taken
 _NO_START = 1e-2  # strength to begin with where none is known
@@ -36,10 +37,12 @@ _NO_START = 1e-2  # strength to begin with where none is known
 class Run:
     """What came of a method in one mode: columns with one entry per test image, in order.
 
-    `columns` has psnr (dB), ssim, nrmse, iterations (NaN of methods without) and seconds (per image, of the whole
-    batch), `ends` the status of each image; `validation` is the mean PSNR on the validation images, `tried` the
-    strengths with theirs. `image` is that of the first test image, `history` its convergence. Everything but `status`
-    and `reason` is empty where nothing was measured.
+    `columns` has psnr (dB), ssim, nrmse, spread (root mean square of the standard deviations of methods that tell
+    some), iterations, each NaN of methods without, and seconds (per image, of the whole batch); `ends` the status of
+    each image; `validation` is the mean PSNR on the validation images, `tried` the strengths with theirs. `image` is
+    that of the first test image, of its shape and kind, `spread` and `sample` its standard deviations and a draw from
+    the posterior of methods that have some, and `history` its convergence. `certificate` is empty where a method has
+    none, and everything but `status` and `reason` where nothing was measured.
     """
 
     status: Status
@@ -50,7 +53,9 @@ class Run:
     validation: float | None = None
     tried: list[tuple[float, float]] = field(default_factory=list)
     certificate: Mapping[str, Any] = field(default_factory=dict)
-    image: NDArray[np.float32] | None = None
+    image: NDArray[Any] | None = None
+    spread: NDArray[Any] | None = None
+    sample: NDArray[Any] | None = None
     history: Mapping[str, list[float]] = field(default_factory=dict)
 
 
@@ -129,22 +134,21 @@ def _validated(unit: Unit, settings: Mapping[str, Any]) -> float:
     """Return the mean PSNR on the validation images."""
     held = cases(unit.problem, unit.size, "validation", unit.validations)
     x = _last(unit.method.target, held, settings).image()
-    return float(metrics.psnr(x, held.truth, data_range=DATA_RANGE).mean())
+    return float(_quality(x, held)["psnr"].mean())
 
 
 def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
     """Return what a method makes of the test images."""
     test = cases(unit.problem, unit.size, "test", unit.tests)
     result, seconds = _timed(unit.method.target, test, settings)
-    x, truth = result.x.to(test.truth), test.truth
-    if x.shape != truth.shape:
-        raise ValueError(f"the image has shape {tuple(x.shape)}, the truth {tuple(truth.shape)}")
+    x, spread = result.x.to(test.truth.device), result.spread
+    if x.shape != test.truth.shape:
+        raise ValueError(f"the image has shape {tuple(x.shape)}, the truth {tuple(test.truth.shape)}")
     if not bool(x.isfinite().all()):
         raise ArithmeticError("the image holds NaN or infinite values")
     columns = {
-        "psnr": metrics.psnr(x, truth, data_range=DATA_RANGE).tolist(),
-        "ssim": metrics.ssim(x, truth, data_range=DATA_RANGE).tolist(),
-        "nrmse": metrics.nrmse(x, truth).tolist(),
+        **{name: values.tolist() for name, values in _quality(x, test).items()},
+        "spread": [math.nan] * unit.tests if spread is None else _root_mean_square(spread, test),
         "iterations": [float(n) if n else math.nan for n in result.n_iter.flatten().tolist()],
         "seconds": [seconds / unit.tests] * unit.tests,
     }
@@ -153,10 +157,34 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
         columns=columns,
         ends=list(result.item_status),
         strengths=_strengths(result),
-        certificate=result.certificate.as_dict(),
-        image=x[0].float().numpy(),
+        certificate={} if result.certificate is None else result.certificate.as_dict(),
+        image=_single(x[0]),
+        spread=None if spread is None else _single(spread[0]),
+        sample=None if result.samples is None else _single(result.samples[0, 0]),
         history={name: _first(column) for name, column in result.history.items()},
     )
+
+
+def _quality(x: Tensor, on: Cases) -> dict[str, Tensor]:
+    """Return PSNR, SSIM and relative error per image; an imaginary part that is wrong, or too much, is an error."""
+    A = on.scan.operator
+    found = metrics.quality(x, on.truth, ndim=len(A.domain_shape), space=A.grid.ndim, data_range=DATA_RANGE)
+    nothing = torch.full_like(found["PSNR"], math.nan)  # similarity of images too small for its window
+    return {"psnr": found["PSNR"], "ssim": found.get("SSIM", nothing), "nrmse": found["relative error"]}
+
+
+def _root_mean_square(spread: Tensor, on: Cases) -> list[float]:
+    """Return one number per image, in the units of the image, to be compared with its root mean square error."""
+    if spread.shape != on.truth.shape:
+        raise ValueError(f"the spread has shape {tuple(spread.shape)}, the truth {tuple(on.truth.shape)}")
+    squares: list[float] = spread.double().square().flatten(1).mean(1).sqrt().tolist()
+    return squares
+
+
+def _single(x: Tensor) -> NDArray[Any]:
+    """Return an image as NumPy holds it in single precision, real or complex as it is."""
+    found: NDArray[Any] = x.to(torch.complex64 if x.is_complex() else torch.float32).numpy(force=True)
+    return found
 
 
 def _timed(target: str, on: Cases, settings: Mapping[str, Any]) -> tuple[Result, float]:
@@ -203,7 +231,7 @@ def _strengths(result: Result) -> list[float]:
     return [float(value) for value in np.ravel(found) if np.isreal(value)]
 
 
-def _first(column: torch.Tensor) -> list[float]:
+def _first(column: Tensor) -> list[float]:
     return [float(row.flatten()[0]) for row in column]
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from invprob.benchmark.measurement import Mode, Run
 from invprob.benchmark.plan import Method, Suite, Unit, units
 from invprob.benchmark.problems import Problem
-from invprob.benchmark.run import Runs
 from invprob.benchmark.statistics import Estimate, estimate
-from invprob.benchmark.work import Mode, Run
+from invprob.benchmark.suite_runs import Runs
 
-__all__ = ["Board", "Entry", "Verdict"]
+__all__ = ["Entry", "Results", "Verdict"]
 
 Grade = Literal["good", "bad", "open"]
 
@@ -65,7 +65,7 @@ class Verdict:
     difference: Estimate | None
 
 
-class Board:
+class Results:
     """What is known of a suite so far; units that are not done yet are absent."""
 
     def __init__(self, suite: Suite) -> None:

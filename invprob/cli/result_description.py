@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from invprob.cli.closing import judge
 from invprob.cli.console import fact
+from invprob.cli.messages import judge
 from invprob.io import open_hdf5, read_array
 from invprob.io.attributes import read_json
 from invprob.io.checks import check_file
-from invprob.io.result_file import FORMAT
-from invprob.io.safe_hdf5 import dataset, read_text
+from invprob.io.result_file import read_layout
+from invprob.io.result_writer import FORMAT
+from invprob.io.safe_hdf5 import exists, read_text
+from invprob.result import size_in_words
 from invprob.verdict import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["describe_result", "is_result"]
+
+_OTHERS = {"samples": "samples", "spread": "the spread of every value"}
 
 
 def is_result(path: Path) -> bool:
@@ -35,22 +39,26 @@ def is_result(path: Path) -> bool:
 def describe_result(path: Path) -> None:
     """Say what a result holds, how it was made, and what speaks for and against it."""
     with open_hdf5(path) as file:
-        shape = dataset(file, "image").shape
-        text = {key: read_text(file, key) or "" for key in ("status", "image_unit", "length_unit", "command")}
+        layout = read_layout(file)
+        shape, command = layout.shape, read_text(file, "command")
+        others = [what for name, what in _OTHERS.items() if exists(file, name)]
         kept = {key: read_json(file, key) or {} for key in ("settings", "versions", "provenance", "certificate")}
         item_status = read_json(file, "item_status") or []
-        pixel_size = file.attrs.get("pixel_size")
         middle = read_array(file, "image", (slice(shape[0] // 2, shape[0] // 2 + 1),) if len(shape) > 2 else ())
-    fact("result", f"{path} ({text['status'] or 'incomplete'}, {path.stat().st_size / 2**20:.3g} MiB)")
-    pixels = f", pixels of {float(pixel_size):.6g} {text['length_unit']}" if pixel_size is not None else ""
-    fact("image", f"{' x '.join(map(str, shape))}, in {text['image_unit'] or '1'}{pixels}")
-    fact("values", _values(middle) + (" in the middle row" if len(shape) > 2 else ""))
+    fact("result", f"{path} ({layout.status}, {path.stat().st_size / 2**20:.3g} MiB)")
+    kind = ", complex" if np.iscomplexobj(middle) else ""
+    size = size_in_words(shape, layout.ndim, layout.grid, layout.channels)
+    fact("image", f"{size}, in {layout.units.image}{kind}")
+    part = "" if len(shape) < 3 else " in the middle image" if len(shape) > layout.ndim else " in the middle slice"
+    fact("magnitudes" if kind else "values", _values(middle) + part)
+    if others:
+        fact("besides", ", ".join(others))
     fact("settings", _pairs(kept["settings"]))
-    fact("command", text["command"] or "not recorded")
+    fact("command", command or "not recorded")
     fact("versions", _pairs(kept["versions"]))
     for key, value in kept["provenance"].items():
         fact("", f"{key}: {value}")
-    if kept["certificate"] and item_status:
+    if item_status:
         judge(kept["certificate"], item_status)
 
 

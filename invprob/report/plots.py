@@ -1,51 +1,23 @@
-"""Pictures for the page, as PNG data inside it."""
+"""Curves for the page, as PNG data inside it."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-__all__ = ["Picture", "curves", "picture"]
+__all__ = ["curves"]
 
-_LARGEST = 1024  # pixels along the longer side; more would not be seen on a page
-_WINDOW = (0.5, 99.5)  # percentiles shown as black and white
 _INK, _FAINT, _LINE = "#1c2430", "#c9d1da", "#1f5fa8"
 _DECADE = 10  # a curve that spans more is drawn on a logarithmic axis
 _CURVES = {"residual": "Relative change", "objective": "Objective"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image as a data URI, the values of its darkest and its brightest colour, and its size in pixels."""
-
-    uri: str
-    low: float
-    high: float
-    width: int
-    height: int
-
-
-def picture(image: Tensor, *, window: tuple[float, float] | None = None, colours: str = "gray") -> Picture:
-    """Return an image (H, W), of which the magnitude if complex; values that are not finite are black."""
-    values = (image.abs() if image.is_complex() else image).numpy(force=True).astype(np.float64)
-    finite = np.isfinite(values)
-    low, high = _window(values[finite]) if window is None else window
-    share = np.where(finite, (values - low) / (high - low), 0.0).clip(0, 1)
-    rgb = (255 * mpl.colormaps[colours](share)[..., :3]).round().astype(np.uint8)
-    shown = Image.fromarray(rgb[..., 0] if colours == "gray" else rgb)
-    shown.thumbnail((_LARGEST, _LARGEST))
-    return Picture(_uri(shown), low, high, image.shape[-1], image.shape[-2])
 
 
 def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
@@ -78,17 +50,6 @@ def _curve(column: Tensor) -> NDArray[Any]:
     values = column.double().numpy().reshape(len(column), -1)
     worst: NDArray[Any] = np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1)
     return worst
-
-
-def _window(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(values, _WINDOW) if values.size else (0.0, 1.0)
-    return float(low), float(high) if high > low else float(low) + 1.0
-
-
-def _uri(image: Image.Image) -> str:
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
-    return _encoded(stream.getvalue())
 
 
 def _encoded(png: bytes) -> str:

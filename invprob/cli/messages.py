@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ _FORMATS = {"PSNR": "{:.1f} dB", "SSIM": "{:.3f}", "relative error": "{:.3f}"}
 
 
 def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once: int) -> None:
-    """Say what is going to be reconstructed, and everything that nobody has chosen."""
+    """Say what is going to be reconstructed, and everything that was not chosen on the command line."""
     scan, rows = source.sample, source.rows
     fact("scan", f"{source.path} ({source.layout})")
     fact("geometry", repr(scan.operator))
@@ -59,7 +60,7 @@ def conclude(story: Story, method: str, settings: Mapping[str, Any]) -> None:
     judge(story.certificate, story.item_status)
 
 
-def judge(certificate: Mapping[str, Any], item_status: Sequence[str]) -> None:
+def judge(certificate: Mapping[str, Any] | None, item_status: Sequence[str]) -> None:
     """Say what speaks for and against an image."""
     found = statements(certificate, item_status)
     whole = verdict(found)
@@ -107,5 +108,8 @@ def _flat(value: Any) -> list[Any]:
 
 def _median(values: list[float], form: str) -> str:
     """Return the one value, or the median and the range of several."""
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return "not known"
     low, middle, high = (form.format(f(values)) for f in (min, statistics.median, max))
     return middle if low == high else f"{middle} (median of {len(values)} rows, {low} to {high})"

@@ -1,0 +1,226 @@
+"""The one road from an item to a picture: of a complex, three-dimensional or many-channelled one, too."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from invprob.grid import Grid, space_axes
+from invprob.io.atomic import check_output, write_whole
+from invprob.linop.operator import Channels
+
+__all__ = ["Over", "Part", "Picture", "middle_item", "show"]
+
+Part = Literal["magnitude", "phase", "real", "dB"]
+Over = Literal["slice", "max", "mean"]
+
+_WINDOW = (0.5, 99.5)  # percentiles shown as black and white: outliers at either end do not set the window
+_DYNAMIC_RANGE = 40.0  # decibels below the maximum that become black, as is usual for images of point scatterers
+_LARGEST = 1024  # pixels along the longer side on a page; more would not be seen
+_LIMIT = 8192  # pixels along the longer side that showing voxels in proportion may lead to
+_GREY, _CYCLIC = "gray", "twilight"
+_ONE = {"colour": "colour", "echoes": "echo", "frames": "frame", "slices": "slice", None: "channel"}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Values `(H, W)`, or `(H, W, 3)` in colour, those shown as the darkest and the brightest, and what they are.
+
+    `caption` says which part of the item it is ("slice 32 of 64, magnitude", counted from 0), nothing where it is all
+    of it. `sides` are height and width of a pixel, relative to each other. Jupyter shows it by itself.
+    """
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    colours: str = _GREY
+    caption: str = ""
+    sides: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the file, in which pixels are squares: the longer one is repeated."""
+        least = min(self.sides)
+        height, width = (n * side / least for n, side in zip(self.values.shape[:2], self.sides, strict=True))
+        shrink = min(1.0, max(_LIMIT, *self.values.shape[:2]) / max(height, width))
+        return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+    def png(self, largest: int | None = None) -> bytes:
+        """Return the PNG file, of at most `largest` pixels along the longer side; values not finite are black."""
+        stream = io.BytesIO()
+        self._image(largest).save(stream, format="PNG", optimize=True)
+        return stream.getvalue()
+
+    def uri(self, largest: int | None = _LARGEST) -> str:
+        """Return the picture as the address of an `<img>`, with all of it inside."""
+        return f"data:image/png;base64,{base64.b64encode(self.png(largest)).decode()}"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the PNG file; OutputError or ResourceError if it cannot be written."""
+        content = self.png()
+        path = check_output(path, len(content), overwrite=overwrite)
+
+        def write(partial: Path) -> None:
+            partial.write_bytes(content)
+
+        write_whole(path, write)
+
+    def _repr_png_(self) -> bytes:
+        return self.png(_LARGEST)
+
+    def _image(self, largest: int | None) -> Image.Image:
+        finite = np.isfinite(self.values)
+        share = np.where(finite, (np.where(finite, self.values, 0.0) - self.low) / (self.high - self.low), 0.0)
+        share = share.clip(0, 1)
+        if self.colours != _GREY and self.values.ndim == 2:
+            share = mpl.colormaps[self.colours](share)[..., :3]
+        image = Image.fromarray((255 * share).round().astype(np.uint8))
+        if image.size != self.size:
+            image = image.resize(self.size, Image.Resampling.NEAREST)  # a voxel stays a block, no value is made up
+        if largest is not None:
+            image.thumbnail((largest, largest))
+        return image
+
+
+def show(
+    item: Tensor,
+    ndim: int = 2,
+    *,
+    part: Part | None = None,
+    over: Over = "slice",
+    grid: Grid | None = None,
+    channels: Channels | None = None,
+    window: tuple[float, float] | None = None,
+    colours: str | None = None,
+) -> Picture:
+    """Return a picture of an item `(*batch, *item)` whose last `ndim` axes are one item.
+
+    Of everything that does not fit into a plane the middle one (index n // 2) is shown: of a batch, of channels, of the
+    slices of a volume; so an image and its truth always show the same place. `over` takes the maximum or the mean over
+    the slices instead. Three channels said to be "colour" become red, green and blue.
+
+    Arguments:
+        part: "real" (of a real item the default), "magnitude" (of a complex one), "phase" in radians, or "dB",
+            20 log10 of the magnitude relative to the largest one of the item.
+        over: "slice", "max" or "mean", along the axes of space before the last two; taken of the `part`.
+        grid: the spacing of the axes of space, the last ones: pixels that are no squares are shown in proportion.
+        channels: what the first axis of the item counts where it is no direction in space (`Operator.channels`).
+        window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a phase
+            -pi and pi, of decibels -40 and 0.
+        colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
+
+    ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
+    """
+    part = _checked(item, ndim, part, over)
+    space = space_axes(ndim, grid, channels)
+    plane, words = _chosen(item, ndim, space, colour=channels == "colour", channels=channels)
+    values, level = _values(plane, part)
+    stacked = values.ndim - (min(space, 2) + (channels == "colour"))
+    values, seen = _flat(values, stacked, over, channels == "colour")
+    words += seen
+    if part != "real":
+        words.append("dB below the maximum" if part == "dB" else part)
+    if values.ndim == 1:
+        values = values[None]
+    if channels == "colour":
+        values = values.movedim(0, -1)
+    array = values.double().numpy(force=True)
+    low, high = level if window is None and level is not None else _window(array) if window is None else window
+    if not low < high:
+        raise ValueError(f"show: the window must run from black to white, low < high, got {(low, high)}")
+    sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[-2], grid.spacing[-1])
+    if math.isclose(*sides, rel_tol=1e-3):
+        sides = (1.0, 1.0)
+    return Picture(array, low, high, colours or (_CYCLIC if part == "phase" else _GREY), ", ".join(words), sides)
+
+
+def middle_item(items: Tensor, ndim: int) -> Tensor:
+    """Return the middle one, index n // 2, of a batch `(*batch, *item)`; that is the one which pictures show."""
+    flat = items.reshape(-1, *items.shape[items.ndim - ndim :])
+    return flat[len(flat) // 2]
+
+
+def _checked(item: Tensor, ndim: int, part: Part | None, over: Over) -> Part:
+    """Return which part to show; ValueError for what cannot be shown."""
+    if not 1 <= ndim <= item.ndim or 0 in item.shape:
+        raise ValueError(f"show: ndim={ndim} axes of an item do not fit a tensor of shape {tuple(item.shape)}")
+    if part is None:
+        part = "magnitude" if item.is_complex() else "real"
+    if part not in get_args(Part):
+        raise ValueError(f"show: part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    if over not in get_args(Over):
+        raise ValueError(f"show: over must be one of {', '.join(get_args(Over))}, got {over!r}")
+    if part == "phase" and over != "slice":
+        raise ValueError(f"show: phases have neither a maximum nor a mean: use over='slice', got {over!r}")
+    return part
+
+
+def _chosen(
+    items: Tensor, ndim: int, space: int, *, colour: bool, channels: Channels | None
+) -> tuple[Tensor, list[str]]:
+    """Return the middle item of a batch, of its channels the middle one but for colour, and which they are."""
+    words = []
+    count = math.prod(items.shape[: items.ndim - ndim])
+    if count > 1:
+        words.append(f"image {count // 2} of {count}")
+    item = middle_item(items, ndim)
+    if colour:
+        if item.ndim != space + 1 or item.shape[0] != 3:
+            raise ValueError(f"show: colour is (3, H, W), got an item of shape {tuple(item.shape)}")
+        return item, words
+    while item.ndim > space:
+        if len(item) > 1:
+            words.append(f"{_ONE[channels]} {len(item) // 2} of {len(item)}")
+        item = item[len(item) // 2]
+    return item, words
+
+
+def _values(plane: Tensor, part: Part) -> tuple[Tensor, tuple[float, float] | None]:
+    """Return the real numbers to show, and their window where they have a natural one."""
+    if part == "real":
+        return plane.real if plane.is_complex() else plane, None
+    if part == "phase":
+        return plane.angle(), (-math.pi, math.pi)
+    size = plane.abs()
+    if part == "magnitude":
+        return size, None
+    finite = size[size.isfinite()]
+    largest = finite.amax() if finite.numel() else torch.ones_like(size.flatten()[0])
+    return 20 * torch.log10(size / largest), (-_DYNAMIC_RANGE, 0.0)
+
+
+def _flat(values: Tensor, stacked: int, over: Over, colour: bool) -> tuple[Tensor, list[str]]:
+    """Return one plane of the slices along the first axes of space, and which it is."""
+    reduce: Mapping[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
+        "max": ("maximum over {n} slices", lambda t, axis: t.amax(axis)),
+        "mean": ("mean over {n} slices", lambda t, axis: t.mean(axis)),
+        "slice": ("slice {k} of {n}", lambda t, axis: t.select(axis, t.shape[axis] // 2)),
+    }
+    form, one = reduce[over]
+    words, axis = [], int(colour)
+    values = values if values.is_floating_point() else values.float()
+    for _ in range(stacked):
+        n = values.shape[axis]
+        if n > 1:
+            words.append(form.format(k=n // 2, n=n))
+        values = one(values, axis)
+    return values, words
+
+
+def _window(values: NDArray[np.float64]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, _WINDOW) if finite.size else (0.0, 1.0)
+    return float(low), float(high) if high > low else float(low) + 1.0

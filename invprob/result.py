@@ -1,0 +1,150 @@
+"""What a reconstruction leaves behind: the image, the story of how it came about, and where it belongs."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from invprob.grid import Grid, Units, space_axes
+
+if TYPE_CHECKING:
+    from invprob.certificate import Certificate
+    from invprob.linop.operator import Channels
+    from invprob.scan import Scan
+    from invprob.solvers.base import State
+
+__all__ = ["INCOMPLETE", "MISSING", "STATUS", "Result", "current_versions", "size_in_words"]
+
+STATUS = {
+    "converged": "The fixed-point residual fell below the tolerance.",
+    "stopped": "The run was stopped before it converged; this is the best image so far.",
+    "max_iter": "The largest number of iterations was reached before the tolerance; raise max_iter or tol.",
+    "diverged": "The iteration grew or became non-finite; the best image before that is kept.",
+}
+MISSING = "missing"  # the status of an item without an image
+INCOMPLETE = "incomplete"  # the status of a file that is not finished
+_OTHERS = {
+    MISSING: "There is no image, as the data could not be read.",
+    INCOMPLETE: "The run did not end: what is finished is there, the rest is NaN.",
+}
+_PACKAGES = ("torch", "numpy", "invprob")
+_SAMPLES = {1: "samples", 2: "pixels", 3: "voxels"}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The image `x` `(*batch, *item)`, the last `ndim` axes of which are one item, with the story behind it.
+
+    What `invprob.reconstruct` and `solve` return, and `invprob.load_result` reads.
+
+    Arguments:
+        status: the worst of `item_status`: converged, stopped, max_iter or diverged; `message` is the sentence.
+        n_iter: iterations per item, `(*batch,)`; 0 of a direct method, empty where a file does not tell.
+        seconds: how long it took, NaN where a file does not tell.
+        history: columns over the checks: iteration and seconds `(rows,)`, residual and objective `(rows, *batch)`.
+        certificate: what was checked; None where nothing was.
+        state: where the solver stopped, to go on from; never part of a file.
+        samples: draws from the posterior, `(S, *batch, *item)`, of a method that samples.
+        spread: the standard deviation of every value, of the shape of x, of a method that knows it.
+        grid: the spacing of the axes of space, the last ones; None where the image belongs to no geometry.
+        channels: what the first axis of an item counts where it is no direction in space (`Operator.channels`).
+        provenance, versions, command: where the data come from, what computed, and as which command line.
+    """
+
+    x: Tensor
+    status: str
+    item_status: tuple[str, ...]
+    n_iter: Tensor
+    seconds: float
+    history: Mapping[str, Tensor]
+    certificate: Certificate | None
+    state: State | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    samples: Tensor | None = field(default=None, kw_only=True)
+    spread: Tensor | None = field(default=None, kw_only=True)
+    ndim: int = field(default=2, kw_only=True)
+    grid: Grid | None = field(default=None, kw_only=True)
+    channels: Channels | None = field(default=None, kw_only=True)
+    units: Units = field(default=Units(), kw_only=True)
+    provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    versions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    command: str = field(default="", kw_only=True)
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence."""
+        return (STATUS | _OTHERS)[self.status]
+
+    @property
+    def space(self) -> int:
+        """How many axes of an item, the last ones, are directions in space."""
+        return space_axes(self.ndim, self.grid, self.channels)
+
+    @property
+    def size(self) -> str:
+        """The size of the image in words: "64 x 64 x 64 voxels of 0.5 mm"."""
+        return size_in_words(self.x.shape, self.ndim, self.grid, self.channels)
+
+    def item(self, index: int | None = None) -> Result:
+        """Return the result with the image of one item alone, counted through the batch; the middle one by default.
+
+        Status, history and certificate stay those of all: they are what is known.
+        """
+        k = self.ndim
+        count = math.prod(self.x.shape[: self.x.ndim - k])
+        index = count // 2 if index is None else index
+
+        def one(t: Tensor, leading: tuple[int, ...] = ()) -> Tensor:
+            return t.reshape(*leading, -1, *t.shape[t.ndim - k :]).select(len(leading), index)
+
+        samples = None if self.samples is None else one(self.samples, (len(self.samples),))
+        return replace(self, x=one(self.x), samples=samples, spread=None if self.spread is None else one(self.spread))
+
+    def of_scan(self, scan: Scan, command: str | None = None) -> Result:
+        """Return the result with grid, channels, units and provenance of the scan it was made from."""
+        A = scan.operator
+        return replace(
+            self,
+            ndim=len(A.domain_shape),
+            grid=A.grid if A.grid.known else A.grid.with_unit(scan.units.length),
+            channels=A.channels,
+            units=scan.units,
+            provenance=dict(scan.provenance),
+            versions=current_versions(),
+            command=self.command if command is None else command,
+        )
+
+
+def size_in_words(shape: Sequence[int], ndim: int, grid: Grid | None, channels: str | None) -> str:
+    """Return the size of an image `(*batch, *item)` in words, such as "12 images of 64 x 64 pixels of 0.5 mm"."""
+    space = space_axes(ndim, grid, channels)
+    first = len(shape) - ndim
+    count, extra, extent = math.prod(shape[:first]), shape[first : len(shape) - space], shape[len(shape) - space :]
+    words = f"{' x '.join(map(str, extent))} {_SAMPLES.get(space, 'samples')}"
+    if grid is not None and grid.known:
+        lengths = grid.spacing[:1] if grid.isotropic else grid.spacing
+        words += f" of {' x '.join(f'{h:.4g}' for h in lengths)} {grid.unit}"
+    if channels == "colour":
+        words += " in colour"
+    elif extra:
+        words = f"{' x '.join(map(str, extra))} {channels or 'channels'} of {words}"
+    return f"{count} images of {words}" if count > 1 else words
+
+
+@cache
+def current_versions() -> Mapping[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
