@@ -1,4 +1,4 @@
-"""From the results of the chunks of a stack to the story of the whole."""
+"""From the results of the chunks of a stack to what is known of the whole."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from invprob.loop import Result
     from invprob.scan import Scan
 
-__all__ = ["Story"]
+__all__ = ["JoinedResults"]
 
 _WORST = [*STATUS, MISSING]
 
 
 @dataclass
-class Story:
-    """What is kept of the chunks' results, in the order of the rows: everything but the images."""
+class JoinedResults:
+    """What is kept of the chunks' results, in the order of the rows: everything but the images.
+
+    `provenance` is that of the last chunk with the clamped readings of all, and the rows it names are those of the
+    whole where the readers name any; `quality` compares each image with the truth, if there is one.
+    """
 
     results: list[Result] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -33,12 +37,11 @@ class Story:
 
     def add(self, scan: Scan, result: Result) -> None:
         """Take note of a chunk."""
-        self.results.append(replace(result, x=result.x[..., :0, :0], state=None))
+        self.results.append(replace(result, x=result.x.new_empty(0), state=None))  # a view would keep the images
         self.item_status += result.item_status
         before, self.provenance = self.provenance, dict(scan.provenance)
         if "clamped" in before:
             self.provenance["clamped"] = _added(before["clamped"], scan.provenance["clamped"])
-
         if scan.truth is not None:
             for name, values in against_truth(result.x, scan.truth).items():
                 self.quality.setdefault(name, []).extend(values)
