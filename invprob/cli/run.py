@@ -123,9 +123,9 @@ def _write_others(job: Job, work: StackReconstruction) -> list[tuple[str, Path]]
     """Write the other files and return what each is."""
     if work.middle is None:
         return []
-    scan, image = work.middle
+    scan, result = work.middle
     whole = load_result(job.output).image if work.complete and job.exports.whole_stack else None
-    shown = _shown_result(job, work, scan, image)
+    shown = _shown_result(job, work, scan, result.x)
     return list(job.exports.write(shown, scan, whole, overwrite=job.overwrite))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from invprob.loop import STATUS
+from invprob.metrics import nrmse
 from invprob.verdict import MISSING, against_truth
 
 if TYPE_CHECKING:
@@ -24,30 +25,44 @@ _WORST = [*STATUS, MISSING]
 
 @dataclass
 class JoinedResults:
-    """What is kept of the chunks' results, in the order of the rows: everything but the images.
+    """What is known of the chunks so far, in the order of the rows: everything but the images.
 
-    `provenance` is that of the last chunk with the clamped readings of all, and the rows it names are those of the
-    whole where the readers name any; `quality` compares each image with the truth, if there is one.
+    `settings` and the numbers of the `certificate` are lists over all items where they belong to an item; of the
+    assumptions each is as it holds worst. `n_iter` counts for the items that have an image, `history` has NaN where a
+    chunk has no row of that iteration, `item_status` says "missing" of an item without an image. `provenance` is that
+    of the last chunk with the clamped readings of all; `quality` compares the images with the truth, if there is one.
     """
 
-    results: list[Result] = field(default_factory=list)
-    provenance: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    certificate: dict[str, Any] = field(default_factory=dict)
+    n_iter: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    history: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
     item_status: list[str] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)
     quality: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, scan: Scan, result: Result) -> None:
-        """Take note of a chunk."""
-        self.results.append(replace(result, x=result.x.new_empty(0), state=None))  # a view would keep the images
+        """Take note of a chunk.
+
+        It is joined at once: small things kept from every chunk would lie scattered between its large ones, so that the
+        memory of those could not be used again as a whole.
+        """
+        self.settings = _joined(self.settings, result.settings)
+        self.certificate = _joined_certificates(self.certificate, result.certificate.as_dict())
+        self.n_iter = torch.cat([self.n_iter, result.n_iter]) if self.n_iter.numel() else result.n_iter
+        self.history = _side_by_side(self.history, result.history)
+        self.seconds += result.seconds
         self.item_status += result.item_status
         before, self.provenance = self.provenance, dict(scan.provenance)
         if "clamped" in before:
             self.provenance["clamped"] = _added(before["clamped"], scan.provenance["clamped"])
         if scan.truth is not None:
-            for name, values in against_truth(result.x, scan.truth).items():
+            for name, values in _quality(result.x, scan.truth, len(scan.operator.domain_shape)).items():
                 self.quality.setdefault(name, []).extend(values)
 
     def miss(self, count: int) -> None:
-        """Take note of rows that have no image."""
+        """Take note of items that have no image."""
         self.item_status += [MISSING] * count
 
     @property
@@ -55,58 +70,42 @@ class JoinedResults:
         """The worst status."""
         return max(self.item_status, key=_WORST.index)
 
-    @property
-    def seconds(self) -> float:
-        """The time of all chunks."""
-        return sum(result.seconds for result in self.results)
 
-    @property
-    def n_iter(self) -> Tensor:
-        """Iterations per item that has an image."""
-        counts = [result.n_iter for result in self.results]
-        return counts[0] if len(counts) == 1 else torch.cat(counts)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings, those per row as lists over all rows."""
-        return _joined([result.settings for result in self.results])
-
-    @property
-    def certificate(self) -> dict[str, Any]:
-        """The certificate, its numbers per row as lists over all rows; an assumption that fails anywhere fails."""
-        facts = [result.certificate.as_dict() for result in self.results]
-        whole = _joined(facts)
-        worst: dict[str, Mapping[str, Any]] = {}
-        for assumption in (a for each in facts for a in each["assumptions"]):
-            known = worst.setdefault(assumption["statement"], assumption)
-            if _doubt(assumption) > _doubt(known):
-                worst[assumption["statement"]] = assumption
-        return whole | {"assumptions": list(worst.values())}
-
-    @property
-    def history(self) -> dict[str, Tensor]:
-        """The histories side by side, NaN where a chunk has no row of that iteration."""
-        histories = [result.history for result in self.results if result.history]
-        if len(histories) < 2:
-            return dict(histories[0]) if histories else {}
-        iterations = torch.unique(torch.cat([h["iteration"] for h in histories]))
-        columns = {"iteration": iterations}
-        for name in sorted(set.intersection(*(set(h) for h in histories)) - {"iteration", "seconds"}):
-            columns[name] = torch.cat([_spread(h[name], h["iteration"], iterations) for h in histories], dim=1)
-        return columns
+def _quality(x: Tensor, truth: Tensor, ndim: int) -> dict[str, list[float]]:
+    """Return how near images are to the truth, a number per item by what it is called."""
+    return against_truth(x, truth) if ndim == 2 else {"relative error": nrmse(x, truth, ndim=ndim).flatten().tolist()}
 
 
-def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the first part with its lists extended by those of the others."""
-    whole = dict(parts[0])
-    for key, value in whole.items():
-        if isinstance(value, list) and len(parts) > 1:
-            whole[key] = [entry for part in parts for entry in part[key] or ()]
-    return whole
+def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was known before, its lists extended by those of now."""
+    if not before:
+        return dict(now)
+    return {key: [*value, *(now[key] or ())] if isinstance(value, list) else value for key, value in before.items()}
+
+
+def _joined_certificates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both certificates as one; an assumption that fails anywhere fails."""
+    worst: dict[str, Mapping[str, Any]] = {}
+    for assumption in (*before.get("assumptions", ()), *now["assumptions"]):
+        known = worst.setdefault(assumption["statement"], assumption)
+        if _doubt(assumption) > _doubt(known):
+            worst[assumption["statement"]] = assumption
+    return _joined(before, now) | {"assumptions": list(worst.values())}
 
 
 def _doubt(assumption: Mapping[str, Any]) -> int:
     return {True: 0, None: 1, False: 2}[assumption["holds"]]
+
+
+def _side_by_side(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return two histories as one."""
+    if not before or not now:
+        return dict(before or now)
+    iterations = torch.unique(torch.cat([before["iteration"], now["iteration"]]))
+    columns = {"iteration": iterations}
+    for name in sorted((set(before) & set(now)) - {"iteration", "seconds"}):
+        columns[name] = torch.cat([_spread(h[name], h["iteration"], iterations) for h in (before, now)], dim=1)
+    return columns
 
 
 def _spread(column: Tensor, at: Tensor, iterations: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ class StackReconstruction:
     `max_memory` is what the process may take in GiB (default: 60 % of what is free), `settings` are the method's.
     Raises InputError if the stack cannot be used, ResourceError if not one row fits into memory. `events` does the
     work, and these attributes tell about it: `joined` what is known of the chunks' results, `failures` a sentence per
-    chunk that was left out, `finished` how many of the first rows need not be done again, `interrupted`, `middle` scan
-    and image of the middle row (or the last before it that there is), `written` the file.
+    chunk that was left out, `finished` how many of the first rows need not be done again, `interrupted`, `middle` the
+    scan and the image of the middle row (or the last before it that there is), `written` the file.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class StackReconstruction:
         self.failures: list[str] = []
         self.finished = 0
         self.interrupted = False
-        self.middle: tuple[Scan, Tensor] | None = None
+        self.middle: tuple[Scan, Result] | None = None
         self._stored = 0
         self._writer: ResultWriter | None = None
 
@@ -186,14 +186,14 @@ class StackReconstruction:
         self.joined.add(scan, result)
         middle = len(self.stack) // 2
         if single:
-            self.middle = (scan, result.x)
+            self.middle = (scan, replace(result, state=None))
         elif start <= middle:
             row = min(middle - start, length - 1)
-            self.middle = (_row(scan, row), result.x[row].clone())
+            self.middle = (_row(scan, row), replace(result, x=result.x[row].clone(), state=None))
 
     def _annotate(self, writer: ResultWriter) -> None:
         joined = self.joined
-        if not joined.results:
+        if not self._stored:
             return
         if self.stack.rows is not None and "rows" in joined.provenance:
             joined.provenance["rows"] = in_words(self.stack.rows)
