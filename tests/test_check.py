@@ -12,13 +12,12 @@ import scipy.io
 import torch
 from laws import randn
 
-from invprob.cli import memory
 from invprob.io import save_scan
-from invprob.io.coverage import coverage_doubts
 from invprob.operators import Blur, ConeBeam, FanBeam, Identity, ParallelBeam
-from invprob.operators.ct.coverage import field_of_view
+from invprob.operators.ct.coverage import coverage_doubts, field_of_view
 from invprob.phantoms import Ellipses, shepp_logan
 from invprob.scan import Scan, Units
+from invprob.stack import memory
 
 N, BINS = 32, 48
 
@@ -89,12 +88,12 @@ def test_without_data_the_image_is_the_object():
     assert (
         "a circle of radius 10 around the axis, and the image reaches 16" in coverage_doubts(parallel(turn(180), 20))[0]
     )
-    assert coverage_doubts(Identity((4, 4))) == []
+    assert Identity((4, 4)).doubts() == []
     A = ConeBeam((4, N, N), turn(90), (6, 20), source_distance=100.0, detector_distance=0.0)
-    cut, limited = coverage_doubts(A)
+    cut, limited = A.doubts()
     assert "a circle of radius 9.95" in cut
     assert "cover 90 degrees" in limited
-    assert "do not fall to zero" in coverage_doubts(A, np.ones(A.range_shape))[0]
+    assert "do not fall to zero" in A.doubts(torch.ones(A.range_shape))[0]
 
 
 def test_the_field_of_view_is_where_half_a_turn_of_views_meet():
@@ -186,7 +185,7 @@ def test_too_little_memory_is_4_before_anything_large_is_made(invprob, monkeypat
     monkeypatch.setattr(memory, "_available_bytes", lambda: 2**20)
     done = invprob("check", "good.h5")
     assert (done.code, done.out) == (4, "")
-    assert "one row takes about" in done.err
+    assert "the image takes about" in done.err
 
 
 def configured(**changes):

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 
 from invprob import methods
-from invprob.cli import console, memory, parse, run
+from invprob.cli import console, parse
 from invprob.grid import Grid
 from invprob.io import load_result, load_scan, save_scan
 from invprob.operators import ParallelBeam
 from invprob.phantoms import random_ellipses
 from invprob.scan import Scan, Units
+from invprob.stack import memory, reconstruction
 
 ROOT = Path(__file__).parents[1]
 SIZE, VIEWS = 24, 16
@@ -200,7 +201,7 @@ def fake_progress(monkeypatch, status="converged", interrupt_in_call=0):
             raise KeyboardInterrupt
         yield methods.Progress("thinking", 2, 2, 0.1, lambda: final)
 
-    monkeypatch.setattr(run, "progress", fake)
+    monkeypatch.setattr(reconstruction, "progress", fake)
 
 
 def test_divergence_is_5_and_the_best_image_is_kept(invprob, stack_file, tmp_path, monkeypatch):
@@ -229,7 +230,7 @@ def test_an_interruption_before_there_is_anything_leaves_nothing(invprob, scan_f
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "progress", interrupted)
+    monkeypatch.setattr(reconstruction, "progress", interrupted)
     done = invprob("reconstruct", scan_file)
     assert (done.code, done.err) == (130, "error: interrupted before there was an image: nothing was written\n")
     assert os.listdir(tmp_path) == ["scan.h5"]
@@ -424,7 +425,7 @@ def test_a_bug_is_one_line_and_a_traceback_on_request(invprob, scan_file, monkey
     def broken(*_, **__):
         raise ZeroDivisionError("what\nnow")
 
-    monkeypatch.setattr(run, "progress", broken)
+    monkeypatch.setattr(reconstruction, "progress", broken)
     done = invprob("reconstruct", scan_file)
     assert done.code == 1
     assert is_one_line(done.err)
@@ -436,7 +437,7 @@ def test_no_memory_is_4(invprob, scan_file, monkeypatch):
     def hungry(*_, **__):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
 
-    monkeypatch.setattr(run, "progress", hungry)
+    monkeypatch.setattr(reconstruction, "progress", hungry)
     done = invprob("reconstruct", scan_file)
     assert (done.code, is_one_line(done.err), "--max-memory" in done.err) == (4, True, True)
 

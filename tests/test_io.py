@@ -297,7 +297,7 @@ def test_misspelt_names_are_suggested(exchange, tmp_path):
         load_scan(exchange(data=None, dat=np.ones(3)))
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["sinogram"] = np.ones(3)
-    with pytest.raises(InputError, match=r"neither exchange/data nor.*it holds sinogram"):
+    with pytest.raises(InputError, match=r"is not a scan .*it holds sinogram\): known are .*Data Exchange"):
         load_scan(tmp_path / "other.h5")
 
 

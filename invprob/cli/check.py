@@ -9,11 +9,12 @@ import typer
 
 from invprob.cli import parse
 from invprob.cli.console import fact, fail, say, warn
-from invprob.cli.errors import ExitCode, UsageError
+from invprob.cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from invprob.io import Stack
     from invprob.io.summary import ValueSummary
     from invprob.linop import LinearOperator
     from invprob.scan import Scan
@@ -25,20 +26,19 @@ _TRUE_ADJOINT = {"torch.float32": 1e-6, "torch.float64": 1e-12}  # what rounding
 
 def check(
     file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
+    read: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the reader, as `invprob list` names them; repeatable."),
+    ] = None,
     angles: Annotated[
-        parse.AngleRange | None,
-        typer.Option(parser=parse.angles, metavar="FIRST:LAST:COUNT", help="Angles to check instead of the file's."),
+        str | None, typer.Option(metavar="FIRST:LAST:COUNT", help="Angles to check instead of the file's.")
     ] = None,
     angles_unit: Annotated[str | None, typer.Option(metavar="deg|rad", help="Unit of the angles.")] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(parser=parse.positive, metavar="MM", help="Detector pixel in mm.")
-    ] = None,
+    pixel_size: Annotated[str | None, typer.Option(metavar="MM", help="Detector pixel in mm.")] = None,
     axis: Annotated[
-        float | None, typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.")
+        str | None, typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.")
     ] = None,
-    image_shape: Annotated[
-        parse.ImageShape | None, typer.Option(parser=parse.image_shape, metavar="HxW", help="Pixels of the image.")
-    ] = None,
+    image_shape: Annotated[str | None, typer.Option(metavar="HxW", help="Pixels of the image.")] = None,
     max_memory: Annotated[
         float | None,
         typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
@@ -51,37 +51,44 @@ def check(
     an error.
     """
     del debug
-    if angles is not None and angles_unit is None:
-        raise UsageError("--angles needs a unit: add --angles-unit deg or --angles-unit rad")
 
-    from invprob.cli.memory import budget, bytes_of_a_row, rows_at_once
-    from invprob.cli.source import Source, read_options
-    from invprob.io import scan_summary
+    from invprob.cli.reading import reading_options
+    from invprob.io import open_stack
+    from invprob.io.summary import stored_values
+    from invprob.stack.memory import budget, bytes_of_a_row, rows_at_once
 
-    options = read_options(None, None, angles, angles_unit, pixel_size, axis, image_shape, rings=False)
-    source = Source.open(file, options)
-    summary = scan_summary(file, angles=options.angles, angles_unit=angles_unit)
-    row, count = source.sample, 1 if source.rows is None else len(source.rows)
-    at_once = rows_at_once(row, count, budget(max_memory))  # before anything large is made
-    fact("scan", f"{source.path} ({source.layout}), {count} row{'s' * (count > 1)}")
+    flags = {"angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size, "axis": axis}
+    stack = open_stack(file, **reading_options(read, **flags, image_shape=image_shape))
+    stack.check()
+    row, values = stack.sample, stored_values(stack)
+    at_once = rows_at_once(stack, budget(max_memory))  # before anything large is made
+    fact("scan", f"{stack.path} ({stack.layout}), {_count(stack)}")
     _describe(row)
-    if source.axis is not None:
-        fact("axis", f"column {source.axis.column:.2f} +- {source.axis.uncertainty:.2f}, found in the data")
-    bad = summary.values.not_finite if summary.values is not None else 0
-    if summary.values is not None:
-        _tell(summary.values)
+    for what, words in stack.found.items():
+        fact(what, words)
+    _tell(values)
     _measure(row)
-    need = sum(bytes_of_a_row(row)) / 2**30
-    fact("memory", f"about {need:.2g} GiB for one row with tv; {at_once} of {count} fit at a time")
-    doubts = _doubts(row, summary.hints)
+    need, one = sum(bytes_of_a_row(row)) / 2**30, "the image" if stack.rows is None else "one row"
+    fitting = "" if stack.rows is None else f"; {at_once} of {len(stack)} fit at a time"
+    fact("memory", f"about {need:.2g} GiB for {one} with tv{fitting}")
+    doubts = stack.doubts()
     for doubt in doubts:
         warn(doubt)
-    if bad:
-        fail(f"{file}: {bad} values are NaN or infinite: repair them, or leave them out with --rows or --views")
+    if values.not_finite:
+        left_out = "repair them, or leave them out with --rows or --views"
+        fail(f"{file}: {values.not_finite} values are NaN or infinite: {left_out}")
         return ExitCode.INPUT
     if not doubts:
         say("Nothing in it looks doubtful.")
     return ExitCode.OK
+
+
+def _count(stack: Stack) -> str:
+    """Return how many items there are, in words; a volume is one."""
+    if stack.rows is not None:
+        return f"{len(stack)} row{'s' * (len(stack) > 1)}"
+    A = stack.sample.operator
+    return "a single volume" if len(A.domain_shape) == 3 and A.channels is None else "a single image"
 
 
 def _describe(scan: Scan) -> None:
@@ -135,14 +142,6 @@ def _seconds(A: LinearOperator, y: Tensor) -> tuple[float, float]:
     middle = time.perf_counter()
     A(x)
     return time.perf_counter() - middle, middle - start
-
-
-def _doubts(row: Scan, hints: tuple[str, ...]) -> list[str]:
-    """Return the hints of the summary, and what the geometry as the options have it adds to them."""
-    A = row.operator
-    said = " ".join(hints)
-    item = A.fill(row.data, row.weights).reshape(-1, *A.range_shape)[0]
-    return [*hints, *(doubt for doubt in A.doubts(item) if doubt not in said)]
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

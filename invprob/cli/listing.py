@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from invprob.cli.console import table
+
+if TYPE_CHECKING:
+    from invprob.io import Reader
 
 __all__ = ["list_names"]
 
@@ -15,11 +18,6 @@ _PHANTOMS = {
     "shepp-logan": "the head of Shepp and Logan (1974), in the version with visible contrast",
     "ellipses": "a random body of ellipses",
     "organ": "a random, textured slice of a chest or an abdomen",
-}
-_RECOGNISED = {
-    "invprob-scan": "HDF5 written by invprob; see docs/file-format.md",
-    "data-exchange": "HDF5 with a group exchange: counts, flats, darks, angles",
-    "matlab": "MATLAB 5 or 7 with CtDataFull or CtDataLimited",
 }
 
 
@@ -30,7 +28,7 @@ def list_names(
     del debug
     from invprob import registry
     from invprob.cli.methods import defaults, summary
-    from invprob.io import READERS
+    from invprob.io.readers import READERS, known_options
 
     table(
         "Methods: reconstruct --method NAME --set KEY=VALUE",
@@ -46,10 +44,19 @@ def list_names(
     table("Phantoms: simulate --phantom NAME", ("name", "what it is"), _PHANTOMS.items())
     table(
         "Files: recognised by their content",
-        ("name", "layout", "what it is"),
-        ((name, reader.layout, _RECOGNISED.get(name, "")) for name, reader in READERS.items()),
+        ("name", "layout", "what it is", "options"),
+        ((name, reader.layout, reader.about, _names(reader)) for name, reader in READERS.items()),
+    )
+    table(
+        "Options of readers: reconstruct, inspect, check --read NAME=VALUE",
+        ("name", "value", "what it is"),
+        ((option.name, option.form, option.about) for option in known_options().values()),
     )
     return 0
+
+
+def _names(reader: Reader) -> str:
+    return ", ".join(option.name for option in reader.accepts)
 
 
 def _settings(values: Mapping[str, Any]) -> str:

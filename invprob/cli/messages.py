@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from invprob.cli.console import fact
 from invprob.cli.methods import defaults
+from invprob.io.readers import known_options
 from invprob.verdict import Grade, statements, verdict
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from invprob.cli.merge import Story
-    from invprob.cli.source import Source
+    from invprob.io import Stack
+    from invprob.stack import JoinedResults
 
 __all__ = ["conclude", "count_weights", "files", "introduce", "judge"]
 
@@ -24,17 +25,17 @@ _MARKS: Mapping[Grade, str] = {"good": "  ok", "fair": "  care", "bad": "  BAD",
 _FORMATS = {"PSNR": "{:.1f} dB", "SSIM": "{:.3f}", "relative error": "{:.3f}"}
 
 
-def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once: int) -> None:
+def introduce(stack: Stack, method: str, settings: Mapping[str, Any], at_once: int) -> None:
     """Say what is going to be reconstructed, and everything that was not chosen on the command line."""
-    scan, rows = source.sample, source.rows
-    fact("scan", f"{source.path} ({source.layout})")
+    scan, rows = stack.sample, stack.rows
+    fact("scan", f"{stack.path} ({stack.layout})")
     fact("geometry", repr(scan.operator))
     if rows is not None:
         step = f" in steps of {rows.step}" if rows.step > 1 else ""
         fact("rows", f"{len(rows)}, from {rows[0]} to {rows[-1]}{step}, {at_once} at a time")
-    if source.axis is not None:
-        found = f"column {source.axis.column:.2f} +- {source.axis.uncertainty:.2f}"
-        fact("axis", f"{found}, found in the data (--axis COLUMN gives another)")
+    for what, words in stack.found.items():
+        option = known_options().get(what)
+        fact(what, f"{words} ({option.typed} {option.form} gives another)" if option else words)
     if scan.units.length == "pixel":
         fact("units", "lengths in pixels, as the file gives no pixel size (--pixel-size MM does)")
     else:
@@ -46,7 +47,7 @@ def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once:
     fact("method", f"{method} ({told})")
 
 
-def conclude(story: Story, method: str, settings: Mapping[str, Any]) -> None:
+def conclude(story: JoinedResults, method: str, settings: Mapping[str, Any]) -> None:
     """Say how it went, what was chosen for the user, and what speaks for and against the image."""
     left_open = (key for key, value in _complete(method, settings).items() if value in ("auto", None))
     chosen = [key for key in left_open if key in story.settings]

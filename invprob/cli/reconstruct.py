@@ -26,20 +26,23 @@ def reconstruct(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
     ] = None,
-    views: Annotated[
-        slice | None,
+    read: Annotated[
+        list[str] | None,
         typer.Option(
-            parser=parse.slices, metavar="START:STOP:STEP", help="Views to use, from 0.", rich_help_panel=_READING
+            metavar="KEY=VALUE",
+            help="An option of the reader, as `invprob list` names them; repeatable. The next eight are short for it.",
+            rich_help_panel=_READING,
         ),
     ] = None,
+    views: Annotated[
+        str | None, typer.Option(metavar="START:STOP:STEP", help="Views to use, from 0.", rich_help_panel=_READING)
+    ] = None,
     rows: Annotated[
-        slice | None,
-        typer.Option(parser=parse.slices, metavar="START:STOP", help="Detector rows to do.", rich_help_panel=_READING),
+        str | None, typer.Option(metavar="START:STOP", help="Detector rows to do.", rich_help_panel=_READING)
     ] = None,
     angles: Annotated[
-        parse.AngleRange | None,
+        str | None,
         typer.Option(
-            parser=parse.angles,
             metavar="FIRST:LAST:COUNT",
             help="Projection angles instead of the file's, the last included.",
             rich_help_panel=_READING,
@@ -50,16 +53,14 @@ def reconstruct(
         typer.Option(metavar="deg|rad", help="Unit of the angles, whatever the file says.", rich_help_panel=_READING),
     ] = None,
     pixel_size: Annotated[
-        float | None,
-        typer.Option(parser=parse.positive, metavar="MM", help="Detector pixel in mm.", rich_help_panel=_READING),
+        str | None, typer.Option(metavar="MM", help="Detector pixel in mm.", rich_help_panel=_READING)
     ] = None,
     axis: Annotated[
-        float | None,
+        str | None,
         typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.", rich_help_panel=_READING),
     ] = None,
     image_shape: Annotated[
-        parse.ImageShape | None,
-        typer.Option(parser=parse.image_shape, metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING),
+        str | None, typer.Option(metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING)
     ] = None,
     rings: Annotated[
         bool, typer.Option("--rings", help="Take away what a bin adds to all views.", rich_help_panel=_READING)
@@ -96,19 +97,28 @@ def reconstruct(
         if "strength" in settings:
             raise UsageError("the strength is given twice: by --strength and by --set")
         settings["strength"] = parse.strength(strength)
-    if angles is not None and angles_unit is None:
-        raise UsageError("--angles needs a unit: add --angles-unit deg or --angles-unit rad")
 
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method
+    from invprob.cli.reading import reading_options
     from invprob.cli.run import Job, run
-    from invprob.cli.source import read_options
 
     check_method(method, settings)
+    options = reading_options(
+        read,
+        views=views,
+        rows=rows,
+        angles=angles,
+        angles_unit=angles_unit,
+        pixel_size=pixel_size,
+        axis=axis,
+        image_shape=image_shape,
+        rings="true" if rings else None,
+    )
     return run(
         Job(
             path=file,
-            options=read_options(rows, views, angles, angles_unit, pixel_size, axis, image_shape, rings),
+            options=options,
             method=method,
             settings=settings,
             output=output or Path(f"{file.stem}_{method}.h5"),

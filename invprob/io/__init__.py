@@ -4,8 +4,13 @@ from invprob.io.data_exchange import find_axis as find_axis
 from invprob.io.export import save_npy as save_npy
 from invprob.io.export import save_tiff as save_tiff
 from invprob.io.invprob_file import save_scan as save_scan
+from invprob.io.layout import Probe as Probe
+from invprob.io.layout import Reader as Reader
+from invprob.io.layout import Stack as Stack
+from invprob.io.options import Option as Option
 from invprob.io.readers import READERS as READERS
 from invprob.io.readers import load_scan as load_scan
+from invprob.io.readers import open_stack as open_stack
 from invprob.io.result_file import load_result as load_result
 from invprob.io.result_file import run_attributes as run_attributes
 from invprob.io.result_file import save_result as save_result

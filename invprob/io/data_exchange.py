@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,29 @@ from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, check_angles, sound_geometry
 from invprob.io.fingerprint import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
-from invprob.io.options import ScanOptions, as_slice, selected
+from invprob.io.layout import Probe, Reader, Stack
+from invprob.io.options import (
+    ANGLES,
+    ANGLES_UNIT,
+    AXIS,
+    IMAGE_SHAPE,
+    PIXEL_SIZE,
+    RINGS,
+    ROWS,
+    VIEWS,
+    Options,
+    as_slice,
+    in_words,
+    selected,
+)
 from invprob.io.rotation_axis import RotationAxis, find_rotation_axis
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.operators import ParallelBeam
 from invprob.scan import Scan, Units
 
-__all__ = ["DATA", "find_axis", "load", "sample"]
+__all__ = ["READER", "find_axis", "open_exchange"]
 
+LAYOUT = "Data Exchange"
 DATA, WHITE, DARK, THETA = (f"exchange/{name}" for name in ("data", "data_white", "data_dark", "theta"))
 _AXIS_ROWS = 5  # rows in the middle that the rotation axis is sought in
 
@@ -43,42 +59,85 @@ class _Views:
     angles: NDArray[np.float64]
 
 
-def load(path: Path, options: ScanOptions) -> Scan:
-    """Read line integrals `(rows, views, columns)` as a parallel-beam scan, its rows being the batch.
+@dataclass(frozen=True)
+class _Axis:
+    """The column of the rotation axis, how it is known, and why it could not be found."""
 
-    Without `options.axis` the rotation axis is sought in all views of the middle rows; value and uncertainty
-    go to the provenance.
+    column: float
+    known: str
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """An opened file, and how its rows become scans."""
+
+    path: Path
+    digest: str
+    wanted: _Views
+    axis: _Axis
+    options: Options
+
+    def read(self, rows: range | None) -> Scan:
+        """Read line integrals `(rows, views, columns)` as a parallel-beam scan, the rows being the batch."""
+        wanted = self.wanted if rows is None else replace(self.wanted, rows=rows)
+        check_angles(wanted.angles[wanted.views], wanted.views, f"{printable(self.path)}: {THETA}")
+        with open_hdf5(self.path) as file:
+            integrals, clamped = _corrected(file, wanted, _counts(file, wanted))
+        size = "given" if "pixel_size" in self.options else "unknown: lengths are in pixels"
+        provenance = {
+            "source": str(self.path),
+            "digest": self.digest,
+            "reader": LAYOUT,
+            "rows": in_words(wanted.rows),
+            "views": in_words(wanted.views),
+            "correction": "-ln((data - dark) / (white - dark)) with mean fields",
+            "clamped": f"{clamped} of {integrals.size} transmissions raised to {MIN_TRANSMISSION:.3g}",
+            "axis": f"column {self.axis.column:.2f}, {self.axis.known}",
+            "pixel_size": size,
+        }
+        units = Units.attenuation("mm" if "pixel_size" in self.options else "pixel")
+        return Scan(self.operator, torch.from_numpy(integrals), units=units, provenance=provenance)
+
+    @cached_property
+    def operator(self) -> ParallelBeam:
+        """One for all rows, so that its tables and norms are computed once."""
+        columns, size = len(self.wanted.columns), self.options.get("pixel_size", 1.0)
+        with sound_geometry(printable(self.path)):
+            return ParallelBeam(
+                self.options.get("image_shape", (columns, columns)),
+                self.wanted.angles[self.wanted.views],
+                columns,
+                pixel_size=size,
+                detector_size=size,
+                axis_offset=self.axis.column - (columns - 1) / 2,
+            )
+
+
+def open_exchange(path: Path, options: Options) -> Stack:
+    """Open a file as rows of a parallel beam.
+
+    Without the option `axis` the rotation axis is sought in all views of the middle rows; value and uncertainty go to
+    the provenance. Where it cannot be found, rows can be looked at, about the middle of the detector.
     """
     with open_hdf5(path) as file:
         wanted = _wanted(file, options)
-        found = _find_axis(file, wanted) if options.axis is None else None
-        integrals, clamped = _corrected(file, wanted, _counts(file, wanted))
-    column = float(options.axis or 0.0) if found is None else found.column
-    provenance = {
-        "source": str(path),
-        "digest": fingerprint(path),
-        "reader": "Data Exchange",
-        "rows": _words(wanted.rows),
-        "views": _words(wanted.views),
-        "correction": "-ln((data - dark) / (white - dark)) with mean fields",
-        "clamped": f"{clamped} of {integrals.size} transmissions raised to {MIN_TRANSMISSION:.3g}",
-        "axis": f"column {column:.2f}, " + (f"found +- {found.uncertainty:.2f}" if found else "given"),
-        "pixel_size": "unknown: lengths are in pixels" if options.pixel_size is None else "given",
-    }
-    return Scan(
-        _parallel_beam(wanted, column, options, printable(path)),
-        torch.from_numpy(integrals),
-        units=Units.attenuation("pixel" if options.pixel_size is None else "mm"),
-        provenance=provenance,
-    )
+        axis, found = _axis(file, wanted, options)
+    exchange = _Exchange(path, fingerprint(path), wanted, axis, options)
+    return Stack(path, LAYOUT, wanted.rows, exchange.read, found, axis.obstacle)
 
 
-def sample(path: Path, options: ScanOptions) -> tuple[Scan, int]:
-    """Return the middle row, about an axis at column 0, and the number of rows."""
-    with open_hdf5(path) as file:
-        shape = dataset(file, DATA).shape
-    rows = shape[1] if len(shape) == 3 else 1
-    return load(path, replace(options, rows=slice(rows // 2, rows // 2 + 1), axis=0.0)), rows
+def _axis(file: h5py.File, wanted: _Views, options: Options) -> tuple[_Axis, dict[str, str]]:
+    """Return the axis, and words on it if it is not given."""
+    if "axis" in options:
+        return _Axis(float(options["axis"]), "given"), {}
+    try:
+        axis = _find_axis(file, wanted)
+    except InputError as error:
+        middle = (len(wanted.columns) - 1) / 2
+        return _Axis(middle, "not found", str(error)), {"axis": "not found"}
+    words = f"+- {axis.uncertainty:.2f}"
+    return _Axis(axis.column, f"found {words}"), {"axis": f"column {axis.column:.2f} {words}, found in the data"}
 
 
 def find_axis(
@@ -92,26 +151,12 @@ def find_axis(
 
     All views of the middle of `rows` are used.
     """
+    options = {"rows": rows, "angles": angles, "angles_unit": angles_unit}
     with open_hdf5(path) as file:
-        return _find_axis(file, _wanted(file, ScanOptions(rows=rows, angles=angles, angles_unit=angles_unit)))
+        return _find_axis(file, _wanted(file, {key: value for key, value in options.items() if value is not None}))
 
 
-def _parallel_beam(wanted: _Views, axis: float, options: ScanOptions, where: str) -> ParallelBeam:
-    theta, columns = wanted.angles[wanted.views], len(wanted.columns)
-    check_angles(theta, wanted.views, f"{where}: {THETA}")
-    size = 1.0 if options.pixel_size is None else options.pixel_size
-    with sound_geometry(where):
-        return ParallelBeam(
-            options.image_shape or (columns, columns),
-            theta,
-            columns,
-            pixel_size=size,
-            detector_size=size,
-            axis_offset=axis - (columns - 1) / 2,
-        )
-
-
-def _wanted(file: h5py.File, options: ScanOptions) -> _Views:
+def _wanted(file: h5py.File, options: Options) -> _Views:
     where = printable(file.filename)
     data = dataset(file, DATA)
     order = read_text(data, "axes")
@@ -129,22 +174,22 @@ def _wanted(file: h5py.File, options: ScanOptions) -> _Views:
             "as the views: give one angle per view with --angles"
         )
     views, rows = (
-        selected(options.views, data.shape[0], "--views"),
-        selected(options.rows, data.shape[1], "--rows"),
+        selected(options.get("views"), data.shape[0], "--views"),
+        selected(options.get("rows"), data.shape[1], "--rows"),
     )
     return _Views(views, rows, range(data.shape[2]), angles)
 
 
-def _angles(file: h5py.File, options: ScanOptions) -> NDArray[np.float64]:
+def _angles(file: h5py.File, options: Options) -> NDArray[np.float64]:
     """Return all angles in radians, from the options or else the file; the user's unit counts more."""
-    if options.angles is not None:
-        return angles_in_radians(np.ravel(options.angles), options.angles_unit, "the given angles")
+    if "angles" in options:
+        return angles_in_radians(np.ravel(options["angles"]), options.get("angles_unit"), "the given angles")
     if not exists(find(file, "exchange"), "theta"):
         raise InputError(
             f"{printable(file.filename)} holds no angles ({THETA}): "
             "give them with --angles FIRST:LAST:COUNT and --angles-unit degrees"
         )
-    unit = options.angles_unit or read_text(dataset(file, THETA), "units")
+    unit = options.get("angles_unit") or read_text(dataset(file, THETA), "units")
     where = f"{printable(file.filename)}: the angles in {THETA}"
     return angles_in_radians(np.ravel(read_array(file, THETA)), unit, where)
 
@@ -187,5 +232,16 @@ def _find_axis(file: h5py.File, wanted: _Views) -> RotationAxis:
         raise InputError(f"{printable(file.filename)}: {error}") from error
 
 
-def _words(indices: range) -> str:
-    return f"{indices[0]} to {indices[-1]}" + (f" in steps of {indices.step}" if indices.step > 1 else "")
+def _recognises(probe: Probe) -> bool:
+    return probe.hdf5 is not None and exists(probe.hdf5, "exchange")
+
+
+READER = Reader(
+    layout=LAYOUT,
+    about="HDF5 with a group exchange: counts, flats, darks, angles",
+    accepts=(ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, RINGS),
+    otherwise="it says nothing about counts of a parallel beam",
+    recognises=_recognises,
+    open=open_exchange,
+    measurement=DATA,
+)

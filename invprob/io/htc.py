@@ -19,20 +19,25 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, check_angles, refuse_where, sound_geometry
 from invprob.io.fingerprint import fingerprint
-from invprob.io.options import ScanOptions, selected
+from invprob.io.layout import Probe, Reader, Stack
+from invprob.io.options import AXIS, IMAGE_SHAPE, PIXEL_SIZE, RINGS, VIEWS, Options, selected
 from invprob.operators import FanBeam
 from invprob.scan import Scan, Units
 
-__all__ = ["load", "sample"]
+__all__ = ["READER", "open_challenge"]
 
+LAYOUT = "Helsinki Tomography Challenge 2022"
 STRUCTS = ("CtDataFull", "CtDataLimited")
 _IMAGE_SHAPE = (512, 512)
 
 
-def load(path: Path, options: ScanOptions) -> Scan:
-    """Read a challenge file as a fan-beam scan `(views, bins)` in millimetres, its image 512 x 512."""
-    options.refuse("angles", "angles_unit", because="the file holds its angles in degrees")
-    options.refuse("rows", because="the file holds a single detector row")
+def open_challenge(path: Path, options: Options) -> Stack:
+    """Open a challenge file: a single image."""
+    return Stack(path, LAYOUT, None, lambda _: _read(path, options))
+
+
+def _read(path: Path, options: Options) -> Scan:
+    """Read a fan-beam scan `(views, bins)` in millimetres, its image 512 x 512."""
     name, struct = _read_struct(path)
     where = f"{printable(path)}: {name}"
     parameters = _entry(struct, "parameters", where)
@@ -43,7 +48,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
             f"{where}: {degrees.size} angles for a sinogram of shape {sinogram.shape} (views, bins): "
             "check how the file was written"
         )
-    views = selected(options.views, degrees.size, "--views")
+    views = selected(options.get("views"), degrees.size, "--views")
     axes = {"view": views, "bin": range(sinogram.shape[1])}
     sinogram = sinogram[views]
     refuse_where(~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
@@ -53,7 +58,7 @@ def load(path: Path, options: ScanOptions) -> Scan:
     provenance = {
         "source": str(path),
         "digest": fingerprint(path),
-        "reader": f"Helsinki Tomography Challenge 2022, {name}",
+        "reader": f"{LAYOUT}, {name}",
         "views": f"{len(views)} of {degrees.size}",
         "correction": "none: the file holds line integrals",
     }
@@ -61,13 +66,8 @@ def load(path: Path, options: ScanOptions) -> Scan:
     return Scan(operator, data, units=Units.attenuation("mm"), provenance=provenance)
 
 
-def sample(path: Path, options: ScanOptions) -> tuple[Scan, int]:
-    """Return the whole scan, which has one row."""
-    return load(path, options), 1
-
-
 def _fan_beam(
-    parameters: Mapping[str, Any], theta: NDArray[np.float64], bins: int, options: ScanOptions, where: str
+    parameters: Mapping[str, Any], theta: NDArray[np.float64], bins: int, options: Options, where: str
 ) -> FanBeam:
     if _entry(parameters, "distanceUnit", where) != "mm":
         unit = printable(parameters["distanceUnit"])
@@ -76,14 +76,14 @@ def _fan_beam(
     to_axis, to_detector, pitch, pixel_size = (_number(parameters, key, where) for key in keys)
     with sound_geometry(where):
         return FanBeam(
-            options.image_shape or _IMAGE_SHAPE,
+            options.get("image_shape", _IMAGE_SHAPE),
             theta,
             bins,
             source_distance=to_axis,
             detector_distance=to_detector - to_axis,
-            pixel_size=options.pixel_size or pixel_size,
+            pixel_size=options.get("pixel_size", pixel_size),
             detector_size=pitch,
-            axis_offset=0.0 if options.axis is None else options.axis - (bins - 1) / 2,
+            axis_offset=options["axis"] - (bins - 1) / 2 if "axis" in options else 0.0,
         )
 
 
@@ -126,3 +126,17 @@ def _number(struct: Mapping[str, Any], key: str, where: str) -> float:
     if value.size != 1 or value.dtype.kind not in "iuf":
         raise InputError(f"{where}.parameters.{key} is not a number: check how the file was written")
     return float(value.item())
+
+
+def _recognises(probe: Probe) -> bool:
+    return probe.head.startswith(b"MATLAB")
+
+
+READER = Reader(
+    layout=LAYOUT,
+    about=f"MATLAB 5 or 7 with {STRUCTS[0]} or {STRUCTS[1]}",
+    accepts=(VIEWS, PIXEL_SIZE, AXIS, IMAGE_SHAPE, RINGS),
+    otherwise="the file holds a single detector row with its angles in degrees",
+    recognises=_recognises,
+    open=open_challenge,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,16 +18,18 @@ from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output, write_whole
 from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
 from invprob.io.fingerprint import fingerprint
+from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
-from invprob.io.options import ScanOptions, as_slice, selected
+from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, selected
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
 
-__all__ = ["FORMAT", "load", "sample", "save_scan"]
+__all__ = ["FORMAT", "READER", "open_scan", "save_scan"]
 
+LAYOUT = "invprob scan"
 FORMAT, VERSION = "invprob-scan", 1
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -53,10 +55,8 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     write_whole(path, lambda partial: _write(partial, scan, name))
 
 
-def load(path: Path, options: ScanOptions) -> Scan:
-    """Read a scan; `options.rows` selects along the first batch axis, `options.views` along the angles."""
-    own = "the file holds its own geometry"
-    options.refuse("angles", "angles_unit", "pixel_size", "axis", "image_shape", because=own)
+def open_scan(path: Path, options: Options) -> Stack:
+    """Open a scan; the option `rows` selects along the first batch axis, `views` along the angles."""
     with open_hdf5(path) as file:
         check_format(file, FORMAT, VERSION)
         cls, config = _read_operator(file)
@@ -64,18 +64,22 @@ def load(path: Path, options: ScanOptions) -> Scan:
         operator = _build(cls, config, printable(path))
         n_batch = max(0, dataset(file, "data").ndim - len(operator.range_shape))
         rows = _select_rows(file, n_batch, options)
-        items = rows + (slice(None),) * (n_batch - len(rows))
+    digest = fingerprint(path)
+    return Stack(path, LAYOUT, rows, lambda some: _read(path, digest, operator, n_batch, some, views))
+
+
+def _read(path: Path, digest: str, operator: Operator, n_batch: int, some: range | None, views: slice) -> Scan:
+    """Read some rows; the operator is one for all of them, so that its tables and norms are computed once."""
+    rows = () if some is None else (as_slice(some),)
+    items = rows + (slice(None),) * (n_batch - len(rows))
+    with open_hdf5(path) as file:
         data = torch.from_numpy(read_array(file, "data", (*items, views)))
         truth = torch.from_numpy(read_array(file, "truth", rows)) if exists(file, "truth") else None
         noise = _read_noise(file, rows)
         weights = _read_weights(file, items, views)
         likelihood = read_likelihood(file, items, views)
         units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
-        provenance = _read_provenance(file) | {
-            "source": str(path),
-            "digest": fingerprint(path),
-            "reader": FORMAT,
-        }
+        provenance = _read_provenance(file) | {"source": str(path), "digest": digest, "reader": FORMAT}
     try:
         return Scan(
             operator,
@@ -89,16 +93,6 @@ def load(path: Path, options: ScanOptions) -> Scan:
         )
     except ValueError as error:
         raise InputError(f"{printable(path)}: {error}") from error
-
-
-def sample(path: Path, options: ScanOptions) -> tuple[Scan, int]:
-    """Return the middle item along the first batch axis, and how many there are."""
-    with open_hdf5(path) as file:
-        cls, config = _read_operator(file)
-        shape = dataset(file, "data").shape
-    if len(shape) == len(_build(cls, config, printable(path)).range_shape):
-        return load(path, options), 1
-    return load(path, replace(options, rows=slice(shape[0] // 2, shape[0] // 2 + 1))), shape[0]
 
 
 def _write(path: Path, scan: Scan, name: str) -> None:
@@ -150,23 +144,23 @@ def _build(cls: type[Operator], config: Mapping[str, Any], where: str) -> Operat
         raise InputError(f"{where}: the stored geometry is no {cls.__name__} ({printable(error)})") from error
 
 
-def _select_views(cls: type[Operator], config: dict[str, Any], options: ScanOptions) -> tuple[dict[str, Any], slice]:
+def _select_views(cls: type[Operator], config: dict[str, Any], options: Options) -> tuple[dict[str, Any], slice]:
     """Return the operator's arguments for the selected views, and the slice of the data's axis of views."""
-    if options.views is None:
+    if "views" not in options:
         return config, slice(None)
     if "angles" not in config:
-        options.refuse("views", because=f"a {cls.__name__} has no views")
-    views = as_slice(selected(options.views, len(config["angles"]), "--views"))
+        VIEWS.refuse(because=f"a {cls.__name__} has no views")
+    views = as_slice(selected(options["views"], len(config["angles"]), VIEWS.typed))
     return config | {"angles": config["angles"][views]}, views
 
 
-def _select_rows(file: h5py.File, n_batch: int, options: ScanOptions) -> tuple[slice, ...]:
-    """Return the selection of the first batch axis, () if everything is wanted."""
-    if options.rows is None:
-        return ()
-    if not n_batch:
-        options.refuse("rows", because="the file holds a single item")
-    return (as_slice(selected(options.rows, dataset(file, "data").shape[0], "--rows")),)
+def _select_rows(file: h5py.File, n_batch: int, options: Options) -> range | None:
+    """Return the selection of the first batch axis, None for a single item."""
+    if n_batch:
+        return selected(options.get("rows"), dataset(file, "data").shape[0], ROWS.typed)
+    if "rows" in options:
+        ROWS.refuse(because="the file holds a single item")
+    return None
 
 
 def _read_noise(file: h5py.File, rows: tuple[slice, ...]) -> float | Tensor | None:
@@ -190,3 +184,18 @@ def _read_provenance(file: h5py.File) -> dict[str, str]:
     group = find(file, "provenance")
     stored = {printable(key): read_text(group, key) or "" for key in group.attrs}
     return {f"original_{key}" if key in ("source", "digest", "reader") else key: text for key, text in stored.items()}
+
+
+def _recognises(probe: Probe) -> bool:
+    return probe.hdf5 is not None and read_text(probe.hdf5, "format") == FORMAT
+
+
+READER = Reader(
+    layout=LAYOUT,
+    about="HDF5 written by invprob; see docs/file-format.md",
+    accepts=(ROWS, VIEWS, RINGS),
+    otherwise="the file holds its own geometry",
+    recognises=_recognises,
+    open=open_scan,
+    measurement="data",
+)

@@ -1,34 +1,130 @@
-"""What a user may say about a file on top of what the file says itself."""
+"""What a user may say about a file on top of what the file says itself, as a value or as text."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import NDArray
 
 from invprob.errors import InputError
 
-__all__ = ["ScanOptions", "as_slice", "selected"]
+__all__ = [
+    "ANGLES",
+    "ANGLES_UNIT",
+    "AXIS",
+    "IMAGE_SHAPE",
+    "PIXEL_SIZE",
+    "RINGS",
+    "ROWS",
+    "VIEWS",
+    "Option",
+    "Options",
+    "as_slice",
+    "in_words",
+    "selected",
+]
+
+_MOST_ANGLES = 10**6  # a typing error rather than a scan
+
+Options = Mapping[str, Any]  # values by the names of options; what is not given is not there
 
 
 @dataclass(frozen=True)
-class ScanOptions:
-    """The keyword arguments of `load_scan`, as every reader receives them; None means: as the file says."""
+class Option:
+    """One thing that a reader can be told: its name, what it is, how it is typed, and how text becomes a value.
 
-    rows: slice | None = None
-    views: slice | None = None
-    angles: ArrayLike | None = None
-    angles_unit: str | None = None
-    pixel_size: float | None = None
-    axis: float | None = None
-    image_shape: tuple[int, int] | None = None
-    rings: bool | None = None
+    An option means the same to all readers that accept it. `parse` raises ValueError, which says how the option is
+    typed. `flag` says that the command line knows it by a name of its own, too, not as `--read NAME=VALUE` alone.
+    """
 
-    def refuse(self, *names: str, because: str) -> None:
-        """Raise InputError if one of the options `names` is given to a reader that cannot honour it."""
-        for name in names:
-            if getattr(self, name) is not None:
-                raise InputError(f"leave out --{name.replace('_', '-')}: {because}")
+    name: str
+    about: str
+    form: str
+    parse: Callable[[str], Any]
+    flag: bool = False
+
+    @property
+    def typed(self) -> str:
+        """How it begins on the command line: "--angles-unit", or "--read frame"."""
+        return f"--{self.name.replace('_', '-')}" if self.flag else f"--read {self.name}"
+
+    def refuse(self, because: str) -> NoReturn:
+        """Raise InputError: it was given for a file that cannot honour it."""
+        raise InputError(f"leave out {self.typed}: {because}")
+
+
+def _slice(text: str) -> slice:
+    parts = text.split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3):
+        raise ValueError(f"{text!r} is not START:STOP or START:STOP:STEP, as in 0:60 or ::2")
+    chosen = slice(*numbers)
+    if chosen.step is not None and chosen.step < 1:
+        raise ValueError(f"{text!r} has the step {chosen.step}, which must be at least 1")
+    return chosen
+
+
+def _angles(text: str) -> NDArray[np.float64]:
+    try:
+        parts = text.split(":")
+        (first, last), count = map(float, parts[:-1]), int(parts[-1])
+    except ValueError:
+        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180") from None
+    if count > _MOST_ANGLES:
+        raise ValueError(f"{text!r} asks for {count} angles, more than {_MOST_ANGLES}")
+    if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
+        raise ValueError(f"{text!r} must hold finite angles and a count of at least 1")
+    return np.linspace(first, last, count)
+
+
+def _shape(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not HxW, as in 512x512") from None
+    if min(height, width) < 1:
+        raise ValueError(f"{text!r}: both sides must be at least 1 pixel")
+    return height, width
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"{text!r} is not a number greater than 0")
+    return value
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
+ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
+ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT", _angles, flag=True)
+ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True)
+PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True)
+AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
+IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
+RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", _yes_or_no, flag=True)
 
 
 def selected(selection: slice | None, count: int, option: str) -> range:
@@ -42,6 +138,11 @@ def selected(selection: slice | None, count: int, option: str) -> range:
 def as_slice(indices: range) -> slice:
     """Return the slice that picks `indices`, which must run upwards."""
     return slice(indices.start, indices.stop, indices.step)
+
+
+def in_words(indices: range) -> str:
+    """Return "3 to 9 in steps of 2" for indices that run upwards."""
+    return f"{indices[0]} to {indices[-1]}" + (f" in steps of {indices.step}" if indices.step > 1 else "")
 
 
 def _colons(selection: slice | None) -> str:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import h5py
 from numpy.typing import ArrayLike
 
+from invprob import registry
 from invprob.errors import InputError, printable
 from invprob.io import data_exchange, htc, invprob_file
-from invprob.io.checks import check_file
-from invprob.io.options import ScanOptions
+from invprob.io.layout import Probe, Reader, Stack, probed
+from invprob.io.options import RINGS, Option, Options
 from invprob.io.result_file import FORMAT as RESULT_FORMAT
 from invprob.io.rings import without_rings
-from invprob.io.safe_hdf5 import dataset_names, exists, open_hdf5, read_text
+from invprob.io.safe_hdf5 import dataset_names, read_text
 from invprob.scan import Scan
 
-__all__ = ["READERS", "Reader", "load_scan", "reader_of"]
+__all__ = ["READERS", "accepted_options", "known_options", "load_scan", "open_stack", "opened", "reader_of"]
 
-
-class Reader(NamedTuple):
-    """A layout: its name, how to read it, how to read its middle row alone, and its main HDF5 dataset.
-
-    `sample` returns a scan of the middle row with no care for the rotation axis, and the number of rows.
-    """
-
-    layout: str
-    load: Callable[[Path, ScanOptions], Scan]
-    sample: Callable[[Path, ScanOptions], tuple[Scan, int]]
-    measurement: str | None
-
-
-READERS = {
-    "invprob-scan": Reader("invprob scan", invprob_file.load, invprob_file.sample, "data"),
-    "data-exchange": Reader("Data Exchange", data_exchange.load, data_exchange.sample, data_exchange.DATA),
-    "matlab": Reader("Helsinki Tomography Challenge 2022", htc.load, htc.sample, None),
+# A layout is one file with a `READER` and one row here; of two that recognise a file the upper one takes it.
+READERS: dict[str, Reader] = {
+    "invprob-scan": invprob_file.READER,
+    "data-exchange": data_exchange.READER,
+    "matlab": htc.READER,
 }
 
 
@@ -52,6 +39,7 @@ def load_scan(
     axis: float | None = None,
     image_shape: tuple[int, int] | None = None,
     rings: bool | None = None,
+    **others: Any,
 ) -> Scan:
     """Read a scan: Data Exchange HDF5, Helsinki Tomography Challenge 2022, or the project's own file.
 
@@ -59,42 +47,65 @@ def load_scan(
     `angles_unit`, "degrees" or "radians") replace those of the file; `angles_unit` alone replaces their unit.
     `pixel_size` is in mm; without one in the file or here, lengths are in pixels. `axis` is the detector
     column of the rotation axis, counted from 0 in bins; where the file needs one and none is given, it is
-    found. `rings` takes away what every bin adds to all views (`invprob.io.rings`). Raises InputError, which names
-    what is wrong and the command-line option that mends it.
+    found. `rings` takes away what every bin adds to all views (`invprob.io.rings`); `others` are options of other
+    readers in `READERS`. Raises InputError, which names what is wrong and the command-line option that mends it, and
+    TypeError for an option that no reader has.
     """
-    options = ScanOptions(rows, views, angles, angles_unit, pixel_size, axis, image_shape, rings)
+    common = {"rows": rows, "views": views, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
+    return open_stack(path, **common, axis=axis, image_shape=image_shape, rings=rings, **others).load()
+
+
+def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:
+    """Open a scan with the options of `load_scan`, to read its rows some at a time: `stack.load(stack.rows[:4])`.
+
+    A rotation axis that the file does not give is sought now, once for all rows. Raises what `load_scan` raises.
+    """
     path = Path(path)
-    scan = reader_of(path).load(path, options)
-    return without_rings(scan) if rings else scan
+    reader = reader_of(path)
+    return opened(path, reader, accepted_options(reader, options))
+
+
+def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
+    """Return the stack of a file whose reader is known, and accepts these options."""
+    stack = reader.open(path, accepted)
+    return stack.followed_by(without_rings) if accepted.get(RINGS.name) else stack
 
 
 def reader_of(path: Path) -> Reader:
     """Return the reader for the content of `path`; InputError if there is none."""
-    check_file(path)
-    if h5py.is_hdf5(path) and not _starts_with(path, b"MATLAB"):
-        return _hdf5_reader(path)
-    if _starts_with(path, b"MATLAB"):
-        return READERS["matlab"]
-    if _starts_with(path, b"\x89HDF"):
-        with open_hdf5(path):  # says what is wrong with it
-            pass
+    with probed(path) as probe:
+        for reader in READERS.values():
+            if reader.recognises(probe):
+                return reader
+        raise InputError(f"{printable(path)} {_unknown(probe)}")
+
+
+def known_options() -> dict[str, Option]:
+    """Return by its name every option that some reader accepts."""
+    return {option.name: option for reader in READERS.values() for option in reader.accepts}
+
+
+def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:
+    """Return the options that are given; InputError for one that the reader does not accept, TypeError if none does."""
+    given = {name: value for name, value in options.items() if value is not None}
+    known, accepts = known_options(), {option.name for option in reader.accepts}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"no reader has an option {name!r}; {registry.nearest(name, known)}")
+        if name not in accepts:
+            known[name].refuse(because=reader.otherwise)
+    return given
+
+
+def _unknown(probe: Probe) -> str:
+    """Return what is wrong with a file that no reader recognises."""
+    if probe.hdf5 is not None and read_text(probe.hdf5, "format") == RESULT_FORMAT:
+        return "is a result, not a scan: name the scan it was made from"
     layouts = ", ".join(reader.layout for reader in READERS.values())
-    raise InputError(f"{printable(path)} is not a scan this program can read: known are {layouts}")
+    held = "" if probe.hdf5 is None else f" (it holds {_names(probe)})"
+    return f"is not a scan this program can read{held}: known are {layouts}"
 
 
-def _hdf5_reader(path: Path) -> Reader:
-    with open_hdf5(path) as file:
-        name = read_text(file, "format")
-        if name == invprob_file.FORMAT:
-            return READERS["invprob-scan"]
-        if name == RESULT_FORMAT:
-            raise InputError(f"{printable(path)} is a result, not a scan: name the scan it was made from")
-        if exists(file, "exchange"):
-            return READERS["data-exchange"]
-        held = ", ".join(printable(n, 80) for n in dataset_names(file)[:12]) or "no dataset"
-    raise InputError(f"{printable(path)} holds neither exchange/data nor an invprob scan (it holds {held})")
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(magic)) == magic
+def _names(probe: Probe) -> str:
+    names = [] if probe.hdf5 is None else dataset_names(probe.hdf5)[:12]
+    return ", ".join(printable(name, 80) for name in names) or "no dataset"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from invprob.errors import InputError, InputWarning, printable
-from invprob.io.options import ScanOptions, as_slice
-from invprob.io.readers import Reader, reader_of
+from invprob.errors import InputError, printable
+from invprob.io.layout import Reader, Stack
+from invprob.io.options import Options, as_slice
+from invprob.io.readers import accepted_options, opened, reader_of
 from invprob.io.safe_hdf5 import dataset, dataset_names, find, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
 
-__all__ = ["AngleSummary", "DatasetSummary", "ScanSummary", "ValueSummary", "scan_summary"]
+__all__ = ["AngleSummary", "DatasetSummary", "ScanSummary", "ValueSummary", "scan_summary", "stored_values"]
 
 _BLOCK, _BUDGET = 2**26, 2**30  # bytes read at a time, and at most
 
@@ -58,9 +59,9 @@ class ValueSummary:
 class ScanSummary:
     """A scan file at a glance; `hints` are sentences on what is missing, wrong or doubtful.
 
-    `geometry`, `units`, `angles` and `rows` describe the scan as `load_scan` would return it, with the
-    rotation axis left open; they are None where it cannot be loaded. `values` are the stored ones, before any
-    correction.
+    `geometry`, `units`, `angles` and `rows` describe the scan as `load_scan` would return it; they are None where not
+    even a row of it can be read. `found` holds what was found in the data, in words by what it is. `values` are the
+    stored ones, before any correction.
     """
 
     path: str
@@ -70,55 +71,58 @@ class ScanSummary:
     values: ValueSummary | None
     rows: int | None
     geometry: str | None
+    found: Mapping[str, str]
     units: Units | None
     angles: AngleSummary | None
     hints: tuple[str, ...]
 
 
-def scan_summary(
-    path: str | os.PathLike[str], *, angles: ArrayLike | None = None, angles_unit: str | None = None
-) -> ScanSummary:
-    """Describe a scan file; of a large one every n-th view is looked at, a GiB in all.
+def scan_summary(path: str | os.PathLike[str], **options: Any) -> ScanSummary:
+    """Describe a scan file, read with the options of `load_scan`; of a large one every n-th view is looked at.
 
-    What keeps the file from being loaded is a hint, not an error; InputError only for a file that is no scan.
+    What keeps the file from being loaded is a hint, not an error; InputError only for a file that is no scan, or an
+    option that does not go with its layout.
     """
     path = Path(path)
     reader = reader_of(path)
-    datasets, values = _stored(path, reader.measurement) if reader.measurement else ((), None)
-    scan, rows, hints = _sample(path, reader, ScanOptions(angles=angles, angles_unit=angles_unit))
-    if scan is not None:
-        values = values or _value_summary(scan.data.numpy(), scan.data.numel())
+    accepted = accepted_options(reader, options)
+    datasets, values = _stored(path, reader)
+    stack, hints = _look(path, reader, accepted)
+    scan = stack.sample if stack else None
     return ScanSummary(
         path=str(path),
         layout=reader.layout,
         size=path.stat().st_size,
         datasets=datasets,
-        values=values,
-        rows=rows,
+        values=_of_scan(scan) if values is None and scan else values,
+        rows=len(stack) if stack else None,
         geometry=repr(scan.operator) if scan else None,
+        found=stack.found if stack else {},
         units=scan.units if scan else None,
         angles=_angle_summary(scan) if scan else None,
         hints=tuple(hints),
     )
 
 
-def _sample(path: Path, reader: Reader, options: ScanOptions) -> tuple[Scan | None, int | None, list[str]]:
-    """Return a scan of the middle row, the number of rows, and all that was said and found on the way."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InputWarning)
-        try:
-            scan, rows = reader.sample(path, options)
-        except InputError as error:
-            return None, None, [str(error)]
-    hints = [str(warning.message) for warning in caught]
-    A = scan.operator
-    item = A.fill(scan.data, scan.weights).reshape(-1, *A.range_shape)[0]
-    said = " ".join(hints)
-    return scan, rows, hints + [doubt for doubt in A.doubts(item) if doubt not in said]
+def stored_values(stack: Stack) -> ValueSummary:
+    """Return the range of the values in an opened file, before any correction, as far as they are stored as such."""
+    return _stored(stack.path, reader_of(stack.path))[1] or _of_scan(stack.sample)
 
 
-def _stored(path: Path, measurement: str) -> tuple[tuple[DatasetSummary, ...], ValueSummary | None]:
+def _look(path: Path, reader: Reader, accepted: Options) -> tuple[Stack | None, list[str]]:
+    """Return the opened file, None if not even a row of it can be read, and what is wrong or doubtful about it."""
+    try:
+        stack = opened(path, reader, accepted)
+        return stack, [*([stack.obstacle] if stack.obstacle else []), *stack.doubts()]
+    except InputError as error:
+        return None, [str(error)]
+
+
+def _stored(path: Path, reader: Reader) -> tuple[tuple[DatasetSummary, ...], ValueSummary | None]:
     """Describe the datasets of an HDF5 file, and the values of the measurement if they can be read."""
+    measurement = reader.measurement
+    if measurement is None:
+        return (), None
     with open_hdf5(path) as file:
         datasets = tuple(_dataset_summary(file, name) for name in dataset_names(file))
         try:
@@ -133,6 +137,10 @@ def _stored(path: Path, measurement: str) -> tuple[tuple[DatasetSummary, ...], V
         blocks = (views[i : i + step] for i in range(0, len(views), step))
         parts = [_value_summary(read_array(file, measurement, (as_slice(b),)), source.size) for b in blocks]
     return datasets, _merged(parts)
+
+
+def _of_scan(scan: Scan) -> ValueSummary:
+    return _value_summary(scan.data.numpy(), scan.data.numel())
 
 
 def _value_summary(values: NDArray[Any], total: int) -> ValueSummary:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from invprob.errors import ResourceError
 
 if TYPE_CHECKING:
+    from invprob.io import Stack
     from invprob.scan import Scan
 
 __all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
@@ -24,33 +25,34 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-_SHARE = 0.6  # of the free memory, unless --max-memory says otherwise
+_SHARE = 0.6  # of the free memory, unless the caller sets a limit
 
 
 def budget(limit_gb: float | None) -> int:
-    """Return the bytes that a computation may take on top of what this process has taken already."""
+    """Return the bytes that a computation may take on top of what this process has taken already.
+
+    `limit_gb` is what the process may take in all, in GiB; by default 60 % of what is free are left to it.
+    """
     if limit_gb is None:
         return int(_SHARE * _available_bytes())
     return max(0, int(limit_gb * 2**30) - _own_bytes())
 
 
-def rows_at_once(row: Scan, count: int, limit: int) -> int:
-    """Return how many of `count` rows fit into `limit` bytes at a time, given one of them.
-
-    Raises ResourceError if not even one does.
-    """
-    fixed, per_row = bytes_of_a_row(row)
+def rows_at_once(stack: Stack, limit: int) -> int:
+    """Return how many rows of a stack fit into `limit` bytes at a time; ResourceError if not even one does."""
+    fixed, per_row = bytes_of_a_row(stack.sample)
     fitting = (limit - fixed) // per_row
     if fitting < 1:
+        one = "the image" if stack.rows is None else "one row"
         raise ResourceError(
-            f"one row takes about {(fixed + per_row) / 2**30:.2g} GiB, and {limit / 2**30:.2g} are free for it: "
+            f"{one} takes about {(fixed + per_row) / 2**30:.2g} GiB, and {limit / 2**30:.2g} are free for it: "
             "choose a smaller --image-shape or fewer --views, or raise --max-memory"
         )
-    return min(fitting, count, _MAX_ROWS)
+    return min(fitting, len(stack), _MAX_ROWS)
 
 
 def bytes_of_a_row(row: Scan) -> tuple[int, int]:
-    """Return about what the hungriest method takes once, and what it takes for every row."""
+    """Return about what the hungriest method takes once, and what it takes for every row, or for a single item."""
     A = row.operator
     rays = math.prod(A.range_shape)
     rest = math.prod(row.batch_shape[1:])

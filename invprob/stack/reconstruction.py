@@ -1,0 +1,267 @@
+"""Reconstruct a stack of any length chunk by chunk; every chunk is safe on disk before the next one is read."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from invprob.errors import InputError
+from invprob.io import ResultWriter, Stack, open_stack, run_attributes
+from invprob.io.atomic import partial_path
+from invprob.io.options import in_words
+from invprob.methods import Progress, Recipe, progress
+from invprob.result import Result
+from invprob.scan import Scan
+from invprob.stack.joined import JoinedResults
+from invprob.stack.memory import budget, rows_at_once
+
+__all__ = ["StackEvent", "StackReconstruction", "reconstruct_stack"]
+
+
+@dataclass(frozen=True, eq=False)
+class StackEvent:
+    """What a reconstruction has come to with the chunk of `rows`, their indices in the file, None for a single item.
+
+    `kind` is "iterating" after every iteration, which `progress` tells of; "storing" when the best image is about to be
+    concluded and written, which nothing should interrupt; "stored" when it is safe on disk; "left out" where the chunk
+    cannot be read.
+    """
+
+    kind: Literal["iterating", "storing", "stored", "left out"]
+    rows: range | None
+    progress: Progress | None = None
+
+
+class StackReconstruction:
+    """A method at work on an opened file, as many rows at a time as fit into memory.
+
+    `max_memory` is what the process may take in GiB (default: 60 % of what is free), `settings` are the method's.
+    Raises InputError if the stack cannot be used, ResourceError if not one row fits into memory. `events` does the
+    work, and these attributes tell about it: `joined` what is known of the chunks' results, `failures` a sentence per
+    chunk that was left out, `finished` how many of the first rows need not be done again, `interrupted`, `middle` the
+    scan and the image of the middle row (or the last before it that there is), `written` the file.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        output: str | os.PathLike[str],
+        method: str | Recipe = "tv",
+        *,
+        settings: Mapping[str, Any] | None = None,
+        max_memory: float | None = None,
+        overwrite: bool = False,
+        command: str | None = None,
+    ) -> None:
+        stack.check()
+        self.stack, self.output, self.method = stack, Path(output), method
+        self.settings, self.overwrite, self.command = dict(settings or {}), overwrite, command
+        self.limit = budget(max_memory)
+        self.at_once = rows_at_once(stack, self.limit)
+        self.joined = JoinedResults()
+        self.failures: list[str] = []
+        self.finished = 0
+        self.interrupted = False
+        self.middle: tuple[Scan, Result] | None = None
+        self._stored = 0
+        self._writer: ResultWriter | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        sample = self.stack.sample
+        rows = () if self.stack.rows is None else (len(self.stack),)
+        return (*rows, *sample.batch_shape[1:], *sample.operator.domain_shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the result."""
+        return math.prod(self.shape) * _image_dtype(self.stack.sample).itemsize
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has an image."""
+        return self._stored == len(self.stack)
+
+    @property
+    def written(self) -> Path:
+        """Where the result is: the partial file while rows are missing."""
+        return self.output if self.complete else partial_path(self.output)
+
+    def prepare(self) -> None:
+        """Raise OutputError or ResourceError if the result could not be written; `events` does it, too."""
+        self._writer = self._make_writer()
+
+    def _make_writer(self) -> ResultWriter:
+        sample = self.stack.sample
+        return ResultWriter(
+            self.output,
+            self.shape,
+            _image_dtype(sample),
+            overwrite=self.overwrite,
+            attributes=run_attributes(sample, self.settings, self.command),
+            sources=[self.stack.path],
+        )
+
+    def events(self) -> Generator[StackEvent]:
+        """Do the work, and yield what it has come to.
+
+        A KeyboardInterrupt, raised here or thrown into the generator, ends it with the best image so far of the chunk
+        under way, and is raised again only if there is no image at all; closing the generator keeps the chunks that are
+        stored. Rows that cannot be read are left out if others came before them, else InputError is raised. ValueError
+        for an unknown method, a setting out of range, or a method that is not for such data.
+        """
+        try:
+            with self._writer or self._make_writer() as writer:
+                try:
+                    yield from self._chunks(writer)
+                except GeneratorExit:
+                    self._annotate(writer)
+                    raise
+                if not self._stored:
+                    raise KeyboardInterrupt
+                self._annotate(writer)
+                if not self.complete:
+                    raise _IncompleteError
+        except _IncompleteError:
+            return
+
+    def _chunks(self, writer: ResultWriter) -> Generator[StackEvent]:
+        start = 0
+        for rows in self.stack.chunks(self.at_once):
+            try:
+                yield from self._chunk(writer, start, rows)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            if self.interrupted:
+                return
+            start += _length(rows)
+
+    def _chunk(self, writer: ResultWriter, start: int, rows: range | None) -> Generator[StackEvent]:
+        scan = self._read(rows)
+        if scan is None:
+            self.finished = start + _length(rows)
+            yield StackEvent("left out", rows)
+            return
+        last, started = None, time.perf_counter()
+        try:
+            for last in progress(scan, self.method, **self.settings):
+                yield StackEvent("iterating", rows, last)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        if last is None:
+            if self.interrupted:
+                return
+            raise RuntimeError(f"the method {self.method} ended without a result")
+        yield StackEvent("storing", rows, last)
+        result = replace(last.result(), seconds=time.perf_counter() - started)  # with the choice of a strength
+        self._store(writer, start, scan, result)
+        yield StackEvent("stored", rows, last)
+
+    def _read(self, rows: range | None) -> Scan | None:
+        """Return the scan of a chunk, None if a late one cannot be read: the others can still be had."""
+        try:
+            return self.stack.load(rows)
+        except InputError as error:
+            if rows is None or not self._stored:
+                raise
+            self.failures.append(f"rows {rows[0]} to {rows[-1]}: left out: {error}")
+            self.joined.miss(len(rows) * math.prod(self.stack.sample.batch_shape[1:]))
+            return None
+
+    def _store(self, writer: ResultWriter, start: int, scan: Scan, result: Result) -> None:
+        single = self.stack.rows is None
+        length = 1 if single else len(result.x)
+        writer.write(start, result.x, samples=result.samples, spread=result.spread)
+        self._stored += length
+        self.finished = self.finished if self.interrupted else start + length
+        self.joined.add(scan, result)
+        middle = len(self.stack) // 2
+        if single:
+            self.middle = (scan, replace(result, state=None))
+        elif start <= middle:
+            row = min(middle - start, length - 1)
+            self.middle = (_row(scan, row), replace(result, state=None).item(row))
+
+    def _annotate(self, writer: ResultWriter) -> None:
+        joined = self.joined
+        if not self._stored:
+            return
+        if self.stack.rows is not None and "rows" in joined.provenance:
+            joined.provenance["rows"] = in_words(self.stack.rows)
+        writer.annotate(
+            {
+                "settings": joined.settings,
+                "provenance": joined.provenance,
+                "item_status": joined.item_status,
+                "certificate": joined.certificate,
+                "seconds": joined.seconds,
+            }
+        )
+        if self.complete:
+            writer.annotate({"status": joined.status})
+            writer.store("n_iter", joined.n_iter)
+            for name, column in joined.history.items():
+                writer.store(f"history/{name}", column)
+
+
+def reconstruct_stack(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    method: str | Recipe = "tv",
+    *,
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    max_memory: float | None = None,
+    overwrite: bool = False,
+) -> StackReconstruction:
+    """Reconstruct a scan file into a result file in bounded memory, and return how it went.
+
+    `options` are those of `load_scan`, the others and the errors those of `StackReconstruction`. A KeyboardInterrupt
+    is raised again when what there is has been stored.
+    """
+    work = StackReconstruction(
+        open_stack(path, **(options or {})),
+        output,
+        method,
+        settings=settings,
+        max_memory=max_memory,
+        overwrite=overwrite,
+    )
+    for _ in work.events():
+        pass
+    if work.interrupted:
+        raise KeyboardInterrupt
+    return work
+
+
+class _IncompleteError(Exception):
+    """Leaves the writer with rows missing, so that it keeps the partial file."""
+
+
+def _image_dtype(sample: Scan) -> torch.dtype:
+    """Return the dtype of the images: complex if the operator's are, or if a real operator met complex data."""
+    A = sample.operator
+    dtype = A.domain_dtype
+    return dtype.to_complex() if sample.data.is_complex() and not A.complex_range else dtype
+
+
+def _length(rows: range | None) -> int:
+    return 1 if rows is None else len(rows)
+
+
+def _row(scan: Scan, index: int) -> Scan:
+    """Return one row of a stack as a scan of its own."""
+    noise = scan.noise[index] if isinstance(scan.noise, Tensor) and scan.noise.ndim else scan.noise
+    truth = None if scan.truth is None else scan.truth[index].clone()
+    shared = scan.weights is None or scan.weights.ndim < scan.data.ndim
+    weights = scan.weights if shared or scan.weights is None else scan.weights[index].clone()
+    return replace(scan, data=scan.data[index].clone(), noise=noise, truth=truth, weights=weights)
