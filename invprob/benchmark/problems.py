@@ -115,8 +115,8 @@ _SPARSE, _LIMITED, _DOSE, _BLUR = "sparse-view CT", "limited-angle CT", "low-dos
 _HOLES, _FINER, _FEW, _COMPLEX = "inpainting", "super-resolution", "compressed sensing", "complex images"
 
 
-def _ct(views: int, degrees: float = 180) -> Callable[[Shape], Instrument]:
-    return instrument("parallel-beam", views=views, arc=degrees * _DEGREE)
+def _ct(views: int, degrees: float = 180, *, counted: bool = False) -> Callable[[Shape], Instrument]:
+    return instrument("parallel-beam", views=views, arc=degrees * _DEGREE, counted=counted)
 
 
 def _fewer(factor: int) -> Callable[[Shape], Instrument]:
@@ -140,8 +140,8 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem("ct-18", _SPARSE, "18 views", _ct(18), BODIES, _ONE_PERCENT),
     Problem("arc-90", _LIMITED, "90 degrees", _ct(60, 90), BODIES, _ONE_PERCENT),
     Problem("arc-60", _LIMITED, "60 degrees", _ct(40, 60), BODIES, _ONE_PERCENT),
-    Problem("dose-1e4", _DOSE, "10 000 photons per ray", _ct(90), BODIES, partial(photons, count=1e4)),
-    Problem("dose-1e3", _DOSE, "1 000 photons per ray", _ct(90), BODIES, partial(photons, count=1e3)),
+    Problem("dose-1e4", _DOSE, "10 000 photons per ray", _ct(90, counted=True), BODIES, partial(photons, count=1e4)),
+    Problem("dose-1e3", _DOSE, "1 000 photons per ray", _ct(90, counted=True), BODIES, partial(photons, count=1e3)),
     Problem("fan-45", "fan-beam CT", "45 views", _FAN, BODIES, _ONE_PERCENT),
     Problem("cone-24", "cone-beam CT", "a volume from 24 views", _CONE, ("ellipsoids",), _ONE_PERCENT, slab),
     Problem("blur-gaussian", _BLUR, "Gaussian blur", _DEFOCUSED, PICTURES, _ONE_PERCENT),

@@ -1,6 +1,6 @@
 """Instruments: an operator, and how a scene is measured without using that very operator; they stand in one table.
 
-CT data are exact line integrals or come from a finer grid; blurred pictures are blurred on the finer grid. The others
+CT data are means over the bins of the detector, exact or of a finer grid; blurred pictures are blurred on the finer grid. The others
 measure the pixels' means, which are the same on every grid. An instrument for images of a shape is a function of it.
 """
 
@@ -28,6 +28,7 @@ from invprob.operators import (
     ParallelBeam,
     RandomProjection,
 )
+from invprob.phantoms.detector import detected
 from invprob.phantoms.random import seeded
 from invprob.phantoms.scenes import FINE, Scene, Shape, block_means
 
@@ -66,10 +67,11 @@ def instrument(name: str, /, **settings: Any) -> Callable[[Shape], Instrument]:
     return partial(INSTRUMENTS[name].build, **settings)
 
 
-def _parallel(shape: Shape, *, views: int, arc: float = math.pi) -> Instrument:
-    """Build a scanner with `views` over an arc in radians, by default half a turn."""
+def _parallel(shape: Shape, *, views: int, arc: float = math.pi, counted: bool = False) -> Instrument:
+    """Build a scanner with `views` over an arc in radians, by default half a turn; `counted` averages intensities."""
     pixel = _DEPTH / min(shape)
-    return _scanner(ParallelBeam(shape, _turn(views, arc), _bins(shape), pixel_size=pixel, detector_size=pixel))
+    A = ParallelBeam(shape, _turn(views, arc), _bins(shape), pixel_size=pixel, detector_size=pixel)
+    return _scanner(A, counted=counted)
 
 
 def _fan(shape: Shape, *, views: int) -> Instrument:
@@ -132,16 +134,12 @@ def _wide(plane: Sequence[int], distance: float) -> float:
     return 1.05 * 4 * distance * math.tan(math.asin(_radius(plane) / distance))
 
 
-def _scanner(A: ParallelBeam | FanBeam | ConeBeam) -> Instrument:
-    shape, size = ("image_shape", "pixel_size") if not isinstance(A, ConeBeam) else ("volume_shape", "voxel_size")
-    finer = {shape: tuple(FINE * n for n in A.domain_shape), size: getattr(A, size) / FINE}
+def _scanner(A: ParallelBeam | FanBeam | ConeBeam, *, counted: bool = False) -> Instrument:
+    """Return the scanner whose readings are means over the bins, of ellipses or of the finer image."""
 
     def measure(scene: Scene) -> Tensor:
-        if scene.shapes is not None and not isinstance(A, ConeBeam):
-            exact: Tensor = scene.shapes.scaled(_DEPTH / 2).line_integrals(*A.rays()).to(A.dtype)
-            return exact
-        fine: LinearOperator = type(A)(**(A.config() | finer))
-        return fine(scene.fine)
+        shapes = None if isinstance(A, ConeBeam) else scene.shapes
+        return detected(scene.fine if shapes is None else shapes.scaled(_DEPTH / 2), A, counted=counted)
 
     return Instrument(A, measure)
 
