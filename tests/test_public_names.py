@@ -12,12 +12,17 @@ KINDS = {
     "Scan": type,
     "__version__": str,
     "iterate": FunctionType,
+    "load_result": FunctionType,
     "load_scan": FunctionType,
     "metrics": ModuleType,
     "phantoms": ModuleType,
     "reconstruct": FunctionType,
+    "save_report": FunctionType,
     "save_result": FunctionType,
+    "save_scan": FunctionType,
+    "show": FunctionType,
     "solve": FunctionType,
+    "testing": ModuleType,
 }
 
 

@@ -49,7 +49,8 @@ class Panel:
     @property
     def words(self) -> str:
         """What is shown of the item, and what else there is to say."""
-        return ", ".join(text for text in (self.picture.caption, self.note) if text)
+        said = [text for text in self.picture.caption.split(", ") if text not in ("", self.title.lower())]
+        return ", ".join([*said, self.note] if self.note else said)
 
 
 def save_report(
@@ -164,7 +165,8 @@ def _scale_bar(result: Result) -> tuple[str, float]:
     whole = result.x.shape[-1] * pixel_size
     power = 10.0 ** math.floor(math.log10(whole / 4))
     length = max(step * power for step in _ROUND if step * power <= whole / 4)
-    return f"{length:g} {result.grid.unit if result.grid is not None and known else 'pixel'}", length / whole
+    unit = result.grid.unit if result.grid is not None and known else "pixels"
+    return f"{length:g} {unit}", length / whole
 
 
 def _quality(result: Result, truth: Tensor) -> dict[str, str]:

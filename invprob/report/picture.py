@@ -118,8 +118,8 @@ def show(
         over: "slice", "max" or "mean", along the axes of space before the last two; taken of the `part`.
         grid: the spacing of the axes of space, the last ones: pixels that are no squares are shown in proportion.
         channels: what the first axis of the item counts where it is no direction in space (`Operator.channels`).
-        window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a phase
-            -pi and pi, of decibels -40 and 0.
+        window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a magnitude
+            from 0, of a phase -pi and pi, of decibels -40 and 0.
         colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
 
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
@@ -138,7 +138,7 @@ def show(
     if channels == "colour":
         values = values.movedim(0, -1)
     array = values.double().numpy(force=True)
-    low, high = level if window is None and level is not None else _window(array) if window is None else window
+    low, high = window or level or _window(array, part)
     if not low < high:
         raise ValueError(f"show: the window must run from black to white, low < high, got {(low, high)}")
     sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[-2], grid.spacing[-1])
@@ -220,7 +220,8 @@ def _flat(values: Tensor, stacked: int, over: Over, colour: bool) -> tuple[Tenso
     return values, words
 
 
-def _window(values: NDArray[np.float64]) -> tuple[float, float]:
+def _window(values: NDArray[np.float64], part: Part) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, _WINDOW) if finite.size else (0.0, 1.0)
+    low = 0.0 if part == "magnitude" else low  # which nothing falls below
     return float(low), float(high) if high > low else float(low) + 1.0
