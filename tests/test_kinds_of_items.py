@@ -11,10 +11,13 @@ from PIL import Image
 
 from invprob.cli.main import main
 from invprob.grid import Grid
-from invprob.io import load_result, save_scan
+from invprob.io import load_result, save_result, save_scan
 from invprob.methods import reconstruct
+from invprob.methods.progress import Progress
 from invprob.metrics import quality
 from invprob.operators import Blur, ConeBeam
+from invprob.report import save_report
+from invprob.result import Result
 from invprob.scan import Scan, Units
 
 OUTPUTS = ("--png", "out.png", "--tiff", "out.tif", "--npy", "out.npy", "--report", "out.html", "-o", "out.h5")
@@ -107,3 +110,44 @@ def test_in_python_the_result_knows_where_it_lies():
     result = reconstruct(scan, "direct")
     assert (result.ndim, result.grid, result.units) == (3, Grid((0.5,) * 3, "mm"), scan.units)
     assert {"python", "torch", "numpy", "invprob"} == set(result.versions)
+
+
+def drawing(problem, *, count=3):
+    """A method that draws samples and checks nothing: no residual, no certificate."""
+    x = problem.A.direct(problem.y)
+    samples = torch.stack([x + 0.1 * i for i in range(count)])
+    result = Result(
+        x=samples.mean(0),
+        status="converged",
+        item_status=("converged",) * x.shape[: x.ndim - 2].numel(),
+        n_iter=torch.zeros(x.shape[:-2], dtype=torch.int64),
+        seconds=0.0,
+        history={},
+        certificate=None,
+        samples=samples,
+        spread=samples.std(0),
+    )
+    yield Progress("drawing", 1, 1, None, lambda: result)
+
+
+def test_samples_without_a_certificate_from_python_to_file_and_page(tmp_path):
+    A = Blur((12, 14), torch.ones(3, 3) / 9)
+    truth = 10 * torch.rand(2, 12, 14, generator=torch.Generator().manual_seed(0))
+    scan = Scan(A, A(truth), truth=truth)
+    result = reconstruct(scan, drawing)
+    torch.testing.assert_close(result.samples.mean(0), result.x)  # all in the units of the scan
+    torch.testing.assert_close(result.samples.std(0), result.spread)
+    save_result(tmp_path / "out.h5", result)
+    back = load_result(tmp_path / "out.h5")
+    assert torch.equal(back.samples, result.samples)
+    assert (back.certificate, back.grid) == (None, Grid((1.0, 1.0)))
+    save_report(tmp_path / "out.html", back, scan)
+    page = " ".join(Page((tmp_path / "out.html").read_text("utf-8")).words.split())
+    for words in (
+        "Image 1 of 2",
+        "Spread standard deviation of every value",
+        "Sample 2 of 3",
+        "Not verified",
+        "Nothing is known that speaks for or against",
+    ):
+        assert words in page

@@ -36,7 +36,8 @@ def introduce(source: Source, method: str, settings: Mapping[str, Any], at_once:
         found = f"column {source.axis.column:.2f} +- {source.axis.uncertainty:.2f}"
         fact("axis", f"{found}, found in the data (--axis COLUMN gives another)")
     if scan.units.length == "pixel":
-        fact("units", "lengths in pixels, as the file gives no pixel size (--pixel-size MM does)")
+        remedy = " (--pixel-size MM does)" if scan.operator.data_kind == "views" else ""
+        fact("units", f"lengths in pixels, as the file gives no pixel size{remedy}")
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
     fact("noise", _noise(scan.noise))

@@ -48,8 +48,9 @@ class Panel:
 
     @property
     def words(self) -> str:
-        """What is shown of the item, and what else there is to say."""
-        said = [text for text in self.picture.caption.split(", ") if text not in ("", self.title.lower())]
+        """What is shown of the item, without what the title says already, and what else there is to say."""
+        title = self.title.lower()
+        said = [text.removeprefix(f"{title} ") for text in self.picture.caption.split(", ") if text not in ("", title)]
         return ", ".join([*said, self.note] if self.note else said)
 
 
