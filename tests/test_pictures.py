@@ -53,7 +53,7 @@ def test_of_a_volume_the_middle_slice_the_maximum_or_the_mean():
     middle, largest, mean = (show(x, 3, over=over) for over in ("slice", "max", "mean"))
     np.testing.assert_array_equal(middle.values, x[6].double())
     np.testing.assert_array_equal(largest.values, x.amax(0).double())
-    np.testing.assert_allclose(mean.values, x.mean(0).double())
+    np.testing.assert_allclose(mean.values, x.double().mean(0))
     assert middle.caption == "slice 6 of 12"
     assert (largest.caption, mean.caption) == ("maximum over 12 slices", "mean over 12 slices")
 

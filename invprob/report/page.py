@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,11 +119,12 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
         yield Panel("Phase", draw(result.x, part="phase"), "rad")
     one = result.item()
     if one.spread is not None:
-        yield Panel("Spread", draw(one.spread), unit, "standard deviation of every value")
+        spread = replace(draw(one.spread), low=0.0)
+        yield Panel("Spread", spread, unit, "standard deviation of every value")
     if one.samples is not None:
         count = len(one.samples)
         for i in range(min(_SAMPLES, count)):
-            yield Panel("Sample", draw(one.samples[i], window=same), unit, f"{i + 1} of {count}, on the image's scale")
+            yield Panel(f"Sample {i + 1} of {count}", draw(one.samples[i], window=same), unit, "on the same scale")
     if truth is not None:
         yield Panel("Truth", draw(truth, part=_part(complex_image), window=same), unit, "on the same scale")
         error = one.x - truth
