@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from invprob.scan import Scan
     from invprob.solvers.base import State
 
-__all__ = ["INCOMPLETE", "MISSING", "STATUS", "Result", "current_versions", "size_in_words"]
+__all__ = ["INCOMPLETE", "MISSING", "STATUS", "Result", "current_versions", "grid_of", "size_in_words"]
 
 STATUS = {
     "converged": "The fixed-point residual fell below the tolerance.",
@@ -109,17 +109,22 @@ class Result:
 
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:
         """Return the result with grid, channels, units and provenance of the scan it was made from."""
-        A = scan.operator
         return replace(
             self,
-            ndim=len(A.domain_shape),
-            grid=A.grid if A.grid.known else A.grid.with_unit(scan.units.length),
-            channels=A.channels,
+            ndim=len(scan.operator.domain_shape),
+            grid=grid_of(scan),
+            channels=scan.operator.channels,
             units=scan.units,
             provenance=dict(scan.provenance),
-            versions=current_versions(),
+            versions=dict(current_versions()),
             command=self.command if command is None else command,
         )
+
+
+def grid_of(scan: Scan) -> Grid:
+    """Return the grid of a scan's image, in the unit of the scan's lengths where the operator names none."""
+    grid = scan.operator.grid
+    return grid if grid.known else grid.with_unit(scan.units.length)
 
 
 def size_in_words(shape: Sequence[int], ndim: int, grid: Grid | None, channels: str | None) -> str:

@@ -53,7 +53,7 @@ def test_of_a_volume_the_middle_slice_the_maximum_or_the_mean():
     middle, largest, mean = (show(x, 3, over=over) for over in ("slice", "max", "mean"))
     np.testing.assert_array_equal(middle.values, x[6].double())
     np.testing.assert_array_equal(largest.values, x.amax(0).double())
-    np.testing.assert_allclose(mean.values, x.mean(0).double())
+    np.testing.assert_allclose(mean.values, x.double().mean(0))
     assert middle.caption == "slice 6 of 12"
     assert (largest.caption, mean.caption) == ("maximum over 12 slices", "mean over 12 slices")
 
@@ -81,8 +81,16 @@ def test_colour_is_said_and_not_guessed():
     shown = decoded(show(red, 3, channels="colour", window=(0, 1)).png())
     assert (shown.shape, shown[2, 3].tolist()) == ((4, 6, 3), [255, 0, 0])
     assert show(red, 3).values.shape == (4, 6)  # three slices
-    with pytest.raises(ValueError, match="colour is"):
+    with pytest.raises(ValueError, match="in colour is"):
         show(torch.rand(4, 5, 6), 3, channels="colour")
+
+
+def test_a_volume_in_colour_has_a_middle_slice_too():
+    x = torch.rand(3, 5, 4, 6)
+    picture = show(x, 4, channels="colour")
+    np.testing.assert_array_equal(picture.values, x[:, 2].movedim(0, -1).double())
+    assert picture.caption == "slice 2 of 5"
+    np.testing.assert_array_equal(show(x, 4, channels="colour", over="max").values[..., 1], x[1].amax(0).double())
 
 
 def test_pixels_that_are_no_squares_are_shown_in_proportion():
@@ -127,6 +135,7 @@ def test_a_signal_is_a_line():
         ({"over": "sum"}, "over must be one of"),
         ({"part": "phase", "over": "max"}, "neither a maximum nor a mean"),
         ({"grid": Grid((1, 1, 1))}, "grid of 3 axes"),
+        ({"ndim": 3, "channels": "colour", "part": "dB"}, "have no dB"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, words):

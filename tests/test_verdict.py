@@ -3,7 +3,10 @@
 import math
 
 import pytest
+import torch
 
+from invprob.certificate import Certificate
+from invprob.solvers.base import Assumption
 from invprob.verdict import MISSING, brief, statements, verdict
 
 GOOD = {
@@ -92,6 +95,23 @@ def test_without_a_certificate_nothing_is_praised():
         assert [s.text for s in found] == ["Not verified: this result has no certificate, nothing of it was checked."]
         assert verdict(found).grade == "known"
     assert verdict(statements(None, ("converged", "diverged"))).grade == "bad"
+
+
+def test_a_certificate_comes_back_from_its_plain_form():
+    whole = Certificate(
+        norm=3.0,
+        norm_bound_kind="estimate",
+        data_residual=torch.tensor([0.1, 0.2], dtype=torch.float64),
+        objective=torch.tensor(5.0, dtype=torch.float64),
+        assumptions=(Assumption("f is convex", None, "who knows"),),
+        notes=("a note",),
+    )
+    plain = whole.as_dict()
+    back = Certificate.from_dict(plain | {"what a later version says": 1})
+    assert back.as_dict() == plain
+    assert isinstance(back.data_residual, torch.Tensor)
+    assert isinstance(back.assumptions[0], Assumption)
+    assert Certificate.from_dict({}).as_dict() == Certificate().as_dict()
 
 
 def test_values_are_brief():

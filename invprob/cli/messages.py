@@ -37,7 +37,8 @@ def introduce(stack: Stack, method: str, settings: Mapping[str, Any], at_once: i
         option = known_options().get(what)
         fact(what, f"{words} ({option.typed} {option.form} gives another)" if option else words)
     if scan.units.length == "pixel":
-        fact("units", "lengths in pixels, as the file gives no pixel size (--pixel-size MM does)")
+        remedy = " (--pixel-size MM does)" if scan.operator.data_kind == "views" else ""
+        fact("units", f"lengths in pixels, as the file gives no pixel size{remedy}")
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
     fact("noise", _noise(scan.noise))

@@ -21,7 +21,7 @@ from invprob.io.attributes import check_format, read_json
 from invprob.io.result_writer import FORMAT, VERSION, ResultWriter
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.linop.operator import Channels
-from invprob.result import INCOMPLETE, Result, current_versions
+from invprob.result import INCOMPLETE, Result, current_versions, grid_of
 from invprob.scan import Scan
 
 __all__ = ["FORMAT", "Layout", "load_result", "read_layout", "run_attributes", "save_result"]
@@ -37,10 +37,8 @@ def run_attributes(
         "versions": dict(current_versions()),
     }
     if scan is not None:
-        grid = scan.operator.grid
-        unit = grid.unit if grid.known else scan.units.length
-        ndim = len(scan.operator.domain_shape)
-        attributes |= _place(ndim, grid.with_unit(unit), scan.operator.channels, scan.units)
+        A = scan.operator
+        attributes |= _place(len(A.domain_shape), grid_of(scan), A.channels, scan.units)
         attributes["provenance"] = dict(scan.provenance)
     return attributes
 

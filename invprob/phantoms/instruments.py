@@ -1,7 +1,8 @@
 """Instruments: an operator, and how a scene is measured without using that very operator; they stand in one table.
 
-CT data are means over the bins of the detector, exact or of a finer grid; blurred pictures are blurred on the finer grid. The others
-measure the pixels' means, which are the same on every grid. An instrument for images of a shape is a function of it.
+CT data are means over the bins of the detector, exact or of a finer grid; blurred pictures are blurred on the finer
+grid. The others measure the pixels' means, which are the same on every grid. An instrument for images of a shape is a
+function of it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,10 @@ class Panel:
 
     @property
     def words(self) -> str:
-        """What is shown of the item, and what else there is to say."""
-        return ", ".join(text for text in (self.picture.caption, self.note) if text)
+        """What is shown of the item, without what the title says already, and what else there is to say."""
+        title = self.title.lower()
+        said = [text.removeprefix(f"{title} ") for text in self.picture.caption.split(", ") if text not in ("", title)]
+        return ", ".join([*said, self.note] if self.note else said)
 
 
 def save_report(
@@ -117,11 +119,12 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
         yield Panel("Phase", draw(result.x, part="phase"), "rad")
     one = result.item()
     if one.spread is not None:
-        yield Panel("Spread", draw(one.spread), unit, "standard deviation of every value")
+        spread = replace(draw(one.spread), low=0.0)
+        yield Panel("Spread", spread, unit, "standard deviation of every value")
     if one.samples is not None:
         count = len(one.samples)
         for i in range(min(_SAMPLES, count)):
-            yield Panel("Sample", draw(one.samples[i], window=same), unit, f"{i + 1} of {count}, on the image's scale")
+            yield Panel(f"Sample {i + 1} of {count}", draw(one.samples[i], window=same), unit, "on the same scale")
     if truth is not None:
         yield Panel("Truth", draw(truth, part=_part(complex_image), window=same), unit, "on the same scale")
         error = one.x - truth
@@ -164,7 +167,8 @@ def _scale_bar(result: Result) -> tuple[str, float]:
     whole = result.x.shape[-1] * pixel_size
     power = 10.0 ** math.floor(math.log10(whole / 4))
     length = max(step * power for step in _ROUND if step * power <= whole / 4)
-    return f"{length:g} {result.grid.unit if result.grid is not None and known else 'pixel'}", length / whole
+    unit = result.grid.unit if result.grid is not None and known else "pixels"
+    return f"{length:g} {unit}", length / whole
 
 
 def _quality(result: Result, truth: Tensor) -> dict[str, str]:

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,6 +31,7 @@ _DYNAMIC_RANGE = 40.0  # decibels below the maximum that become black, as is usu
 _LARGEST = 1024  # pixels along the longer side on a page; more would not be seen
 _LIMIT = 8192  # pixels along the longer side that showing voxels in proportion may lead to
 _GREY, _CYCLIC = "gray", "twilight"
+_SAME = 1e-3  # relative difference of sides that is no difference to the eye
 _ONE = {"colour": "colour", "echoes": "echo", "frames": "frame", "slices": "slice", None: "channel"}
 
 
@@ -118,31 +118,29 @@ def show(
         over: "slice", "max" or "mean", along the axes of space before the last two; taken of the `part`.
         grid: the spacing of the axes of space, the last ones: pixels that are no squares are shown in proportion.
         channels: what the first axis of the item counts where it is no direction in space (`Operator.channels`).
-        window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a phase
-            -pi and pi, of decibels -40 and 0.
+        window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a magnitude
+            from 0, of a phase -pi and pi, of decibels -40 and 0.
         colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
 
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
     """
-    part = _checked(item, ndim, part, over)
+    part = _checked(item, ndim, part, over, channels)
     space = space_axes(ndim, grid, channels)
-    plane, words = _chosen(item, ndim, space, colour=channels == "colour", channels=channels)
-    values, level = _values(plane, part)
-    stacked = values.ndim - (min(space, 2) + (channels == "colour"))
-    values, seen = _flat(values, stacked, over, channels == "colour")
-    words += seen
+    one, words = _one_item(item, ndim, space, channels)
+    values, natural = _values(one, part)
+    for _ in range(space - 2):
+        values, seen = _without_slices(values, over)
+        words += seen
     if part != "real":
         words.append("dB below the maximum" if part == "dB" else part)
-    if values.ndim == 1:
-        values = values[None]
-    if channels == "colour":
-        values = values.movedim(0, -1)
-    array = values.double().numpy(force=True)
-    low, high = level if window is None and level is not None else _window(array) if window is None else window
+    if space == 1:
+        values = values.unsqueeze(-2)
+    array = (values.movedim(0, -1) if channels == "colour" else values).double().numpy(force=True)
+    low, high = window or natural or _window(array, part)
     if not low < high:
         raise ValueError(f"show: the window must run from black to white, low < high, got {(low, high)}")
     sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[-2], grid.spacing[-1])
-    if math.isclose(*sides, rel_tol=1e-3):
+    if math.isclose(*sides, rel_tol=_SAME):
         sides = (1.0, 1.0)
     return Picture(array, low, high, colours or (_CYCLIC if part == "phase" else _GREY), ", ".join(words), sides)
 
@@ -153,7 +151,7 @@ def middle_item(items: Tensor, ndim: int) -> Tensor:
     return flat[len(flat) // 2]
 
 
-def _checked(item: Tensor, ndim: int, part: Part | None, over: Over) -> Part:
+def _checked(item: Tensor, ndim: int, part: Part | None, over: Over, channels: Channels | None) -> Part:
     """Return which part to show; ValueError for what cannot be shown."""
     if not 1 <= ndim <= item.ndim or 0 in item.shape:
         raise ValueError(f"show: ndim={ndim} axes of an item do not fit a tensor of shape {tuple(item.shape)}")
@@ -165,21 +163,19 @@ def _checked(item: Tensor, ndim: int, part: Part | None, over: Over) -> Part:
         raise ValueError(f"show: over must be one of {', '.join(get_args(Over))}, got {over!r}")
     if part == "phase" and over != "slice":
         raise ValueError(f"show: phases have neither a maximum nor a mean: use over='slice', got {over!r}")
+    if part in ("phase", "dB") and channels == "colour":
+        raise ValueError(f"show: red, green and blue are amounts of light, which have no {part}")
     return part
 
 
-def _chosen(
-    items: Tensor, ndim: int, space: int, *, colour: bool, channels: Channels | None
-) -> tuple[Tensor, list[str]]:
+def _one_item(items: Tensor, ndim: int, space: int, channels: Channels | None) -> tuple[Tensor, list[str]]:
     """Return the middle item of a batch, of its channels the middle one but for colour, and which they are."""
-    words = []
     count = math.prod(items.shape[: items.ndim - ndim])
-    if count > 1:
-        words.append(f"image {count // 2} of {count}")
+    words = [f"image {count // 2} of {count}"] if count > 1 else []
     item = middle_item(items, ndim)
-    if colour:
+    if channels == "colour":
         if item.ndim != space + 1 or item.shape[0] != 3:
-            raise ValueError(f"show: colour is (3, H, W), got an item of shape {tuple(item.shape)}")
+            raise ValueError(f"show: an image in colour is (3, H, W), got an item of shape {tuple(item.shape)}")
         return item, words
     while item.ndim > space:
         if len(item) > 1:
@@ -202,25 +198,18 @@ def _values(plane: Tensor, part: Part) -> tuple[Tensor, tuple[float, float] | No
     return 20 * torch.log10(size / largest), (-_DYNAMIC_RANGE, 0.0)
 
 
-def _flat(values: Tensor, stacked: int, over: Over, colour: bool) -> tuple[Tensor, list[str]]:
-    """Return one plane of the slices along the first axes of space, and which it is."""
-    reduce: Mapping[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
-        "max": ("maximum over {n} slices", lambda t, axis: t.amax(axis)),
-        "mean": ("mean over {n} slices", lambda t, axis: t.mean(axis)),
-        "slice": ("slice {k} of {n}", lambda t, axis: t.select(axis, t.shape[axis] // 2)),
-    }
-    form, one = reduce[over]
-    words, axis = [], int(colour)
-    values = values if values.is_floating_point() else values.float()
-    for _ in range(stacked):
-        n = values.shape[axis]
-        if n > 1:
-            words.append(form.format(k=n // 2, n=n))
-        values = one(values, axis)
-    return values, words
+def _without_slices(values: Tensor, over: Over) -> tuple[Tensor, list[str]]:
+    """Return what is shown of the slices along the third last axis, and in words what it is."""
+    count = values.shape[-3]
+    if over == "slice" or count == 1:
+        return values.select(-3, count // 2), [f"slice {count // 2} of {count}"] if count > 1 else []
+    if over == "max":
+        return values.amax(-3), [f"maximum over {count} slices"]
+    return values.double().mean(-3), [f"mean over {count} slices"]
 
 
-def _window(values: NDArray[np.float64]) -> tuple[float, float]:
+def _window(values: NDArray[np.float64], part: Part) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, _WINDOW) if finite.size else (0.0, 1.0)
+    low = 0.0 if part == "magnitude" else low  # which nothing falls below
     return float(low), float(high) if high > low else float(low) + 1.0
