@@ -32,12 +32,13 @@ from invprob.benchmark.statistics import estimate
 from invprob.benchmark.store import Store
 from invprob.benchmark.suite_runs import measure_all
 from invprob.errors import InputError
+from invprob.linop import Operator
 from invprob.methods import Progress
 from invprob.methods.progress import direct_result
 from invprob.operators import Mask
 from invprob.phantoms import random_ellipses
 from invprob.phantoms.ellipsoids import random_ellipsoids
-from invprob.phantoms.instruments import INSTRUMENTS, gauss, instrument
+from invprob.phantoms.instruments import INSTRUMENTS, Instrument, gauss, instrument
 from invprob.phantoms.random import as_generator, uniform
 from invprob.phantoms.scenes import PHANTOMS, phantom
 
@@ -271,6 +272,25 @@ def test_the_page_shows_images_of_any_kind(of_any_kind):
     assert "Images of 32 x 32 pixels, 3 channels." in found.words
     assert "Images of 32 x 32 pixels, complex; the pictures show magnitude" in found.words
     assert "size of image minus truth" in found.words
+
+
+class Squares(Operator):
+    """y = x^2, which is not linear."""
+
+    def _forward(self, x):
+        return x * x
+
+
+def squaring(shape):
+    A = Squares(shape, shape)
+    return Instrument(A, lambda scene: A(scene.truth))
+
+
+def test_instruments_need_not_be_linear():
+    problem = Problem("squares", "not linear", "squares", squaring, PICTURES, _QUIET)
+    entry = results_of(plan.Suite((problem,), (DIRECT,), SIZE, tests=1, validations=1, tries=1)).entry(problem, DIRECT)
+    assert entry.run.status == "not for this"
+    assert "linear" in entry.run.reason
 
 
 def test_phantoms_and_instruments_are_found_by_their_names():
