@@ -19,7 +19,7 @@ from invprob.scan import Scan
 __all__ = ["PROBLEMS", "QUICK", "Cases", "Problem", "case_names", "cases", "colour", "slab", "square"]
 
 BODIES, PICTURES, WAVES = ("organs", "ellipses"), ("leaves", "organs", "text"), ("leaf-waves", "organ-waves")
-_THINNEST = 12  # slices: similarity is seen through a window of 11
+_THINNEST, _NARROWEST = 12, 16  # slices, and voxels along an edge: similarity is seen through a window of 11
 
 
 def square(size: int) -> Shape:
@@ -33,8 +33,9 @@ def colour(size: int) -> Shape:
 
 
 def slab(size: int) -> Shape:
-    """Return that of a volume, half as many voxels along an edge as a picture has, and a quarter as many slices."""
-    return max(_THINNEST, size // 4), size // 2, size // 2
+    """Return that of a volume, a third as many voxels along an edge as a picture has, and a sixth as many slices."""
+    edge = max(_NARROWEST, size // 3)
+    return max(_THINNEST, size // 6), edge, edge
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ _DEFOCUSED, _MOVED = instrument("blur", kernel=gauss), instrument("blur", kernel
 _WAVE, _CAMERA, _BOX = instrument("blur", kernel=chirp), instrument("camera"), instrument("box")
 _FIFTH, _HALF = instrument("holes", seen=0.2), instrument("holes", seen=0.5)
 _FIFTH_OF_COLOUR = instrument("each-channel", of="holes", seen=0.2)
-_FAN, _CONE = instrument("fan-beam", views=45), instrument("cone-beam", views=24)
+_FAN, _CONE = instrument("fan-beam", views=45), instrument("cone-beam", views=16)
 _COLOURED = partial(coloured, level=0.1, slope=0.5)
 
 PROBLEMS: tuple[Problem, ...] = (
@@ -143,7 +144,7 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem("dose-1e4", _DOSE, "10 000 photons per ray", _ct(90, counted=True), BODIES, partial(photons, count=1e4)),
     Problem("dose-1e3", _DOSE, "1 000 photons per ray", _ct(90, counted=True), BODIES, partial(photons, count=1e3)),
     Problem("fan-45", "fan-beam CT", "45 views", _FAN, BODIES, _ONE_PERCENT),
-    Problem("cone-24", "cone-beam CT", "a volume from 24 views", _CONE, ("ellipsoids",), _ONE_PERCENT, slab),
+    Problem("cone-16", "cone-beam CT", "a volume from 16 views", _CONE, ("ellipsoids",), _ONE_PERCENT, slab),
     Problem("blur-gaussian", _BLUR, "Gaussian blur", _DEFOCUSED, PICTURES, _ONE_PERCENT),
     Problem("blur-motion", _BLUR, "motion blur", _MOVED, PICTURES, _ONE_PERCENT),
     Problem("noise-coloured", "denoising", "coloured noise", _CAMERA, PICTURES, _COLOURED),

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from invprob import registry
-from invprob.linop import Channels, LinearOperator
+from invprob.linop import Channels, LinearOperator, Operator
 from invprob.operators import (
     Blur,
     ConeBeam,
@@ -43,7 +43,7 @@ _DISTANCE = 1.5  # of source and detector from the axis, in sides of the field o
 class Instrument:
     """The operator that methods are told of, and `measure`, from a scene to clean data of its range."""
 
-    operator: LinearOperator
+    operator: Operator
     measure: Callable[[Scene], Tensor]
 
 
@@ -231,6 +231,8 @@ def _exact(A: LinearOperator) -> Instrument:
 def _each(shape: Shape, *, of: str, channels: Channels = "colour", **settings: Any) -> Instrument:
     """Build one that measures every channel of an image, its first axis, with the instrument `of`."""
     single = instrument(of, **settings)(shape[1:])
+    if not isinstance(single.operator, LinearOperator):
+        raise ValueError(f"each-channel: {of} is not linear, and only linear operators are applied channel by channel")
 
     def measure(scene: Scene) -> Tensor:
         return torch.stack([single.measure(Scene(channel)) for channel in scene.fine])
