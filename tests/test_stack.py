@@ -53,9 +53,9 @@ def test_events_tell_of_every_chunk(stack_file):
     work = StackReconstruction(open_stack(stack_file), "out.h5", "tv", settings=SETTINGS)
     events = list(work.events())
     kinds = [event.kind for event in events if event.kind != "iterating"]
-    assert kinds == ["storing", "stored"] * 3
+    assert kinds == ["storing", "stored"] * 3 + ["finishing"]
     assert [event.rows for event in events if event.kind == "stored"] == [range(2), range(2, 4), range(4, 5)]
-    assert all(event.progress is not None for event in events)
+    assert all(event.progress is not None for event in events[:-1])
     assert len([event for event in events if event.kind == "iterating"]) >= 3 * 3
 
 
@@ -83,7 +83,7 @@ def test_closing_keeps_the_stored_chunks(stack_file):
 def test_an_interruption_keeps_the_best_image_so_far(stack_file):
     work, events = stopped_in_the_second_chunk(stack_file)
     assert events.throw(KeyboardInterrupt).kind == "storing"
-    assert [event.kind for event in events] == ["stored"]
+    assert [event.kind for event in events] == ["stored", "finishing"]
     assert (work.interrupted, work.complete, work.finished) == (True, False, 2)
     assert rows_with_an_image(work.written) == [True] * 4 + [False]
     with pytest.raises(OutputError, match="left from an interrupted run"):
@@ -95,9 +95,20 @@ def test_an_interruption_between_chunks_ends_the_work(stack_file):
     events = work.events()
     while next(events).kind != "stored":
         pass
-    with pytest.raises(StopIteration):
-        events.throw(KeyboardInterrupt)
+    assert events.throw(KeyboardInterrupt).kind == "finishing"
+    assert list(events) == []
     assert (work.interrupted, work.finished) == (True, 2)
+
+
+def test_an_interruption_comes_too_late_before_a_write(stack_file):
+    work = StackReconstruction(open_stack(stack_file, rows=slice(2)), "out.h5", "fbp")
+    events = work.events()
+    while next(events).kind != "storing":
+        pass
+    assert events.throw(KeyboardInterrupt).kind == "stored"
+    assert [event.kind for event in events] == ["finishing"]
+    assert (work.interrupted, work.complete, work.written) == (True, True, Path("out.h5"))
+    assert load_result("out.h5").status == "converged"
 
 
 def test_an_interruption_before_the_first_image_leaves_nothing(stack_file, monkeypatch):

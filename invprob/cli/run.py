@@ -60,7 +60,7 @@ def _run(job: Job, signals: Signals) -> int:
     messages.conclude(work.joined, job.method, job.settings)
     messages.files(work.written, others)
     _complain(work)
-    if work.interrupted:
+    if signals.received is not None:
         return signals.exit_code
     if "diverged" in work.joined.item_status:
         return ExitCode.NUMERICAL
@@ -85,19 +85,20 @@ def _prepared(job: Job) -> StackReconstruction:
 
 def _follow(work: StackReconstruction, signals: Signals) -> None:
     """Let the work be done and show it; an interruption is handed to it, so that it keeps the best image so far."""
-    events, stop, iterated = work.events(), False, False
+    events, stop, begun = work.events(), False, False
     with console.Reporter() as reporter, ExitStack() as holding:
         while True:
             try:
                 event = events.throw(KeyboardInterrupt) if stop else next(events)
                 holding.close()
-                if event.kind == "storing":  # nothing is torn by a signal until the next event
+                writes = event.kind in ("storing", "finishing")
+                begun = writes or event.kind == "iterating"
+                if writes:  # nothing is torn by a signal until the next event
                     holding.enter_context(signals.held())
-                elif event.progress is not None and event.kind == "iterating":
-                    iterated = True
+                elif event.progress is not None and begun:
                     reporter.show(event.progress, _where(work, event))
                 # the exception of a signal may have been swallowed by a destructor
-                stop = signals.received is not None and event.kind != "storing" and not work.interrupted
+                stop = signals.received is not None and not writes and not work.interrupted
             except StopIteration:
                 break
             except KeyboardInterrupt:
@@ -106,7 +107,7 @@ def _follow(work: StackReconstruction, signals: Signals) -> None:
                     raise
                 stop = not work.interrupted
             except ValueError as error:
-                if iterated or isinstance(error, InputError | OutputError):
+                if begun or isinstance(error, InputError | OutputError):
                     raise
                 raise UsageError(str(error)) from error  # a setting out of range, or a method not for this scan
     if work.interrupted:

@@ -32,10 +32,10 @@ class StackEvent:
 
     `kind` is "iterating" after every iteration, which `progress` tells of; "storing" when the best image is about to be
     concluded and written, which nothing should interrupt; "stored" when it is safe on disk; "left out" where the chunk
-    cannot be read.
+    cannot be read; "finishing" (no rows) before what is known of the whole is written, the last event.
     """
 
-    kind: Literal["iterating", "storing", "stored", "left out"]
+    kind: Literal["iterating", "storing", "stored", "left out", "finishing"]
     rows: range | None
     progress: Progress | None = None
 
@@ -123,11 +123,12 @@ class StackReconstruction:
             with self._writer or self._make_writer() as writer:
                 try:
                     yield from self._chunks(writer)
+                    if not self._stored:
+                        raise KeyboardInterrupt
+                    yield from self._before_writing(StackEvent("finishing", None))
                 except GeneratorExit:
                     self._annotate(writer)
                     raise
-                if not self._stored:
-                    raise KeyboardInterrupt
                 self._annotate(writer)
                 if not self.complete:
                     raise _IncompleteError
@@ -161,10 +162,17 @@ class StackReconstruction:
             if self.interrupted:
                 return
             raise RuntimeError(f"the method {self.method} ended without a result")
-        yield StackEvent("storing", rows, last)
+        yield from self._before_writing(StackEvent("storing", rows, last))
         result = replace(last.result(), seconds=time.perf_counter() - started)  # with the choice of a strength
         self._store(writer, start, scan, result)
         yield StackEvent("stored", rows, last)
+
+    def _before_writing(self, event: StackEvent) -> Generator[StackEvent]:
+        """Yield an event; an interruption that comes with it waits until the writing is done."""
+        try:
+            yield event
+        except KeyboardInterrupt:
+            self.interrupted = True
 
     def _read(self, rows: range | None) -> Scan | None:
         """Return the scan of a chunk, None if a late one cannot be read: the others can still be had."""
