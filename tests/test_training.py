@@ -316,7 +316,7 @@ def test_the_command_trains_in_colour(tmp_path, config, few_validation_images):
 def test_the_command_trains_and_writes_everything(tmp_path, config, capsys, few_validation_images):
     assert main(["train", "denoiser", "--out", str(tmp_path / "run"), "--config", str(config), "--name", "toy"]) == 0
     said = capsys.readouterr().out
-    assert "PSNR on generated validation images" in said
+    assert "PSNR on generated validation images at sigma 15, 25, 50 of 255: 24." in said
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"checkpoint.pt", "samples.png", "toy.safetensors", "toy.json"}
     expected = train(Trainer(DenoiserSettings.checked({**KINDS, "steps": 6})))

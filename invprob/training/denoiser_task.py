@@ -87,9 +87,9 @@ class DenoiserTask(Task[Batch]):
 
     def words(self, quality: Mapping[str, Any]) -> str:
         """Return the PSNR before and after."""
-        pairs = zip(LEVELS, quality["noisy"], quality["denoised"], strict=True)
-        parts = (f"{float(noisy):.2f} to {float(clear):.2f} dB at sigma {level}/255" for level, noisy, clear in pairs)
-        return f"PSNR on generated validation images from {', '.join(parts)}"
+        pairs = zip(quality["noisy"], quality["denoised"], strict=True)
+        gains = ", ".join(f"{float(before):.2f} to {float(after):.2f}" for before, after in pairs)
+        return f"PSNR on generated validation images at sigma {', '.join(map(str, LEVELS))} of 255: {gains} dB"
 
     def samples(self, network: Any) -> Tensor:
         """Return some validation images clean, noisy and denoised."""

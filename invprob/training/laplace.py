@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -70,8 +71,7 @@ def _score(z: Tensor, v: float) -> Tensor:
     return torch.tanh((left - right) / 2)
 
 
-def _integral(y: Tensor, sigma: float, reduce: object) -> Tensor:
+def _integral(y: Tensor, sigma: float, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     x = torch.linspace(-25, 25, 20001, dtype=torch.float64)[None]
     p = torch.exp(-x.abs() - 0.5 * ((y.double()[:, None] - x) / sigma).square())
-    answer: Tensor = reduce(x, p)  # type: ignore[operator]
-    return answer
+    return reduce(x, p)
