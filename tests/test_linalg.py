@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from invprob import linalg
+from invprob.linalg import NormalTerm
 from invprob.linop import LinearOperator
 from invprob.linop.bases import dct, from_basis, idct, to_basis
 from invprob.operators import Gradient, Identity, ParallelBeam
@@ -176,7 +177,7 @@ def test_collatz_and_wielandt_bound_from_above():
 # ---- normal equations
 
 
-def system(terms: list[linalg.TermLike], n: int) -> Tensor:
+def system(terms: list[tuple], n: int) -> Tensor:
     """The matrix of one item, by definition."""
     total = torch.zeros(n, n, dtype=torch.complex128)
     for A, W, rho in terms:
@@ -258,6 +259,121 @@ def test_a_singular_closed_form_gives_the_least_norm():
 def test_solve_normal_asks_for_a_term():
     with pytest.raises(ValueError, match="at least one term"):
         linalg.solve_normal([], torch.ones(3), max_iter=3)
+    with pytest.raises(ValueError, match="needs ndim"):
+        linalg.NormalSystem([NormalTerm(None)])
+
+
+def rows() -> list[linalg.TermLike]:
+    """A pixel in three, times 2: A A^H = 4 I, A^H A diagonal as far as A does not say."""
+    matrix = 2 * torch.eye(12, dtype=DOUBLE)[::3]
+
+    class Picked(LinearOperator):
+        def __init__(self) -> None:
+            super().__init__((3, 4), (4,), dtype=DOUBLE)
+
+        def _forward(self, x: Tensor) -> Tensor:
+            return x.flatten(-2) @ matrix.to(x.dtype).T
+
+        def row_gram_diagonal(self) -> linalg.Diagonal:
+            return linalg.Diagonal(torch.full((4,), 4.0, dtype=DOUBLE), "pixel")
+
+    return [NormalTerm(Picked(), scale=0.7), NormalTerm(None, scale=0.2), NormalTerm(None)]
+
+
+# batches of rho and weights, weights of the identity, rows: what the triples above leave out
+PREPARED = {
+    **(CLOSED | ITERATED),
+    "rho per item": lambda: [
+        NormalTerm(mixing(), scale=torch.tensor([0.5, 2.0], dtype=DOUBLE)),
+        NormalTerm(Gradient((3, 4), dtype=DOUBLE), scale=torch.tensor([3.0, 0.1], dtype=DOUBLE)),
+        NormalTerm(None, scale=0.3),
+    ],
+    "weights per item": lambda: [NormalTerm(mixing(), randn((2, 2, 4), seed=8).abs()), NormalTerm(None, scale=0.3)],
+    "weighted identity": lambda: [NormalTerm(None, WEIGHTS, 2.0), NormalTerm(None, scale=0.3)],
+    "weighted identity and gradient": lambda: [
+        NormalTerm(None, WEIGHTS, torch.tensor([0.4, 4.0], dtype=DOUBLE)),
+        NormalTerm(Gradient((3, 4), dtype=DOUBLE)),
+        NormalTerm(None, scale=0.3),
+    ],
+    "rows": rows,
+}
+HAS_CLOSED_FORM = {*CLOSED, "weighted identity", "rows"}
+
+
+def of_item(terms: list[linalg.TermLike], k: int) -> list[tuple]:
+    """The terms of item k of a batch of two."""
+    parts = [term if isinstance(term, NormalTerm) else NormalTerm(*term) for term in terms]
+    return [
+        (
+            term.operator,
+            term.weights[k] if term.weights is not None and term.weights.ndim == 3 else term.weights,
+            term.scale[k] if isinstance(term.scale, Tensor) else term.scale,
+        )
+        for term in parts
+    ]
+
+
+@pytest.mark.parametrize("dtype", [DOUBLE, torch.complex128])
+@pytest.mark.parametrize("name", PREPARED)
+def test_a_prepared_system_against_the_matrix(name, dtype):
+    """Also where it has solved for real right-hand sides before it meets complex ones, and the other way round."""
+    if name == "complex" and dtype == DOUBLE:
+        dtype = torch.complex128
+    terms = PREPARED[name]()
+    M = linalg.NormalSystem(terms, 2)
+    dense_M = torch.stack([system(of_item(terms, k), 12) for k in range(2)])
+    other = torch.complex128 if dtype == DOUBLE else DOUBLE
+    for kind in (dtype,) if name in ("complex", "scaled") else (other, dtype):
+        b = randn((2, 3, 4), kind, 7)
+        flat = b.flatten(1).to(torch.complex128).unsqueeze(-1)
+        assert relative(M.apply(b).to(torch.complex128), (dense_M @ flat).reshape(b.shape)) <= 1e-13
+        exact = torch.linalg.solve(dense_M, flat).reshape(b.shape)
+        for _ in range(2):
+            x = M.solve(b, tol=1e-13)
+            assert x.dtype == b.dtype
+            assert relative(x.to(exact.dtype), exact) <= 1e-11
+        assert M.closed(b) == (name in HAS_CLOSED_FORM)
+        d, remainder = M.correct(b, reduction=0.3)
+        assert relative(remainder, b - M.apply(d)) <= 1e-13
+        assert bool((linalg.norm(remainder, 2) <= 0.3 * linalg.norm(b, 2)).all())
+        few = M.correct(b, reduction=1e-9, max_iter=0)[1]
+        assert M.closed(b) or torch.equal(few, b)
+
+
+def test_what_is_worked_out_is_kept_unless_it_learns(monkeypatch):
+    """Diagonals and preconditioners are asked for once per kind of right-hand side."""
+    asked = []
+    for name in ("gram_diagonal", "gram_diagonal_estimate", "row_gram_diagonal"):
+        real = getattr(Gradient, name)
+        monkeypatch.setattr(Gradient, name, lambda *a, real=real, **k: asked.append(real) or real(*a, **k))
+    b = randn((2, 3, 4))
+    M = linalg.NormalSystem([NormalTerm(mixing()), NormalTerm(Gradient((3, 4), dtype=DOUBLE)), NormalTerm(None)])
+    M.solve(b)
+    first = len(asked)
+    assert first > 0
+    M.solve(2 * b)
+    M.correct(b[0], reduction=0.1)
+    assert len(asked) == first
+    M.solve(b.to(torch.complex128))
+    assert len(asked) == 2 * first
+    rho = torch.tensor(2.0, dtype=DOUBLE, requires_grad=True)
+    M = linalg.NormalSystem([NormalTerm(Gradient((3, 4), dtype=DOUBLE), scale=rho), NormalTerm(None)])
+    with torch.no_grad():
+        before = M.solve(b)
+        rho *= 3
+        after = M.solve(b)
+    assert relative(after, before) > 1e-2
+    M.solve(b).sum().backward()  # not through what was worked out without a graph
+    M.solve(b).sum().backward()
+    assert rho.grad is not None
+
+
+@pytest.mark.parametrize("name", ["rho per item", "weights per item", "weighted identity", "cosine", "rows"])
+def test_the_derivative_of_a_prepared_solution(name):
+    M = linalg.NormalSystem(PREPARED[name](), 2)
+    b = randn((2, 3, 4), seed=3).requires_grad_()
+    assert gradcheck(lambda b: M.solve(b, tol=1e-13), b, fast_mode=True)
+    assert gradcheck(lambda b: M.correct(b, reduction=1e-13), b, fast_mode=True, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["mixed bases", "weighted", "complex", "cosine", "pixel"])

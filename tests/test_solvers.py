@@ -17,10 +17,11 @@ from scipy.optimize import lsq_linear, minimize, nnls
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from invprob import linalg
 from invprob.certificate import adjoint_mismatch, certify_image
 from invprob.fidelities import L2, Fidelity
 from invprob.functional import Functional, Zero
-from invprob.linop import LinearOperator
+from invprob.linop import LinearOperator, normal
 from invprob.loop import CHECK_EVERY, STATUS, Result, conclude, iterate, solve
 from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.priors import L1, Analysis, Box, Denoiser, NonNegative, Prior, Sum, Tikhonov, TotalVariation
@@ -345,6 +346,123 @@ def test_any_start_leads_to_the_minimiser(solver, problem):
         assert relative(found.x, reference(problem)) <= 1e-4
     spread = solve(SOLVERS[solver](max_iter=2), *batched(problem, f.y.expand(2, 20)), x0=randn((3, 4)))
     assert spread.x.shape == (2, 3, 4)
+
+
+# ---- prepared once
+
+
+class Counted(Identity):
+    """The identity that counts what is asked of it, with a closed form or without."""
+
+    def __init__(self, *, closed: bool) -> None:
+        super().__init__((3, 4), dtype=DOUBLE)
+        self.closed = closed
+        self.asked: list[str] = []
+
+    def gram(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        self.asked.append("gram")
+        return super().gram(x, weights)
+
+    def gram_diagonal(self, weights: Tensor | None = None) -> linalg.Diagonal | None:
+        self.asked.append("diagonal")
+        return super().gram_diagonal(weights) if self.closed else None
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_closed_form_is_solved_once_a_step(closed, monkeypatch):
+    """Boyd's x-update and nothing else: one product with the inverse diagonal, and none with M itself."""
+    solved = []
+    real = normal._multiplied
+    monkeypatch.setattr(normal, "_multiplied", lambda *a, **k: solved.append(1) or real(*a, **k))
+    A = Counted(closed=closed)
+    f, g = L2(A, randn((3, 4))), TotalVariation(0.1) if closed else L1(0.1)
+    solver = ADMM(tol=0.0)
+    state = solver.init(f, g, f.start())
+    step = solver.prepared(f, g, state)
+    step(state)
+    A.asked.clear()
+    solved.clear()
+    for n in range(1, 4):
+        state = step(state)
+        assert len(solved) == (n if closed else 0)
+        assert A.asked.count("gram") >= (0 if closed else n)
+        assert not closed or "gram" not in A.asked
+        assert "diagonal" not in A.asked
+
+
+@pytest.mark.parametrize("solver", ["admm", "primal-dual"])
+def test_operators_of_priors_are_built_once_a_solve(solver, monkeypatch):
+    """How many gradients total variation makes does not depend on how many steps follow."""
+    made = []
+    real = Gradient.__init__
+    monkeypatch.setattr(Gradient, "__init__", lambda self, *a, **k: made.append(self) or real(self, *a, **k))
+    f, g = L2(tall(), data(tall())), TotalVariation(2.0)
+    make = SOLVERS[solver](tol=0.0)
+    state = make.init(f, g, f.start())
+    step = make.prepared(f, g, state)
+    made.clear()
+    for _ in range(25):  # beyond the refreshing of the remainder
+        state = step(state)
+    assert not made
+
+
+def test_the_systems_of_half_quadratic_splitting_are_built_once_a_level(monkeypatch):
+    made = []
+    real = linalg.NormalSystem.__init__
+    monkeypatch.setattr(linalg.NormalSystem, "__init__", lambda self, *a, **k: made.append(self) or real(self, *a, **k))
+    solver = HQS(steps=4, max_iter=12, tol=0.0)
+    f, g = L2(tall(), data(tall())), Denoiser(lambda x, sigma: 0.9 * x, lam=0.1)
+    state = solver.init(f, g, f.start())
+    step = solver.prepared(f, g, state)
+    for _ in range(12):
+        state = step(state)
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("solver", "problem"), [*ONE_EACH, ("admm-balanced", "nonnegative total variation"), ("hqs", "denoiser")]
+)
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_step_from_outside_is_that_of_the_loop(solver, problem, closed):
+    """Bit for bit, a batch of two, beyond the refreshing of the remainder and the end of balancing."""
+    if problem == "denoiser":
+        f, g = L2(tall(), data(tall(), (2,))), Denoiser(lambda x, sigma: 0.9 * x, lam=0.1)
+    else:
+        f, g = batched(problem, data(tall(), (2,)))
+    if closed:
+        f = L2(Identity((3, 4), dtype=DOUBLE), f.y[..., :12].reshape(2, 3, 4))
+    make = SOLVERS[solver](max_iter=55, tol=0.0)
+    state = make.init(f, g, f.start())
+    for seen in iterate(make, f, g):
+        if seen.codes.any():
+            break  # an item at rest is kept by the loop, not by the solver
+        with torch.no_grad():
+            state = make.step(f, g, state)
+        for a, b in zip(leaves(state), leaves(seen.state), strict=True):
+            assert torch.equal(a, b)
+    assert state.iteration >= (1 if closed and "gradient" in solver else 8)
+
+
+@pytest.mark.parametrize("solver", ["admm", "admm-balanced", "primal-dual"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_is_prepared_is_differentiated_as_well(solver, closed):
+    """Unrolling through one prepared step gives the gradients of unrolling through `step`, twice over."""
+    A = Identity((3, 4), dtype=DOUBLE) if closed else tall()
+    y = (data(tall())[:12].reshape(3, 4) if closed else data(A)).requires_grad_()
+    lam, mu = (torch.tensor(c, dtype=DOUBLE, requires_grad=True) for c in (0.3, 0.2))
+    f, g = L2(A, y), Sum(TotalVariation(lam), Tikhonov(mu))
+    make = SOLVERS[solver]()
+    first = make.init(f, g, 0.1 * torch.ones(3, 4, dtype=DOUBLE))
+    step = make.prepared(f, g, first)
+    apart = joined = first
+    for _ in range(3):
+        apart, joined = make.step(f, g, apart), step(joined)
+    assert torch.equal(apart.x, joined.x)
+    wanted = torch.autograd.grad(apart.x.square().sum(), (y, lam, mu), retain_graph=True)
+    for _ in range(2):
+        found = torch.autograd.grad(joined.x.square().sum(), (y, lam, mu), retain_graph=True)
+        assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+    assert bool(wanted[0].any())
 
 
 def test_a_run_holds_no_more_than_it_needs():

@@ -45,10 +45,11 @@ def conjugate_gradient(
     as rounding lets it be told, stays where it is while its neighbours go on.
     """
     x = torch.zeros_like(b) if x0 is None else x0.expand_as(b).to(b.dtype)
-    r = b.clone() if x0 is None else b - apply(x)
-    p, rz = torch.zeros_like(b), torch.zeros((), dtype=torch.float64, device=b.device)
-    residual = norm(r, ndim)
-    target = torch.maximum(tol * norm(b, ndim), reduction * residual)
+    r = b if x0 is None else b - apply(x)
+    p, rz = None, torch.zeros((), dtype=torch.float64, device=b.device)
+    size = norm(b, ndim)
+    residual = size if x0 is None else norm(r, ndim)
+    target = torch.maximum(tol * size, reduction * residual)
     n_iter = torch.zeros(residual.shape, dtype=torch.int64, device=b.device)
     steepest, rounding = torch.zeros_like(residual), torch.finfo(b.dtype).eps
     active = residual > target
@@ -57,19 +58,20 @@ def conjugate_gradient(
             break
         z = r if preconditioner is None else preconditioner(r)
         rz, rz_old = inner(r, z, ndim), rz
-        p = z + per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim) * p
+        beta = per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim)
+        p = z if p is None else torch.addcmul(z, beta, p)
         Mp = apply(p)
         curvature = inner(p, Mp, ndim)
         steepness = ratio(curvature, inner(p, p, ndim))
         steepest = torch.maximum(steepest, steepness)
         active = active & (steepness > rounding * steepest) & (rz > 0)
         alpha = per_item(torch.where(active, ratio(rz, curvature), 0.0), b, ndim)
-        x = x + alpha * p
-        r = r - alpha * Mp
+        x = torch.addcmul(x, alpha, p)
+        r = torch.addcmul(r, alpha, Mp, value=-1)
         n_iter = n_iter + active
         residual = torch.where(active, norm(r, ndim), residual)
         active = active & (residual > target)
-    return CGResult(x, r, n_iter, ratio(residual, norm(b, ndim)))
+    return CGResult(x, r, n_iter, ratio(residual, size))
 
 
 def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: int = 500) -> Tensor:

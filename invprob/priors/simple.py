@@ -83,7 +83,7 @@ class NonNegative(Box):
 
 def shrink(v: Tensor, size: Tensor, t: Tensor) -> Tensor:
     """Return v (1 - t / size)_+ without dividing by zero."""
-    return v * ((size - t).clamp(min=0) / torch.where(size > 0, size, 1))
+    return v * ((size - t).clamp(min=0) / size.clamp(min=torch.finfo(size.dtype).tiny))
 
 
 def _must_be_real(owner: Prior, x: Tensor) -> None:
