@@ -93,7 +93,7 @@ class Result:
         return size_in_words(self.x.shape, self.ndim, self.grid, self.channels)
 
     def item(self, index: int | None = None) -> Result:
-        """Return the result with the image of one item alone, counted through the batch; the middle one by default.
+        """Return the result with a copy of one item alone, counted through the batch; the middle one by default.
 
         Status, history and certificate stay those of all: they are what is known.
         """
@@ -102,7 +102,7 @@ class Result:
         index = count // 2 if index is None else index
 
         def one(t: Tensor, leading: tuple[int, ...] = ()) -> Tensor:
-            return t.reshape(*leading, -1, *t.shape[t.ndim - k :]).select(len(leading), index)
+            return t.reshape(*leading, -1, *t.shape[t.ndim - k :]).select(len(leading), index).clone()
 
         samples = None if self.samples is None else one(self.samples, (len(self.samples),))
         return replace(self, x=one(self.x), samples=samples, spread=None if self.spread is None else one(self.spread))
