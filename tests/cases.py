@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from invprob.fidelities import L2, Fidelity, L1Fidelity, L2Ball, Poisson, SobolevL2, TransmissionPoisson
 from invprob.functional import Functional, Zero
 from invprob.linalg import per_item
-from invprob.linop import LinearOperator
+from invprob.linop import LinearOperator, Operator
 from invprob.linop.stacked import VStack
 from invprob.operators import (
     Blur,
@@ -58,6 +58,7 @@ VIEWS = (0.0, 0.3, math.pi / 2, 2.5)  # along both axes and between
 MASK = randn((3, 4), torch.complex128, seed=11)
 MATRIX = randn((5, 12), seed=12).numpy()
 EVEN = [[-0.1, 0.3, -0.1], [0.2, 1.0, 0.2], [-0.1, 0.3, -0.1]]  # in each axis
+RAMP_OF_PIXELS = torch.linspace(0, 1, 35, dtype=DOUBLE).reshape(5, 7)
 RAMP = torch.linspace(0, 1, 20, dtype=DOUBLE).reshape(4, 5)
 
 # ---- plain functions, so that operators made of them can be pickled
@@ -122,8 +123,35 @@ def bent(v: Tensor, sigma: Tensor) -> Tensor:
 # ---- operators, by precision
 
 
+class Attenuation(Operator):
+    """y = exp(-x): what is left of light behind an absorbing layer; real images of any shape."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype = DOUBLE) -> None:
+        super().__init__(shape, shape, dtype=dtype)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return torch.exp(-x)
+
+
+class Powers(Operator):
+    """y = x |x|^2 on complex images, of degree 3."""
+
+    degree = 3.0
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype = DOUBLE) -> None:
+        super().__init__(shape, shape, dtype=dtype, complex_domain=True, complex_range=True)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return x * (x.real**2 + x.imag**2)
+
+
 def parallel(dtype: torch.dtype = DOUBLE) -> ParallelBeam:
     return ParallelBeam((5, 7), VIEWS, 8, pixel_size=0.7, detector_size=0.9, axis_offset=0.3, dtype=dtype)
+
+
+def even(dtype: torch.dtype = DOUBLE) -> ParallelBeam:
+    """Views of an image whose coarser twin covers the same ground."""
+    return ParallelBeam((4, 6), VIEWS, 8, pixel_size=0.7, detector_size=0.7, dtype=dtype)
 
 
 def fan(dtype: torch.dtype = DOUBLE) -> FanBeam:
@@ -250,6 +278,48 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "from-scipy-sparse": lambda d: LinearOperator.from_scipy(scipy.sparse.csr_array(matrix(d)), (3, 4), (5, 1)),
     "from-scipy-complex": lambda d: LinearOperator.from_scipy(matrix(d, 1 - 2j), (12,), (1, 5)),
     "from-scipy-operator": lambda d: LinearOperator.from_scipy(aslinearoperator(matrix(d)), (3, 4), (5,)),
+    # wrapped, as recipes meet them
+    "filter-of-views": lambda d: SobolevMetric((4, 8), 0.5, dtype=d) @ parallel(d),
+    "mask-of-views": lambda d: Mask(randn((4, 8), seed=51) > -0.5, dtype=d) @ parallel(d),
+    "mask-of-complex": lambda d: Mask(randn((3, 4), seed=52) > -0.5, dtype=d) @ fourier(d),
+    "views-of-picture": lambda d: parallel(d) @ Blur((5, 7), EVEN, "reflect", dtype=d),
+    "blur-of-coefficients": lambda d: Blur((6, 8), EVEN, dtype=d) @ Wavelet((6, 8), "db2", dtype=d).H,
+    "scaled-views": lambda d: -0.3 * (2 * even(d)),
+    "scaled-views-complex": lambda d: (1 - 2j) * even(d),
+    "scaled-filter": lambda d: 2 * (SobolevMetric((4, 8), 0.5, dtype=d) @ (3 * parallel(d))),
+    "sum-of-views": lambda d: even(d) + 0.5 * even(d),
+    "sum-of-stacks": lambda d: VStack([even(d), even(d)]) + VStack([even(d), 2 * even(d)]),
+    "sum-of-pictures": lambda d: Blur((5, 4), EVEN, dtype=d) + 1j * Mask(RAMP.mT, dtype=d),
+    "vstack-of-views": lambda d: VStack([even(d), even(d)]),
+    "vstack-of-masked": lambda d: VStack([even(d), Mask(randn((4, 8), seed=53) > 0, dtype=d) @ even(d)]),
+    "vstack-of-lifted": lambda d: VStack([fourier(d).lift((2,)), 1j * Identity((2, 3, 4), dtype=d)]),
+    "lifted-colour": lambda d: Blur((3, 4), EVEN, dtype=d).lift((3,), channels="colour"),
+    "lifted-echoes": lambda d: (Mask(randn((3, 4), seed=54) > -1, dtype=d) @ fourier(d)).lift((2,), channels="echoes"),
+    "lifted-frames": lambda d: even(d).lift((2,), channels="frames"),
+    "lifted-slices": lambda d: even(d).lift((2,), channels="slices", spacing=0.5),
+    "lifted-twice": lambda d: mixing(d).lift((2,)).lift((2,), channels="frames"),
+    "lifted-stack": lambda d: VStack([even(d), 2 * even(d)]).lift((2,)),
+    "lifted-scaled": lambda d: (2 * even(d)).lift((2,), channels="slices"),
+    "adjoint-of-stack": lambda d: VStack([parallel(d), 2 * parallel(d)]).H,
+    "adjoint-of-lifted": lambda d: fan(d).lift((2,), channels="frames").H,
+    "adjoint-of-sum": lambda d: (fourier(d) + (1 - 1j) * Identity((3, 4), dtype=d)).H,
+    "adjoint-of-composition": lambda d: (mixing(d) @ fourier(d)).H,
+    "composition-of-three": lambda d: mixing(d) @ fourier(d) @ Blur((3, 4), EVEN, dtype=d),
+    "linearised": lambda d: (Attenuation((4, 8), d) @ (0.2 * parallel(d))).linearised(RAMP_OF_PIXELS.to(d)),
+    "linearised-inside": lambda d: (
+        0.5 * (parallel(d) @ Attenuation((5, 7), d)).linearised(RAMP_OF_PIXELS.to(d)) + parallel(d)
+    ),
+    "linearised-complex": lambda d: (fourier(d) @ Powers((3, 4), d)).linearised(MASK.to(COMPLEX[d])),
+}
+
+
+NONLINEAR: dict[str, Callable[[torch.dtype], Operator]] = {
+    "attenuation": lambda d: Attenuation((3, 4), d),
+    "powers": lambda d: Powers((3, 4), d),
+    "transmission": lambda d: Attenuation((4, 8), d) @ (0.2 * parallel(d)),
+    "views-of-nonlinear": lambda d: parallel(d) @ Attenuation((5, 7), d),
+    "complex-of-nonlinear": lambda d: (2j * fourier(d)) @ Powers((3, 4), d),
+    "filter-of-transmission": lambda d: SobolevMetric((4, 8), 0.5, dtype=d) @ Attenuation((4, 8), d) @ (0.2 * even(d)),
 }
 
 

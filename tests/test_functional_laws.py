@@ -1,23 +1,21 @@
 """The laws of every functional: priors, fidelities and what they are made of."""
 
-import copy
 import math
-import pickle
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from cases import BOUND, DOUBLE, FIDELITIES, PRIORS, classes_in, classes_of, mixing, parallel
-from laws import check_items_are_alone, check_pure, dense, dense_map, randn, relative
-from scipy.optimize import minimize
+from laws import dense, dense_map, randn, relative
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
+from invprob import testing
 from invprob.fidelities import L2, Fidelity, HalfSquaredDistance, Misfit, QuadraticFidelity
-from invprob.functional import ABILITIES, Functional, Zero, require
+from invprob.functional import Functional, Zero
 from invprob.operators import Gradient, Identity
 from invprob.priors import L1, Analysis, Box, Denoiser, GroupL1, NonNegative, Prior, Sum, Tikhonov, TotalVariation
+from invprob.testing.functional_probe import FunctionalProbe
 
 EVERY = pytest.mark.parametrize("name", PRIORS)
 LAM = 0.4
@@ -42,26 +40,61 @@ def test_every_class_has_a_case():
     assert there - {Prior, Fidelity, Misfit} <= tried
 
 
-# ---- what a functional says it can do
+@EVERY
+def test_laws(name):
+    case = PRIORS[name]
+    report = testing.check(
+        case.make(LAM),
+        make=case.make,
+        shape=case.shape,
+        degree=case.degree,
+        constraint=case.constraint,
+        tol=case.tol,
+        convex=True,
+        pickles=name != "denoiser",  # what it is made of is a function of this session
+    )
+    asked, supports = {law.name for law in report}, case.make(LAM).supports
+    assert asked >= {"abilities", "weights", "batches", "purity", "terms", "copies"}
+    assert ("value" in asked) == ("value" in supports)
+    assert ("gradient" in asked) == ({"value", "grad"} <= supports)
+    assert ("prox" in asked) == ({"value", "prox"} <= supports)
+    assert ({"moreau", "guess", "non-expansive", "steps"} <= asked) == ("prox" in supports)
+    assert ("scale" in asked) == (case.degree is not None)
 
 
 @EVERY
-def test_supports_is_what_does_not_raise(name):
+def test_laws_in_single_precision(name):
     case = PRIORS[name]
-    g, x = case.make(LAM), images(case)[0]
-    calls = {"value": lambda: g.value(x), "grad": lambda: g.grad(x), "prox": lambda: g.prox(x, 1.0)}
-    assert set(calls) == set(ABILITIES)
-    for ability, call in calls.items():
-        if ability in g.supports:
-            call()
-            require(g, ability, object())
-        else:
-            with pytest.raises(TypeError, match=f"has no {ability}; it has"):
-                call()
-            with pytest.raises(TypeError, match=f"object needs the {ability} of {type(g).__name__}, which has"):
-                require(g, ability, object())
-    assert (g.lipschitz() is not None) <= ("grad" in g.supports)
-    assert (g.normal_term() is not None) <= ("grad" in g.supports)
+    g = case.make(LAM).to(torch.float32)
+    laws = ["value", "batches", "purity"]
+    testing.check(g, only=laws, shape=case.shape, constraint=case.constraint, tol=case.tol, dtype=torch.float32)
+
+
+@EVERY
+def test_real_and_complex_images(name):
+    """Which functionals refuse complex images is found out by trying; here it is said."""
+    case = PRIORS[name]
+    probe = FunctionalProbe(case.make(LAM), shape=case.shape)
+    assert probe.real == case.real
+    assert [x.is_complex() for x in probe.images()] == ([False] if case.real else [False, True])
+
+
+@having("prox")
+def test_the_prox_of_nothing_is_nothing(name):
+    case = PRIORS[name]
+    for v in images(case, (2,)):
+        assert not bool(case.make(LAM).prox(torch.zeros_like(v), 2.0).any())
+
+
+@pytest.mark.parametrize("name", FIDELITIES)
+def test_laws_of_fidelities(name):
+    f = FIDELITIES[name](parallel(), 2 * randn((4, 8), DOUBLE, 71))
+    asked = {law.name for law in testing.check(f)}
+    assert asked >= {"abilities", "value", "batches", "purity", "prox of phi", "moreau of phi", "non-expansive of phi"}
+    assert ("stationary" in asked) == ({"grad", "prox"} <= f.supports)
+
+
+# ---- what a functional says it can do
 
 
 def test_a_prior_may_write_hooks_or_the_methods_themselves():
@@ -78,19 +111,6 @@ def test_a_prior_may_write_hooks_or_the_methods_themselves():
 
 
 # ---- value
-
-
-@having("value")
-@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
-def test_a_value_per_item(name, batch):
-    case = PRIORS[name]
-    g = case.make(LAM)
-    for x in images(case, batch):
-        value = g.value(x)
-        assert value.shape == batch
-        assert value.dtype == DOUBLE
-        if batch:
-            assert float(value.flatten()[-1]) == pytest.approx(float(g.value(x.flatten(0, -len(case.shape) - 1)[-1])))
 
 
 def test_values_by_their_formulas():
@@ -117,17 +137,6 @@ def test_values_by_their_formulas():
 # ---- gradient
 
 
-@having("value", "grad")
-def test_the_gradient_is_that_of_the_value(name):
-    case = PRIORS[name]
-    g = case.make(torch.tensor([0.4, 2.0], dtype=DOUBLE))
-    for x in images(case, (2,)):
-        x.requires_grad_()
-        value = g.value(x).sum()
-        (expected,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
-        assert relative(g.grad(x.detach()), expected) <= 1e-12
-
-
 @having("grad")
 def test_the_lipschitz_constant_holds_per_item(name):
     case = PRIORS[name]
@@ -149,186 +158,6 @@ def test_the_lipschitz_constant_holds_per_item(name):
 
 def objective(g: Functional, x: Tensor, v: Tensor, tau: float) -> float:
     return float(tau * g.value(x) + 0.5 * (x - v).abs().square().sum())
-
-
-def searched(g: Functional, start: Tensor, v: Tensor, tau: float) -> Tensor:
-    """A minimiser by Powell's search, which needs no derivative."""
-
-    def unpack(numbers: np.ndarray) -> Tensor:
-        t = torch.from_numpy(np.array(numbers))
-        return (torch.view_as_complex(t.reshape(-1, 2)) if v.is_complex() else t).reshape(v.shape)
-
-    flat = torch.view_as_real(start).flatten() if v.is_complex() else start.flatten()
-    found = minimize(
-        lambda n: min(objective(g, unpack(n), v, tau), 1e9), flat.numpy(), method="Powell", options={"maxfev": 3000}
-    )
-    return unpack(found.x)
-
-
-@having("value", "prox")
-@pytest.mark.parametrize("tau", [0.1, 3.0])
-def test_no_search_beats_the_prox(name, tau):
-    """Nor is any point but the prox within 1/2 |x - prox|^2 of its value, as strong convexity asks."""
-    case = PRIORS[name]
-    g = case.make(LAM)
-    for v in images(case):
-        p = g.prox(v, tau)
-        least = objective(g, p, v, tau)
-        slack = case.tol * max(1.0, least)
-        for x in (searched(g, p, v, tau), searched(g, 0.9 * v, v, tau), v, torch.zeros_like(v), p + 0.01 * v):
-            growth = 0.5 * float((x - p).abs().square().sum())
-            assert objective(g, x, v, tau) >= least + growth - slack - 2 * math.sqrt(slack * growth)
-
-
-def test_the_search_would_notice_a_wrong_prox():
-    class Wrong(L1):
-        def _prox(self, v: Tensor, t: Tensor) -> Tensor:
-            return super()._prox(v, 1.1 * t)
-
-    g, v = Wrong(LAM), images(PRIORS["l1"])[0]
-    p = g.prox(v, 1.0)
-    assert objective(g, searched(g, p, v, 1.0), v, 1.0) < objective(g, p, v, 1.0) - 1e-4
-
-
-@having("prox")
-def test_moreau(name):
-    """prox_{tau g}(v) + tau prox_{g* / tau}(v / tau) = v."""
-    case = PRIORS[name]
-    g = case.make(LAM)
-    for tau in (0.3, torch.tensor([0.3, 2.0], dtype=DOUBLE)):
-        for v in images(case, (2,)):
-            t = torch.as_tensor(tau, dtype=DOUBLE).expand(2).reshape(2, *(1,) * len(case.shape))
-            both = g.prox(v, tau) + t * g.conjugate_prox(v / t, 1 / tau)
-            assert relative(both, v) <= 1e-12 if "tv" not in name else 1e-4
-
-
-@having("prox")
-def test_a_guess_changes_the_way_not_the_answer(name):
-    case = PRIORS[name]
-    g = case.make(LAM)
-    for v in images(case, (2,)):
-        for guess in (v, torch.zeros_like(v), g.prox(v, 0.7)):
-            assert relative(g.prox_near(v, 0.7, guess), g.prox(v, 0.7)) <= max(10 * case.tol, 1e-12)
-
-
-@having("prox")
-def test_firmly_nonexpansive(name):
-    case = PRIORS[name]
-    g = case.make(LAM)
-    for v, w in zip(images(case, (20,)), images(case, (20,), seed=3), strict=True):
-        moved = (g.prox(v, 0.7) - g.prox(w, 0.7)).flatten(1)
-        product = (moved.conj() * (v - w).flatten(1)).real.sum(1)
-        assert bool((moved.abs().square().sum(1) <= product * (1 + 1e-9) + 1e3 * case.tol).all())
-
-
-@having("prox")
-def test_no_weight_and_no_step_leave_the_point(name):
-    case = PRIORS[name]
-    for v in images(case, (2,)):
-        if not case.constraint:
-            assert relative(case.make(0.0).prox(v, 3.0), v) <= 1e-14
-            assert relative(case.make(LAM).prox(v, 0.0), v) <= 1e-14
-            some = case.make(LAM).prox(v, torch.tensor([0.0, 3.0]))
-            assert relative(some[0], v[0]) <= 1e-14
-            assert relative(some[1], v[1]) > 1e-3
-        else:
-            p = case.make(LAM).prox(v, 1.0)
-            assert relative(case.make(LAM).prox(p, 5.0), p) == 0
-        zero = case.make(LAM).prox(torch.zeros_like(v), 2.0)
-        assert not bool(zero.any())
-
-
-@EVERY
-def test_weights_and_steps_per_item(name):
-    case = PRIORS[name]
-    lam = torch.tensor([0.1, 0.5, 2.0], dtype=DOUBLE)
-    tau = torch.tensor([1.0, 0.0, 3.0], dtype=DOUBLE)
-    g = case.make(lam)
-    for x in images(case, (3,)):
-        for k in range(3):
-            alone = case.make(float(lam[k]))
-            if "value" in g.supports:
-                assert float(g.value(x)[k]) == pytest.approx(float(alone.value(x[k])), rel=1e-12)
-            if "grad" in g.supports:
-                assert relative(g.grad(x)[k], alone.grad(x[k])) <= 1e-12
-            if "prox" in g.supports:
-                assert relative(g.prox(x, tau)[k], alone.prox(x[k], float(tau[k]))) <= 1e-12
-
-
-@EVERY
-def test_scale(name):
-    """g(c x) = c^d g(x), so prox_{tau g}(c v) = c prox_{tau c^(d-2) g}(v)."""
-    case = PRIORS[name]
-    if case.degree is None:
-        return
-    g = case.make(LAM)
-    for c in (1e-8, 1e8):
-        for x in images(case):
-            if "value" in g.supports:
-                assert float(g.value(c * x)) == pytest.approx(c**case.degree * float(g.value(x)), rel=1e-9)
-            if "prox" in g.supports:
-                scaled = g.prox(c * x, 0.7 * c ** (2 - case.degree))
-                assert relative(scaled, c * g.prox(x, 0.7)) <= 1e-9
-
-
-@EVERY
-def test_items_are_alone(name):
-    case = PRIORS[name]
-    g = case.make(LAM).to(torch.float32)
-    for x in images(case, (3,), dtype=torch.float32):
-        if "value" in g.supports and not case.constraint:
-            check_items_are_alone(g.value, x, 1e-5)
-        if "grad" in g.supports:
-            check_items_are_alone(g.grad, x, 1e-5)
-        if "prox" in g.supports:
-            # where a neighbour is a million times larger, so is its step
-            check_items_are_alone(lambda v: g.prox(v, 0.7), x, 1e-5)
-
-
-@EVERY
-def test_pure_and_of_one_precision(name):
-    case = PRIORS[name]
-    for dtype in (torch.float32, DOUBLE):
-        g = case.make(LAM).to(dtype)
-        for x in images(case, (2,), dtype=dtype):
-            functions = {"grad": g.grad, "prox": lambda v: g.prox(v, 0.7)}  # noqa: B023
-            for ability in g.supports & set(functions):
-                assert functions[ability](x).dtype == x.dtype
-                check_pure(functions[ability], x, own_memory=False)
-            if "value" in g.supports:
-                assert g.value(x).dtype == dtype
-                assert torch.equal(g.value(x), g.value(x))
-
-
-@EVERY
-def test_terms_add_up_to_the_functional(name):
-    """What splitting solvers see is the same functional: sum g_i(C_i x)."""
-    case = PRIORS[name]
-    g = case.make(LAM)
-    if "value" not in g.supports:
-        assert [(t.functional, t.operator) for t in g.terms(images(case)[0])] == [(g, None)]
-        return
-    for x in images(case, (2,)):
-        total = sum((t.functional.value(t.apply(x)) for t in g.terms(x)), start=torch.zeros(2, dtype=DOUBLE))
-        assert bool((total == g.value(x)).all()) or relative(total, g.value(x)) <= 1e-12
-        for term in g.terms(x):
-            Cx = term.apply(x)
-            assert relative(term.pull(Cx), x if term.operator is None else term.operator.gram(x)) <= 1e-12
-            if (quadratic := term.normal_term()) is not None:
-                C, W, rho = quadratic
-                assert W is None
-                hessian = rho * (x if C is None else C.gram(x))
-                assert relative(hessian, term.pull(term.functional.grad(Cx))) <= 1e-12
-
-
-@pytest.mark.parametrize("name", [name for name, case in PRIORS.items() if name != "denoiser"])
-def test_copy_and_repr(name):
-    case = PRIORS[name]
-    g, x = case.make(LAM), images(case)[0]
-    for twin in (copy.deepcopy(g), pickle.loads(pickle.dumps(g))):
-        assert twin.supports == g.supports
-        assert float(twin.value(x)) == float(g.value(x))
-    assert type(g).__name__ in repr(g)
 
 
 # ---- what is refused

@@ -17,7 +17,7 @@ FLOORS = [
     {"solvers", "loop", "certificate", "result", "sampling"},
     {"likelihood", "tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
     {"methods"},
-    {"stack", "benchmark", "report", "cli"},
+    {"stack", "benchmark", "report", "testing", "cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 STRANGERS = [("operators", "priors")]  # of one floor, and yet they know nothing of each other

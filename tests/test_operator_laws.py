@@ -1,73 +1,60 @@
-"""The laws of every linear operator, and of the nonlinear base."""
-
-import copy
-import pickle
-from functools import partial
+"""The laws of every operator, linear or not, by `invprob.testing`, and what is particular to the algebra."""
 
 import numpy as np
 import pytest
 import torch
-from cases import DOUBLE, OPERATORS, classes_in, classes_of, fourier, mixing, parallel
-from laws import (
-    COMPLEX,
-    check_items_are_alone,
-    check_pure,
-    data_of,
-    dense,
-    dense_map,
-    image_of,
-    mismatch,
-    randn,
-    relative,
-)
+from cases import DOUBLE, NONLINEAR, OPERATORS, classes_in, classes_of, fourier, mixing, parallel
+from laws import data_of, image_of, mismatch, randn, relative
 from torch import Tensor, nn
-from torch.autograd import gradcheck, gradgradcheck
 
-from invprob import registry
+from invprob import registry, testing
 from invprob.linop import LinearOperator, Operator
-from invprob.linop.algebra import Adjoint
-from invprob.linop.bases import to_basis
 from invprob.linop.stacked import VStack
 from invprob.operators import Gradient, Identity, ParallelBeam
 
 SINGLE = torch.float32
-TOLERANCE = {SINGLE: 1e-6, DOUBLE: 1e-12}
 EVERY = pytest.mark.parametrize("name", OPERATORS)
 BOTH = pytest.mark.parametrize("dtype", [SINGLE, DOUBLE], ids=["float32", "float64"])
-HOME = ("invprob.operators", "invprob.transforms", "invprob.linop.algebra", "invprob.linop.adapters")
-# of these the values leave the range in which finite differences make sense
-TEMPERATE = [name for name in OPERATORS if not name.endswith(("tiny", "huge"))]
+HOME = ("invprob.operators", "invprob.transforms", *(f"invprob.linop.{room}" for room in ("algebra", "adapters")))
+COMBINING = ("invprob.linop.lifted", "invprob.linop.stacked")
+ROUNDED = ("from-scipy", "scaled-tensor", "linearised")  # cases made of numbers in their own precision
 
 
 def test_every_class_has_a_case():
     tried = set().union(*(classes_in(make(DOUBLE)) for make in OPERATORS.values()))
-    assert set(classes_of(LinearOperator, *HOME)) <= tried
+    assert set(classes_of(LinearOperator, *HOME, *COMBINING)) <= tried
     assert {registry.resolve(target) for target in registry.OPERATORS.values()} <= tried
-
-
-# ---- the adjoint
 
 
 @EVERY
 @BOTH
-@pytest.mark.parametrize("batch", [(), (2,)], ids=["item", "batch"])
-def test_adjoint(name, dtype, batch):
-    A = OPERATORS[name](dtype)
-    assert mismatch(A, image_of(A, batch), data_of(A, batch)) <= TOLERANCE[dtype]
-    both = image_of(A, batch, as_complex=True), data_of(A, batch, as_complex=True)
-    assert mismatch(A, *both) <= TOLERANCE[dtype]
+def test_laws(name, dtype):
+    report = testing.check(OPERATORS[name](dtype), pickles=True)
+    asked = {law.name for law in report}
+    assert asked >= {
+        "shapes",
+        "batches",
+        "purity",
+        "precision",
+        "adjoint",
+        "autograd",
+        "gram",
+        "norm",
+        "fill",
+        "direct",
+    }
+    if not name.startswith("linearised"):
+        assert asked >= {"matrix", "complex", "diagonals", "solve", "scipy", "conversion", "hold_out", "words"}
 
 
-@EVERY
-def test_dense_matrix(name):
-    A = OPERATORS[name](DOUBLE)
-    M = dense(A)
-    x, y = image_of(A, as_complex=True), data_of(A, as_complex=True)
-    wide = M.to(x.dtype)
-    assert relative(A(x).flatten(), wide @ x.flatten()) <= 1e-12
-    assert relative(A.adjoint(y).flatten(), wide.mH @ y.flatten()) <= 1e-12
-    assert relative(A.H(y), A.adjoint(y)) == 0
-    assert relative(A.gram(x).flatten(), wide.mH @ (wide @ x.flatten())) <= 1e-12
+@pytest.mark.parametrize("name", NONLINEAR)
+@BOTH
+def test_laws_of_nonlinear_operators(name, dtype):
+    asked = {law.name for law in testing.check(NONLINEAR[name](dtype), pickles=True)}
+    assert asked >= {"shapes", "batches", "purity", "precision", "derivative", "conversion", "words"}
+
+
+# ---- the adjoint
 
 
 def test_an_adjoint_that_is_wrong_is_seen():
@@ -75,30 +62,7 @@ def test_an_adjoint_that_is_wrong_is_seen():
     assert mismatch(wrong, image_of(wrong), data_of(wrong)) > 1e-2
 
 
-@EVERY
-def test_the_adjoint_of_the_adjoint_is_the_operator(name):
-    A = OPERATORS[name](DOUBLE)
-    if isinstance(A, Adjoint):
-        A = A.H
-    assert A.H.H is A
-    assert (A.H.domain_shape, A.H.range_shape) == (A.range_shape, A.domain_shape)
-
-
 # ---- complex numbers
-
-
-@EVERY
-@BOTH
-def test_kinds(name, dtype):
-    """A real operator acts on both parts, a complex one promotes; nothing drops an imaginary part."""
-    A = OPERATORS[name](dtype)
-    x, y = image_of(A, as_complex=True), data_of(A, as_complex=True)
-    for function, t in ((A, x), (A.adjoint, y), (A.gram, x)):
-        whole, real, imag = function(t), function(t.real), function(t.imag)
-        assert whole.dtype == COMPLEX[dtype]
-        assert real.dtype == (COMPLEX[dtype] if A.is_complex else dtype)
-        assert relative(whole, real + 1j * imag) <= 10 * TOLERANCE[dtype]
-    assert (A.domain_dtype, A.range_dtype) == (A(x.real).dtype,) * 2
 
 
 def test_the_gradient_of_a_real_image_under_a_complex_operator_is_the_real_part():
@@ -109,65 +73,7 @@ def test_the_gradient_of_a_real_image_under_a_complex_operator_is_the_real_part(
     assert relative(x.grad, A.adjoint(y).real) <= 1e-14
 
 
-# ---- batches, shapes, purity
-
-
-@EVERY
-def test_items_are_alone(name):
-    A = OPERATORS[name](SINGLE)
-    check_items_are_alone(A, image_of(A, (3,)), 1e-5)
-    check_items_are_alone(A.adjoint, data_of(A, (3,)), 1e-5)
-    check_items_are_alone(A.gram, image_of(A, (3,)), 1e-5)
-
-
-@EVERY
-def test_any_number_of_batch_axes(name):
-    A = OPERATORS[name](DOUBLE)
-    x, y = image_of(A, (2, 3)), data_of(A, (2, 3))
-    for function, t, item in ((A, x, A.range_shape), (A.adjoint, y, A.domain_shape)):
-        assert function(t).shape == (2, 3, *item)
-        assert relative(function(t)[1, 2], function(t[1, 2])) <= 1e-12
-        assert function(t[:, :0]).shape == (2, 0, *item)
-        swapped = t.transpose(0, 1)
-        assert relative(function(swapped), function(t).transpose(0, 1)) <= 1e-12
-
-
-@EVERY
-def test_pure(name):
-    A = OPERATORS[name](SINGLE)
-    check_pure(A, image_of(A, (2,)))
-    check_pure(A.adjoint, data_of(A, (2,)))
-    check_pure(A.gram, image_of(A))
-
-
-@EVERY
-def test_a_wrong_shape_is_told(name):
-    A = OPERATORS[name](DOUBLE)
-    for function, shape in ((A, A.domain_shape), (A.adjoint, A.range_shape), (A.gram, A.domain_shape)):
-        wrong = (*shape[:-1], shape[-1] + 1)
-        with pytest.raises(ValueError, match=type(A).__name__) as error:
-            function(torch.zeros(wrong, dtype=DOUBLE))
-        for shown in (shape, wrong):
-            assert ", ".join(map(str, shown)) in str(error.value)
-        with pytest.raises(ValueError, match="expects"):
-            function(torch.zeros((), dtype=DOUBLE))
-
-
 # ---- precision
-
-
-@EVERY
-def test_precision_is_kept_or_asked_for(name):
-    A = OPERATORS[name](SINGLE)
-    x = image_of(A)
-    for wide in (torch.float64, torch.complex128):
-        with pytest.raises(TypeError, match=rf"{type(A).__name__}.*A\.to\(torch\.{str(wide)[6:]}\)"):
-            A(x.real.to(wide))
-        with pytest.raises(TypeError, match=r"A\.to"):
-            A.adjoint(data_of(A).real.to(wide))
-    for narrow in (torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool):
-        low = (x.real > 0).to(narrow)
-        assert relative(A(low), A(low.float())) == 0
 
 
 @EVERY
@@ -180,7 +86,7 @@ def test_to_changes_precision_and_nothing_else(name, target):
     assert A.to(target) is A
     assert (A.dtype, A.is_complex) == (DOUBLE, is_complex)
     assert A(x).dtype == A.range_dtype == wide.range_dtype
-    exact = 1e-6 if "from-scipy" in name or name == "scaled-tensor" else 1e-12  # made of rounded numbers
+    exact = 1e-6 if name.startswith(ROUNDED) else 1e-12
     assert relative(A(x), wide(x)) <= exact
     assert relative(A.adjoint(y), wide.adjoint(y)) <= exact
     assert A.norm().dtype == DOUBLE
@@ -216,64 +122,7 @@ def test_an_operator_made_of_others_follows_them():
         Gradient((2, 4)) @ A
 
 
-# ---- derivatives
-
-
-@pytest.mark.parametrize("name", TEMPERATE)
-def test_autograd(name):
-    A = OPERATORS[name](DOUBLE)
-    for function, t in ((A, image_of(A)), (A.adjoint, data_of(A, (2,))), (A.gram, image_of(A))):
-        t.requires_grad_()
-        assert gradcheck(function, t, check_forward_ad=True, fast_mode=True)
-        assert gradgradcheck(function, t, fast_mode=True)
-
-
-@pytest.mark.parametrize("name", TEMPERATE)
-def test_autograd_of_complex_images(name):
-    A = OPERATORS[name](DOUBLE)
-    x = image_of(A, as_complex=True).requires_grad_()
-    assert gradcheck(A, x, fast_mode=True)
-    if A.is_complex:
-        assert gradcheck(A, image_of(A).real.requires_grad_(), fast_mode=True)
-
-
-@EVERY
-def test_torch_func(name):
-    A = OPERATORS[name](DOUBLE)
-    x, u, y = image_of(A, (3,)), image_of(A, (3,), seed=5), data_of(A, (3,))
-    assert relative(torch.func.vmap(A)(x), A(x)) <= 1e-12
-    assert relative(torch.func.vmap(A.adjoint, in_dims=1)(y.movedim(0, 1)), A.adjoint(y)) <= 1e-12
-    _, pull = torch.func.vjp(A, x)
-    assert relative(pull(y)[0], A.adjoint(y)) <= 1e-12
-    value, tangent = torch.func.jvp(A, (x,), (u,))
-    assert relative(value, A(x)) == 0
-    assert relative(tangent, A(u)) <= 1e-12
-    each = torch.func.vmap(lambda b, v: torch.func.vjp(A, b)[1](v)[0])(x, y)
-    assert relative(each, A.adjoint(y)) <= 1e-12
-    assert torch.equal(A.vjp(x, y), A.adjoint(y))
-    assert torch.equal(A.jvp(x, u), A(u))
-
-
 # ---- norms and solves
-
-
-@EVERY
-@BOTH
-def test_norm_lies_between_estimate_and_bound(name, dtype):
-    A = OPERATORS[name](dtype)
-    true = float(torch.linalg.matrix_norm(dense(OPERATORS[name](DOUBLE)), 2))
-    rounding = 1e-5 if dtype == SINGLE else 1e-12
-    assert A.norm().dtype == A.norm_bound().dtype == dtype
-    assert A.norm().shape == A.norm_bound().shape == ()
-    assert 0.97 * true <= float(A.norm()) <= true * (1 + rounding)
-    assert float(A.norm_bound()) >= true * (1 - rounding / 100)
-    assert torch.equal(A.norm(), OPERATORS[name](dtype).norm())
-    assert isinstance(A.norm_bound_kind, str)
-    if A.nonnegative:
-        M = dense(A)
-        assert float(M.min()) >= -rounding * float(M.max())
-        assert "estimate" not in A.norm_bound_kind
-        assert float(A.norm_bound()) <= 1.02 * true
 
 
 def test_a_negative_factor_is_not_nonnegative():
@@ -288,50 +137,6 @@ def test_the_zero_operator_has_norm_zero():
         assert float(A.norm()) == float(A.norm_bound()) == 0
 
 
-@pytest.mark.parametrize("name", TEMPERATE)
-def test_diagonal(name):
-    """A = B^H diag B itself, not only its Gram matrix."""
-    A = OPERATORS[name](DOUBLE)
-    found, n = A.diagonal(), A.domain_shape
-    if found is None:
-        return
-    B = dense_map(partial(to_basis, basis=found.basis, ndim=len(n)), n, torch.complex128)
-    D = torch.diag(found.values.expand(n).flatten().to(B.dtype))
-    assert relative(B.mH @ D @ B, dense(A).to(B.dtype)) <= 1e-12
-
-
-@pytest.mark.parametrize("name", TEMPERATE)
-def test_gram_diagonal(name):
-    A = OPERATORS[name](DOUBLE)
-    k, n = len(A.domain_shape), A.domain_shape
-    M = dense(A)
-    for weights in (None, randn(A.range_shape, seed=3).abs()):
-        found = A.gram_diagonal(weights)
-        if found is None:
-            continue
-        W = torch.eye(len(M), dtype=M.dtype) if weights is None else torch.diag(weights.flatten()).to(M.dtype)
-        kind = torch.complex128 if found.basis == "fourier" else M.dtype
-        B = dense_map(partial(to_basis, basis=found.basis, ndim=k), n, kind)
-        D = torch.diag(found.values.expand(n).flatten().to(kind))
-        assert relative(B.mH @ D @ B, (M.mH @ W @ M).to(kind)) <= 1e-12
-
-
-@pytest.mark.parametrize("name", TEMPERATE)
-def test_gram_diagonal_estimate(name):
-    """Of the size of A^H A and of no other sign, so that it may precondition."""
-    A = OPERATORS[name](DOUBLE)
-    found = A.gram_diagonal_estimate()
-    if found is None:
-        assert A.gram_diagonal() is None
-        return
-    values = found.values.expand(A.domain_shape)
-    assert bool((values >= 0).all() & values.isfinite().all())
-    assert 0.2 <= float(values.mean() * values.numel() / dense(A).abs().square().sum()) <= 5
-    twice = (2j * A).gram_diagonal_estimate()
-    assert twice.basis == found.basis
-    assert relative(twice.values.expand(A.domain_shape), 4 * values) <= 1e-12
-
-
 @pytest.mark.parametrize(
     ("name", "basis"), [("identity", "any"), ("gradient-3d", "cosine"), ("scaled-complex", "cosine")]
 )
@@ -339,75 +144,7 @@ def test_what_has_a_gram_diagonal(name, basis):
     assert OPERATORS[name](DOUBLE).gram_diagonal().basis == basis
 
 
-@EVERY
-def test_solve(name):
-    A = OPERATORS[name](DOUBLE)
-    M = dense(A)
-    square = float(torch.linalg.matrix_norm(M, 2)) ** 2
-    shift = torch.tensor([0.1, 2.0], dtype=DOUBLE) * square
-    b = image_of(A, (2,))
-    x = A.solve(b, shift, tol=1e-12)
-    for k in range(2):
-        system = M.mH @ M + shift[k] * torch.eye(M.shape[1], dtype=M.dtype)
-        assert relative(x[k].flatten(), torch.linalg.solve(system, b[k].flatten())) <= 1e-9
-    assert relative(A.solve(b[0], float(shift[0]), x0=x[0], tol=1e-12), x[0]) <= 1e-9
-
-
-@EVERY
-def test_direct(name):
-    """The field's own method, or ten conjugate-gradient steps, which go far on systems as small as these."""
-    A = OPERATORS[name](DOUBLE)
-    y = A(image_of(A, (2,)))
-    if A.__class__.direct is LinearOperator.direct:
-        assert relative(A(A.direct(y)), y) <= 0.1
-    assert A.direct(y).shape == (2, *A.domain_shape)
-    assert relative(A.direct(3 * y), 3 * A.direct(y)) <= 1e-6
-    assert not bool(A.direct(torch.zeros_like(y)).any())
-
-
 # ---- coming and going
-
-
-@EVERY
-@BOTH
-def test_scipy_there_and_back(name, dtype):
-    A = OPERATORS[name](dtype)
-    L = A.as_scipy()
-    x, y = image_of(A, as_complex=A.is_complex), data_of(A)
-    assert L.shape == (y.numel(), x.numel())
-    assert L.dtype == np.dtype(str(A.range_dtype)[6:])
-    assert relative(torch.from_numpy(L @ x.flatten().numpy()), A(x).flatten()) <= TOLERANCE[dtype]
-    assert relative(torch.from_numpy(L.H @ y.flatten().numpy()), A.adjoint(y).flatten()) <= TOLERANCE[dtype]
-    two = image_of(A, (2,))
-    assert relative(torch.from_numpy(L @ two.flatten(1).T.numpy()), A(two).flatten(1).T) <= TOLERANCE[dtype]
-    B = LinearOperator.from_scipy(L, A.domain_shape, A.range_shape)
-    assert (B.dtype, B.is_complex) == (A.dtype, A.is_complex)
-    assert relative(B(two), A(two)) <= TOLERANCE[dtype]
-    assert relative(B.adjoint(y), A.adjoint(y)) <= TOLERANCE[dtype]
-
-
-@EVERY
-def test_pickle_and_copy(name):
-    A = OPERATORS[name](SINGLE)
-    x = image_of(A)
-    before = A(x), A.norm()
-    for B in (pickle.loads(pickle.dumps(A)), copy.deepcopy(A)):
-        assert torch.equal(B(x), before[0])
-        assert torch.equal(B.norm(), before[1])
-        B.to(DOUBLE)
-        assert (A.dtype, B.dtype) == (SINGLE, DOUBLE)
-
-
-@EVERY
-def test_repr_is_one_line(name):
-    A = OPERATORS[name](SINGLE)
-    text = repr(A)
-    assert "\n" not in text
-    leaves = [part for part in A.modules() if isinstance(part, LinearOperator) and not list(part.children())]
-    assert leaves
-    for leaf in leaves:
-        assert repr(leaf) in text
-        assert text.count(type(leaf).__name__)
 
 
 def test_repr_reads_like_the_formula():

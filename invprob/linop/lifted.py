@@ -36,6 +36,8 @@ class Lifted(Wrapped):
         self.extra = tuple(shape)
         self.channels, self.spacing = channels, spacing
         self.data_kind = inner.data_kind
+        # a group of readings is then one view of one index
+        self.view_axes = len(self.extra) + inner.view_axes if inner.view_axes else 0
 
     @property
     def grid(self) -> Grid:

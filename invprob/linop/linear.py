@@ -15,6 +15,7 @@ from torch import Tensor
 
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
+from invprob.linop.items import norm, per_item
 from invprob.linop.kernel import run_kernel
 from invprob.linop.krylov import collatz_wielandt, conjugate_gradient, power_iteration
 from invprob.linop.normal import solve_normal
@@ -183,8 +184,10 @@ class LinearOperator(Operator):
     def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the field's direct reconstruction; by default ten conjugate-gradient steps on |A x - y|^2_W."""
         y = self.as_data(y)
-        b = self.adjoint(y if weights is None else weights * y)
-        return conjugate_gradient(lambda x: self.gram(x, weights), b, ndim=len(self.domain_shape), max_iter=10).x
+        b, ndim = self.adjoint(y if weights is None else weights * y), len(self.domain_shape)
+        # a power of two, lest products of tiny or huge operators leave the range of float32
+        scale = per_item(torch.exp2(norm(b, ndim).clamp(min=1e-300).log2().round()), b, ndim)
+        return scale * conjugate_gradient(lambda x: self.gram(x, weights), b / scale, ndim=ndim, max_iter=10).x
 
     def coarser(self) -> Coarser | None:
         """Return the operator on a grid of half as many pixels per axis, None where the physics knows none."""
