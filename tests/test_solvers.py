@@ -434,12 +434,12 @@ def test_a_step_from_outside_is_that_of_the_loop(solver, problem, closed):
     make = SOLVERS[solver](max_iter=55, tol=0.0)
     state = make.init(f, g, f.start())
     for seen in iterate(make, f, g):
-        if seen.codes.any():
-            break  # an item at rest is kept by the loop, not by the solver
         with torch.no_grad():
             state = make.step(f, g, state)
         for a, b in zip(leaves(state), leaves(seen.state), strict=True):
             assert torch.equal(a, b)
+        if seen.codes.any():
+            break  # an item at rest is kept by the loop, not by the solver
     assert state.iteration >= (1 if closed and "gradient" in solver else 8)
 
 

@@ -115,7 +115,7 @@ class ADMM(Solver[ADMMState]):
             remainder=remainder + (target - state.target),
         )
         if self.balance and state.iteration < BALANCED:
-            return _balanced(split, following, primal_residual, dual_residual)
+            following = _balanced(split, following, primal_residual, dual_residual)
         return _refreshed(split, following) if following.iteration % REFRESH == 0 else following
 
     def _x_update(self, system: linalg.NormalSystem, state: ADMMState) -> tuple[Tensor, Tensor]:
