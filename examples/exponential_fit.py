@@ -48,9 +48,7 @@ def main() -> None:
     start = torch.tensor([1.0, 0.1])
     result = solve(GaussNewton(), f, Zero(ndim=1), x0=start, noise=sigma)
     error = ((result.x - truth) / cramer_rao(truth, sigma)).square().mean((0, 1)).sqrt()
-    print(
-        f"{int(result.n_iter.max())} steps at most; errors over the Cramer-Rao bound: M {error[0]:.3f}, T {error[1]:.3f}"
-    )
+    print(f"{int(result.n_iter.max())} steps at most; errors over the Cramer-Rao bound: {error[0]:.3f}, {error[1]:.3f}")
     facts = result.certificate
     assert facts.residual_to_noise is not None
     misfit = float(facts.residual_to_noise.square().mean().sqrt())
@@ -61,7 +59,7 @@ def main() -> None:
     for factor in (10.0, 0.1):
         far = solve(GaussNewton(), f, Zero(ndim=1), x0=factor * start)
         print(f"from {factor:g} times the start: {int(far.n_iter.max())} steps at most")
-        assert float((far.x - result.x).abs().max()) < 1e-5
+        assert float((far.x - result.x).abs().max()) < 1e-4
 
 
 if __name__ == "__main__":
