@@ -151,7 +151,7 @@ def main() -> None:
     def error(x: Tensor) -> float:
         return float(torch.linalg.vector_norm((x - truth)[seen]) / torch.linalg.vector_norm(truth[seen]))
 
-    starts = torch.stack([guess * (1.7 + 0.2 * A.depth) for guess in (1.0, 1.1, 1.4)])
+    starts = torch.stack([guess * (1.7 + 0.2 * A.depth) for guess in (1.0, 1.3, 1.4)])
     print("first guess   " + "".join(f"{100 * error(x):8.1f} %" for x in starts))
     arrived = []
     for s in (0.0, -0.5, -1.0):
