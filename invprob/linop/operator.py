@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from invprob.grid import Grid
+from invprob.linop.forward_mode import derivative_along
 from invprob.linop.module import COMPLEX_OF, Module, precision_of
 from invprob.linop.readings import drawn_readings, zero_filled
 
@@ -106,8 +107,7 @@ class Operator(Module, ABC):
 
     def jvp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return J(x) u, the derivative at x along u in image space."""
-        tangent: Tensor = torch.func.jvp(self, (self.as_image(x),), (self.as_image(u),))[1]
-        return tangent
+        return derivative_along(self, self.as_image(x), self.as_image(u))
 
     def as_image(self, x: Tensor) -> Tensor:
         """Return x, which must fit the domain, in the operator's precision and kind; ValueError or TypeError else.

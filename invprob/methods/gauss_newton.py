@@ -26,7 +26,7 @@ def gauss_newton(
     x0: Tensor | None = None,
     strength: float = 0.0,
     prior: Literal["slopes", "tv"] = "slopes",
-    damping: float = 1e-2,
+    damping: float = 1.0,
     tol: float = 1e-5,
     max_iter: int = 50,
 ) -> Iterator[Progress]:

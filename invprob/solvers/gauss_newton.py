@@ -53,7 +53,7 @@ class GaussNewton(Solver[GaussNewtonState]):
 
     max_iter: int = 100
     tol: float = 1e-6
-    damping: float = 1e-2
+    damping: float = 1.0
     inner_tol: float = 0.1
     inner_steps: int = 50
 

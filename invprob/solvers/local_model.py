@@ -13,6 +13,7 @@ from invprob.fidelities import L2, Misfit
 from invprob.functional import Functional
 from invprob.linalg import per_item
 from invprob.linop import Linearised, LinearOperator
+from invprob.linop.forward_mode import derivative_along
 from invprob.linop.nonlinear import of_kind
 
 MOST_STEPS = 500  # of conjugate gradients for one direction
@@ -45,8 +46,7 @@ class LocalModel:
         term = self.f.hessian()
         if term is not None:
             return term.apply(u, len(self.J.range_shape))
-        tangent: Tensor = torch.func.jvp(self.f.phi.grad, (self.J.value,), (u.expand_as(self.J.value),))[1]
-        return tangent
+        return derivative_along(self.f.phi.grad, self.J.value, u.expand_as(self.J.value))
 
     def bent(self, d: Tensor) -> Tensor:
         """Return M d."""
