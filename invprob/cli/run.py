@@ -198,7 +198,7 @@ class _Work:
             self.shown = (scan, result)
         elif start <= middle:
             row = min(middle - start, len(result.x) - 1)
-            self.shown = (_row(scan, row), result.item(row))
+            self.shown = (_row(scan, row), result.row(row))
 
     def write_others(self, complete: bool) -> list[tuple[str, Path]]:
         """Write the other files and return what each is."""
