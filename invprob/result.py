@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
@@ -92,20 +92,27 @@ class Result:
         """The size of the image in words: "64 x 64 x 64 voxels of 0.5 mm"."""
         return size_in_words(self.x.shape, self.ndim, self.grid, self.channels)
 
-    def item(self, index: int | None = None) -> Result:
-        """Return the result with a copy of one item alone, counted through the batch; the middle one by default.
+    def item(self) -> Result:
+        """Return the result with a copy of the middle item of the batch alone, index n // 2, which pictures show.
 
         Status, history and certificate stay those of all: they are what is known.
         """
         k = self.ndim
-        count = math.prod(self.x.shape[: self.x.ndim - k])
-        index = count // 2 if index is None else index
+        middle = math.prod(self.x.shape[: self.x.ndim - k]) // 2
+        return self._of(lambda t, lead: t.reshape(*t.shape[:lead], -1, *t.shape[t.ndim - k :]).select(lead, middle))
 
-        def one(t: Tensor, leading: tuple[int, ...] = ()) -> Tensor:
-            return t.reshape(*leading, -1, *t.shape[t.ndim - k :]).select(len(leading), index).clone()
+    def row(self, index: int) -> Result:
+        """Return the result with a copy of one index of the batch's first axis alone, the rest as `item` does."""
+        return self._of(lambda t, lead: t.select(lead, index))
 
-        samples = None if self.samples is None else one(self.samples, (len(self.samples),))
-        return replace(self, x=one(self.x), samples=samples, spread=None if self.spread is None else one(self.spread))
+    def _of(self, pick: Callable[[Tensor, int], Tensor]) -> Result:
+        """Return the result with a part of all images; `pick` is told how many axes stand before the batch."""
+        return replace(
+            self,
+            x=pick(self.x, 0).clone(),
+            samples=None if self.samples is None else pick(self.samples, 1).clone(),
+            spread=None if self.spread is None else pick(self.spread, 0).clone(),
+        )
 
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:
         """Return the result with grid, channels, units and provenance of the scan it was made from."""

@@ -671,8 +671,9 @@ def test_samples_and_spread_come_back(tmp_path, result):
     back = load_result(tmp_path / "out.h5")
     assert torch.equal(back.samples, with_samples.samples)
     assert torch.equal(back.spread, with_samples.spread)
-    assert [t.shape for t in (back.item().samples, back.item(1).spread)] == [(5, 6, 7), (6, 7)]
+    assert [t.shape for t in (back.item().samples, back.row(1).spread)] == [(5, 6, 7), (6, 7)]
     assert torch.equal(back.item().samples, with_samples.samples[:, 2])
+    assert torch.equal(back.row(1).samples, with_samples.samples[:, 1])
     with pytest.raises(ValueError, match="do not fit"):
         save_result(tmp_path / "b.h5", replace(result, spread=torch.rand(4, 6, 6)))
     assert not (tmp_path / "b.h5.partial").exists()

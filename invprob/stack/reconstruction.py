@@ -197,7 +197,7 @@ class StackReconstruction:
             self.middle = (scan, replace(result, state=None))
         elif start <= middle:
             row = min(middle - start, length - 1)
-            self.middle = (_row(scan, row), replace(result, state=None).item(row))
+            self.middle = (_row(scan, row), replace(result, state=None).row(row))
 
     def _annotate(self, writer: ResultWriter) -> None:
         joined = self.joined
