@@ -229,6 +229,14 @@ def test_a_volume_is_one_item(invprob, tmp_path):
     assert not re.search(r"^rows", invprob("inspect", "cone.h5").out, re.MULTILINE)
 
 
+def test_rows_of_several_images_through_the_command_line(invprob, tmp_path):
+    save_scan(tmp_path / "echoes.h5", Scan(Identity((12, 14)), randn((3, 2, 12, 14), torch.float32, 0), 0.1))
+    done = invprob("reconstruct", "echoes.h5", "--method", "direct", "--png", "a.png", "--report", "a.html")
+    assert (done.code, done.err) == (0, "")
+    assert "rows      3, from 0 to 2, 3 at a time" in done.out
+    assert image_in("echoes_direct.h5").shape == (3, 2, 12, 14)
+
+
 @pytest.mark.parametrize("method", ["least-squares", "tv"])
 def test_complex_data_of_a_real_blur_are_written(invprob, tmp_path, method):
     A = Blur((16, 16), torch.tensor([[0.0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 8)
