@@ -5,6 +5,7 @@ import math
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -218,6 +219,11 @@ def test_no_function_shares_its_name_with_its_module():
     for package in ("invprob.methods", "invprob.tuning"):
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             assert not hasattr(importlib.import_module(f"{package}.{module.name}"), module.name)
+
+
+def test_recipes_ask_the_problem_for_their_data_term():
+    written = [path.name for path in Path(methods.__file__).parent.glob("*.py") if "L2(" in path.read_text()]
+    assert written == []
 
 
 PEAK = """

@@ -32,8 +32,8 @@ def list_names(
 
     table(
         "Methods: reconstruct --method NAME --set KEY=VALUE",
-        ("name", "what it does", "settings and defaults"),
-        ((name, method.about, _settings(defaults(name))) for name, method in registry.METHODS.items()),
+        ("name", "settings and defaults", "what it does"),
+        ((name, _settings(defaults(name)), method.about) for name, method in registry.METHODS.items()),
     )
     operators = {name: registry.load(registry.OPERATORS, name) for name in registry.OPERATORS}
     table(

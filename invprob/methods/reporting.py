@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from invprob.certificate import Certificate, certify_image
-from invprob.fidelities import L2, QuadraticFidelity
+from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian
 from invprob.loop import Step, conclude, image_of, iterate
@@ -102,8 +102,7 @@ def judged(facts: Certificate, problem: Problem, x: Tensor, f: Functional) -> Ce
 def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Result:
     """Return the result of a method without iterations."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
-    stand_in = problem.quadratic()
-    f = L2(problem.linear, stand_in.y, stand_in.weights)
+    f = cast("QuadraticFidelity", problem.quadratic().fidelity())
     facts = certify_image(f, x, problem.noise)
     return Result(
         x=x,
