@@ -18,6 +18,7 @@ KINDS = {
     "reconstruct": FunctionType,
     "save_result": FunctionType,
     "solve": FunctionType,
+    "testing": ModuleType,
 }
 
 
