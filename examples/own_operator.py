@@ -1,11 +1,9 @@
 """A user's own operator in 15 lines, and one from two functions; both checked by the laws, both reconstructed."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from invprob import Scan, metrics, reconstruct
-from invprob.certificate import adjoint_mismatch
+from invprob import Scan, metrics, reconstruct, testing
 from invprob.linop import LinearOperator
 
 
@@ -19,8 +17,8 @@ class Binning(LinearOperator):
         self.k = k
 
     def _forward(self, x: Tensor) -> Tensor:
-        images = x.reshape(-1, 1, *self.domain_shape)  # any number of batch axes, none included
-        return F.avg_pool2d(images, self.k).reshape(*x.shape[:-2], *self.range_shape)
+        blocks = x.unflatten(-1, (-1, self.k)).unflatten(-3, (-1, self.k))  # any number of batch axes, none included
+        return blocks.mean((-3, -1))  # of complex images, too; F.avg_pool2d would refuse them
 
 
 truth = torch.zeros(48, 48)
@@ -36,8 +34,15 @@ B = LinearOperator.from_functions(
     A.range_shape,
 )
 
+# what a mistake looks like: the same with an adjoint that forgets the mean's 1/9
+wrong = LinearOperator.from_functions(A, lambda y: 9 * A.adjoint(y), A.domain_shape, A.range_shape)
+broken = testing.examine(wrong, only=["adjoint"])
+print(broken)
+assert not broken
+assert "too large by 9.00" in broken["adjoint"].look
+
 for operator in (A, B):
-    assert adjoint_mismatch(operator) < 1e-6
+    print(testing.check(operator))  # a sentence per law; a broken one raises and says what to look at
     assert torch.allclose(operator(truth), A(truth))
     result = reconstruct(Scan(operator=operator, data=operator(truth)), "tv", strength=1e-2)
     psnr = float(metrics.psnr(result.x, truth, data_range=2.0))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from invprob import metrics as metrics
     from invprob import phantoms as phantoms
+    from invprob import testing as testing
     from invprob.io import load_result as load_result
     from invprob.io import load_scan as load_scan
     from invprob.io import save_result as save_result
