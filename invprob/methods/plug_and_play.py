@@ -13,7 +13,7 @@ from invprob.methods.scales import is_constrained
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
-from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero
+from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero, Signed
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem
 from invprob.solvers import HQS, ProximalGradient
@@ -119,6 +119,8 @@ def _denoiser(
 
 def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:
     D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
+    if problem.y.is_complex() or problem.linear.is_complex:
+        D = Signed(D)
     return KeepsZero(Equivariant(D, "pair") if paired else D)
 
 

@@ -136,6 +136,23 @@ class Clipped(Around):
         return check_answer(self.D(v, sigma), v).clamp(min=0)
 
 
+class Signed(Around):
+    """2 D((v + 1) / 2, sigma / 2) - 1: a denoiser of images in [0, 1] for images of either sign, in [-1, 1].
+
+    What a network has learnt of black it does not know of what is below: real and imaginary parts lie on both sides.
+    """
+
+    def __init__(self, D: DenoiserFunction) -> None:
+        super().__init__(D)
+        known = self.sigma_range
+        self.sigma_range = None if known is None else (2 * known[0], 2 * known[1])
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the denoised image."""
+        half = 0.5 * v + 0.5
+        return 2 * check_answer(self.D(half, 0.5 * sigma), half) - 1
+
+
 class KeepsZero(Around):
     """D(v, sigma), and 0 where the last two axes hold nothing but 0: a network that is told sigma sees grain there."""
 
