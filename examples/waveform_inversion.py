@@ -18,6 +18,7 @@ from invprob.solvers import GaussNewton
 from invprob.transforms import SobolevMetric
 
 FREQUENCY = 5.0  # of the wavelet's peak, in hertz
+STEP = 0.0045  # in time, in seconds
 STEPS = 20  # of Gauss-Newton
 
 
@@ -32,7 +33,7 @@ class Acoustic(Operator):
     def __init__(self, refine: int = 1) -> None:
         cells, steps, receivers = 140 * refine, 560 * refine, [refine * r for r in range(40, 121, 16)]
         super().__init__((cells,), (len(receivers), steps), dtype=torch.float64)
-        self.spacing, self.dt, self.receivers = 0.02 / refine, 0.0045 / refine, receivers
+        self.spacing, self.dt, self.receivers = 0.02 / refine, STEP / refine, receivers
         self.depth = self.spacing * torch.arange(cells, dtype=torch.float64)
         inwards = torch.minimum(self.depth, self.depth[-1] - self.depth)
         damping = 20.0 * (1 - inwards / 0.4).clamp(min=0) ** 2
@@ -122,16 +123,20 @@ class Around(Operator):
         return self.P.adjoint(v)
 
 
-def invert(A: Acoustic, y: Tensor, s: float, starts: Tensor) -> Tensor:
-    """Minimise 1/2 |A(x) - y|^2 in H^s of the time axis over x = start + P_-1 u by Gauss-Newton, all starts at once.
+def misfit(A: Operator, y: Tensor, s: float) -> Misfit:
+    """1/2 |A(x) - y|^2 in H^s of the time axis; structure below 0.2 s counts as high frequency."""
+    return Misfit(A, HalfSquaredSobolev(y, s, axes=[-1], spacing=STEP, length_scale=0.2))
 
-    Structure below 0.2 s counts as high frequency. u makes the steps smooth in depth, and inner systems solved no
-    better than to 90 % keep the first of them short: a full step would believe the arrivals it sees.
+
+def invert(A: Acoustic, y: Tensor, s: float, starts: Tensor) -> Tensor:
+    """Minimise the misfit over x = start + P_-1 u by Gauss-Newton, all starts at once.
+
+    u makes the steps smooth in depth, and inner systems solved no better than to 90 % keep the first of them short: a
+    full step would believe the arrivals it sees.
     """
     P = SobolevMetric(starts.shape[-1:], -1.0, length_scale=10.0, boundary="neumann", dtype=torch.float64)
     model = Around(starts, P)
-    data = y.expand(len(starts), *y.shape)
-    f = Misfit(A @ model, HalfSquaredSobolev(data, s, axes=[-1], spacing=A.dt, length_scale=0.2))
+    f = misfit(A @ model, y.expand(len(starts), *y.shape), s)
     return model(solve(GaussNewton(max_iter=STEPS, tol=5e-2, damping=10.0, inner_tol=0.9), f, Zero(ndim=1)).x)
 
 
