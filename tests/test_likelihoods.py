@@ -212,7 +212,7 @@ def test_items_are_alone_with_their_likelihood():
 def test_counts_under_a_blur():
     image = TRUTH.clamp(min=0)
     B = Blur((N, N), torch.ones(3, 3) / 9, "reflect")
-    scan = Scan(B, drawn(50 * B(image).double()), likelihood=Poisson())
+    scan = Scan(B, drawn(50 * B(image).double().clamp(min=0)), likelihood=Poisson())
     result = reconstruct(scan, "tv")
     assert quality(result.x / 50) > quality(scan.data / 50) + 2
     with pytest.raises(ValueError, match="wiener takes all readings alike"):
