@@ -86,9 +86,9 @@ def test_what_is_no_reading_counts_nowhere():
     expected = float(scan.data[A.measured].norm())
     assert float(p.size(p.y)) == pytest.approx(expected, rel=1e-5)
     assert float(p.residual_to_noise(zero)) == pytest.approx(expected / (SIGMA * n**0.5), rel=1e-5)
-    for method in ("tv", "tikhonov", "pnp"):
-        result = reconstruct(scan, method)
-        assert torch.equal(result.x, reconstruct(Scan(A, y, SIGMA), method).x)
+    for method in ("tv", "wavelet"):
+        result = reconstruct(scan, method, strength=0.01)
+        assert torch.equal(result.x, reconstruct(Scan(A, y, SIGMA), method, strength=0.01).x)
         r = (A(result.x) - scan.data)[A.measured].norm() / (SIGMA * n**0.5)
         assert float(result.certificate.residual_to_noise) == pytest.approx(float(r), rel=1e-3)
 
