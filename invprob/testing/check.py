@@ -73,7 +73,7 @@ def _of_data(thing: Functional, only: Sequence[str] | None, options: dict[str, A
     """Return the laws of a fidelity's functional on data space."""
     if not isinstance(thing, Misfit):
         return ()
-    apart = {name: value for name, value in options.items() if name not in ("shape", "make")}
+    apart = {name: value for name, value in options.items() if name not in ("shape", "make", "tol")}
     probe = FunctionalProbe(thing.phi, shape=thing.A.range_shape, **apart)
     probe.own_batch = _batch_of_data(thing)
     return tuple(replace(law, name=f"{law.name} of phi") for law in judged(OF_FUNCTIONALS, probe, only))

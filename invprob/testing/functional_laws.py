@@ -99,7 +99,7 @@ def smoothness(p: FunctionalProbe) -> Iterator[Finding]:
     L = p.g.lipschitz() if "grad" in p.g.supports else None
     if L is None:
         return
-    for x, z in p.pairs((2,)):
+    for x, z in p.pairs((2,), inside=True):
         change = squares(p.g.grad(x) - p.g.grad(z), p.ndim).sqrt()
         room = torch.as_tensor(L, dtype=torch.float64) * squares(x - z, p.ndim).sqrt()
         excess = (change / room.expand_as(change).clamp(min=1e-300))[change > 0]
@@ -146,7 +146,7 @@ def batches(p: FunctionalProbe) -> Iterator[Finding]:
         return
     allowed = p.rounding if p.single else max(p.rounding, 10 * p.tol)
     for x in p.images((3,), inside=True):
-        if "value" in g.supports and not p.constraint:
+        if "value" in g.supports and bool(g.value(LOUD * x).isfinite().all()):
             yield from alone(g.value, x, allowed, "value", LOUD)
         if "grad" in g.supports:
             yield from alone(g.grad, x, allowed, "grad", LOUD)

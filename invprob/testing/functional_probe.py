@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from invprob.fidelities import Fidelity
+from invprob.fidelities import Fidelity, QuadraticFidelity
 from invprob.functional import Functional
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.module import COMPLEX_OF
@@ -41,7 +41,7 @@ class FunctionalProbe:
         positive: bool | None = None,
         convex: bool | None = None,
         constraint: bool = False,
-        tol: float = 1e-9,
+        tol: float | None = None,
         dtype: torch.dtype | None = None,
         seed: int = 0,
         pickles: bool = False,
@@ -51,6 +51,8 @@ class FunctionalProbe:
         self.dtype = precision_of(g) if dtype is None else dtype
         self.single = self.dtype == torch.float32
         self.rounding = 1e-5 if self.single else 1e-12
+        if tol is None:
+            tol = 1e-6 if isinstance(g, QuadraticFidelity) else 1e-9  # of the linear systems it solves
         self.tol = max(tol, 1e-5) if self.single else tol
         self.shape = tuple(shape) if shape is not None else shape_of(g)
         self.own_batch = g.start().shape[: -g.ndim] if isinstance(g, Fidelity) else torch.Size()
@@ -104,9 +106,9 @@ class FunctionalProbe:
             x = self.draw(dtype, batch, seed)
             yield x.abs() + 0.1 if inside and self.positive else x
 
-    def pairs(self, batch: Sequence[int] = ()) -> Iterator[tuple[Tensor, Tensor]]:
+    def pairs(self, batch: Sequence[int] = (), *, inside: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Return two images of every kind."""
-        return zip(self.images(batch), self.images(batch, 7), strict=True)
+        return zip(self.images(batch, inside=inside), self.images(batch, 7, inside=inside), strict=True)
 
     @property
     def ndim(self) -> int:

@@ -142,7 +142,7 @@ def autograd(p: OperatorProbe) -> Iterator[Finding]:
     A = _linear(p)
     back = {"A": A.adjoint, "A^H": A.__call__, "gram": A.gram}
     for door in p.doors:
-        for as_complex in (False,) if p.over_reals else (False, True):
+        for as_complex in (False, True) if door.name == "A" and not p.over_reals else (False,):
             t = p.draw(door, (2,), as_complex=as_complex).requires_grad_()
             yield from _pulled(p, door, back[door.name], t)
     if A.is_complex and not p.over_reals:

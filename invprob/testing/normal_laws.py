@@ -95,14 +95,14 @@ def norms(p: OperatorProbe) -> Iterator[Finding]:
     yield fact(estimate.shape == bound.shape, f"norm has the shape {tuple(estimate.shape)}, its bound another")
     yield fact(bool(p.own_batch) or not estimate.ndim, f"norm has the shape {tuple(estimate.shape)}, a number is due")
     yield fact(isinstance(A.norm_bound_kind, str), "norm_bound_kind must be words")
-    yield Finding(float((estimate / bound.clamp(min=1e-300)).max()), 1 + p.nearby, "norm() exceeds norm_bound()")
+    yield Finding(float((estimate / bound.clamp(min=1e-300)).max()) - 1, p.nearby, "norm() exceeds norm_bound()")
     yield fact(bool(torch.equal(A._norm(), estimate)), "norm() differs from call to call")
     if A.nonnegative:
         yield fact("estimate" not in A.norm_bound_kind, "a non-negative operator can have a true bound")
     x = p.image()
     for _ in range(3):
         stretch = norm(A(x), len(A.range_shape)) / norm(x, len(A.domain_shape)).clamp(min=1e-300)
-        yield Finding(float((stretch / bound.double().clamp(min=1e-300)).max()), 1 + p.nearby, "|A x| > norm_bound |x|")
+        yield Finding(float((stretch / bound.double().clamp(min=1e-300)).max()) - 1, p.nearby, "|A x| > norm_bound |x|")
         x = A.gram(x)
         if not bool(x.any()):
             break
@@ -110,12 +110,12 @@ def norms(p: OperatorProbe) -> Iterator[Finding]:
     if p.small and not p.over_reals and p.largest > 0:
         true, lead = p.largest, float(estimate)
         look = f"norm() is {lead:.6g}, the largest singular value {true:.6g}"
-        yield Finding(lead / true, 1 + p.nearby, look)
-        yield Finding(true / lead if lead > 0 else float("inf"), 1 / 0.97, look)
+        yield Finding(lead / true - 1, p.nearby, look)
+        yield Finding(1 - lead / true, 0.03, look)
         look = f"norm_bound() is {float(bound):.6g}, the largest singular value {true:.6g}"
-        yield Finding(true / float(bound) if float(bound) > 0 else float("inf"), 1 + p.nearby / 100, look)
+        yield Finding(1 - float(bound) / true, p.nearby / 100, look)
         if A.nonnegative:
-            yield Finding(float(bound) / true, 1.02, look)
+            yield Finding(float(bound) / true - 1, 0.02, look)
 
 
 def solving(p: OperatorProbe) -> Iterator[Finding]:

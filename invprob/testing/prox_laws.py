@@ -143,6 +143,8 @@ def steps(p: FunctionalProbe) -> Iterator[Finding]:
             yield Finding(relative(p.g.prox(inside, 5.0), inside), 0.0, "the prox of a feasible point is another one")
             continue
         small = 1e-6 if p.single else 1e-14
+        outside = "value" in p.g.supports and not bool(p.g.value(v).isfinite().all())
+        v = p.g.prox(v, 1.0) if outside else v  # a step of 0 brings to the domain what lies outside
         yield Finding(relative(p.g.prox(v, 0.0), v), small, "a step 0 moves the point")
         if p.make is not None:
             yield Finding(relative(p.make(0.0).prox(v, 3.0), v), small, "a weight 0 moves the point")
@@ -150,7 +152,9 @@ def steps(p: FunctionalProbe) -> Iterator[Finding]:
             continue
         some = p.g.prox(v, torch.tensor([0.0, 3.0]))
         yield Finding(relative(some[0], v[0]), small, "with steps (0, 3) the first item moves")
-        yield fact(relative(some[1], v[1]) > 1e-3 or p.degree == 0, "with steps (0, 3) the second item stays")
+        yield fact(
+            relative(some[1], v[1]) > 1e-3 or p.degree == 0 or outside, "with steps (0, 3) the second item stays"
+        )
 
 
 def stationary(p: FunctionalProbe) -> Iterator[Finding]:

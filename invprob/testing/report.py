@@ -51,7 +51,7 @@ class Law:
     @classmethod
     def judged(cls, name: str, sentence: str, findings: Iterable[Finding]) -> Law | None:
         """Return the law by its worst finding; None without any, as it then has nothing to say."""
-        worst = max(findings, key=lambda finding: (not finding.passed, finding.severity), default=None)
+        worst = max(findings, key=lambda f: (not f.passed, f.severity, f.allowed), default=None)
         if worst is None:
             return None
         look = "" if worst.passed else worst.look
