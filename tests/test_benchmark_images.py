@@ -182,7 +182,7 @@ def squaring(shape):
 
 def test_instruments_need_not_be_linear():
     problem = Problem("squares", "not linear", "squares", squaring, PICTURES, _QUIET)
-    entry = results_of(plan.Suite((problem,), (DIRECT,), SIZE, tests=1, validations=1, tries=1)).entry(problem, DIRECT)
+    entry = results_of(plan.Suite((problem,), (FBP,), SIZE, tests=1, validations=1, tries=1)).entry(problem, FBP)
     assert entry.run.status == "not for this"
     assert "linear" in entry.run.reason
 
