@@ -35,6 +35,7 @@ __all__ = ["LIKELIHOODS", "Gaussian", "Laplace", "Likelihood", "Poisson", "Trans
 
 LEAST = 0.1  # a mean, relative to the average one, below which a quadratic approximation takes no reading for surer
 DIMMEST = 1e-3  # counts of a signal below which a reading behind an absorber has no line integral
+FAINTEST = 1e-2  # a mean, relative to the average one, below which misfits believe in no darkness
 WIDELY = 15.0  # mean count from which on the expected deviance is its series
 
 
@@ -107,6 +108,11 @@ class Likelihood(ABC):
         """Return the sigma that data speak for if A x = d is true, where that is not misfit / (readings)^1/2."""
         del on, d
         return None
+
+    def credible(self, on: Readings, d: Tensor) -> Tensor:
+        """Return d as misfits take it: nothing that a single reading could rule out for certain."""
+        del on
+        return d
 
     def force(self, on: Readings) -> Tensor:
         """Return W z, the pull of the data on an image of zeros, which strengths are relative to."""
@@ -263,6 +269,11 @@ class Poisson(Counted):
     def mean(self, d: Tensor) -> Tensor:
         """Return d + b."""
         return d + torch.as_tensor(self.background).to(d)
+
+    def credible(self, on: Readings, d: Tensor) -> Tensor:
+        """Return d with a mean count of at least a hundredth of the average: an image is not quite 0 anywhere."""
+        u = self.mean(d)
+        return d + (on.each(FAINTEST * on.mean(on.y)).to(u) - u).clamp(min=0)
 
     def _weighted(self, on: Readings, at: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return (y - b, 1 / u), with max(y, 1) for u at first."""

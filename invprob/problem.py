@@ -120,6 +120,7 @@ class Problem:
         if isinstance(self.likelihood, Gaussian):
             return self.size(d - self.y, mask)
         on = self._under(mask)
+        d = self.likelihood.credible(self._under(None), d)
         return (2 * self.likelihood.phi(on).value(d).double() * torch.as_tensor(self._factor).to(d.device)).sqrt()
 
     def _due(self, d: Tensor) -> Tensor:
