@@ -22,10 +22,15 @@ HELD_OUT = 0.1  # share of the readings set aside to be predicted
 
 @dataclass(frozen=True)
 class Problem:
-    """An operator with data for it; `noise` is the standard deviation of their noise per item, if known.
+    """What the recipes solve: data y = A(x) + noise, of which the image x is sought.
 
-    With `weights` w, `(*batch, *range_shape)`, noise^2 / w is the variance of each reading, and 0 marks what was not
-    measured. `likelihood` says how readings are spread; of complex data noise^2 = E|n|^2.
+    Arguments:
+        A: the operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        noise: the standard deviation of their noise per item, `(*batch,)`, of complex data noise^2 = E|n|^2; None where
+            it is not known.
+        weights: w, of the shape of y: noise^2 / w is the variance of each reading, and 0 marks what was not measured.
+        likelihood: how readings are spread, by default `Gaussian`.
     """
 
     A: Operator
