@@ -15,9 +15,9 @@ from invprob.fidelities import Misfit
 from invprob.likelihood import Gaussian, Likelihood, Readings
 from invprob.linop import LinearOperator, Operator
 
-SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
+SMALLEST = 96  # a level's image has at least this many pixels along its shorter side; a rule of thumb
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one thing
-HELD_OUT = 0.1  # share of the readings set aside to be predicted
+HELD_OUT = 0.1  # share of the readings set aside to be predicted, the share of tenfold cross-validation
 
 
 @dataclass(frozen=True)
