@@ -15,8 +15,12 @@ PIXEL = "pixel"
 class Grid:
     """The distance between neighbouring samples along each axis of space, the last ones of an image, and its unit.
 
-    Channels, echoes and the like are no axes of space and have no entry. `unit` is text such as "mm"; "pixel" where no
-    size is known. ValueError for spacings that are not positive and finite.
+    Arguments:
+        spacing: one length per axis of space, in the order of the axes. Channels, echoes and the like are no axes of
+            space and have no entry.
+        unit: text such as "mm"; "pixel" where no size is known.
+
+    ValueError for spacings that are not positive and finite.
     """
 
     spacing: tuple[float, ...]
@@ -64,7 +68,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Units:
-    """The units of lengths, of image values and of data values, as text; "1" means none."""
+    """The units of a scan, as text; nothing is converted.
+
+    Arguments:
+        length: of the geometry, such as "mm"; "pixel" where no size is known.
+        image: of image values, such as "1/mm"; "1" means none.
+        data: of data values; "1" means none.
+    """
 
     length: str = PIXEL
     image: str = "1"

@@ -51,9 +51,11 @@ def nrmse(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
 def psnr(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2) -> Tensor:
     """Peak signal-to-noise ratio, 10 log10(data_range^2 / mse), in decibels; inf where x equals truth.
 
-    `data_range`, a positive number or a `(*batch,)` tensor, is the distance between the largest and
-    the smallest value that the image can take. Equals
-    `skimage.metrics.peak_signal_noise_ratio(truth, x, data_range=data_range)`.
+    Equals `skimage.metrics.peak_signal_noise_ratio(truth, x, data_range=data_range)`.
+
+    Arguments:
+        data_range: the distance between the largest and the smallest value that the image can take, a positive number
+            or `(*batch,)`.
     """
     x, truth = _checked("psnr", x, truth, ndim)
     error = mse(x, truth, ndim=ndim)
@@ -66,13 +68,17 @@ def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
 
     ssim = mean (2 m_x m_t + c1)(2 cov + c2) / ((m_x^2 + m_t^2 + c1)(var_x + var_t + c2)), with
     c1 = (0.01 data_range)^2, c2 = (0.03 data_range)^2 and the local mean, variance and covariance at
-    every place where the window lies inside the item. The window has `ndim` axes: `ndim=3` is the
-    similarity of volumes under an 11 x 11 x 11 window; for colour `(*batch, C, H, W)` keep `ndim=2`
-    and average over C. Where either image is complex, the magnitudes of both are compared: a wrong
-    phase alone leaves the value at 1.
+    every place where the window lies inside the item. Where either image is complex, the magnitudes of
+    both are compared: a wrong phase alone leaves the value at 1.
 
-    Equals `skimage.metrics.structural_similarity(truth, x, data_range=data_range,
-    gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`.
+    Arguments:
+        data_range: as for `psnr`.
+        ndim: also the number of axes of the window: 3 is the similarity of volumes under an 11 x 11 x 11
+            window; for colour `(*batch, C, H, W)` keep 2 and average over C.
+
+    `ValueError`, too, for items smaller than the window. Equals
+    `skimage.metrics.structural_similarity(truth, x, data_range=data_range, gaussian_weights=True,
+    sigma=1.5, use_sample_covariance=False)`.
     Source: Wang, Bovik, Sheikh, Simoncelli (2004), IEEE Trans. Image Process. 13(4), eq. 13.
     """
     x, truth = _checked("ssim", x, truth, ndim)
@@ -102,12 +108,15 @@ def quality(
 ) -> dict[str, Tensor]:
     """How good images are, by what it is called: "relative error" (`nrmse`), "PSNR" in dB and "SSIM", each `(*batch,)`.
 
-    `data_range` as for `psnr`; None is the truth's, per item: max - min of a real one, max |t| of a complex one. All
-    three take real and complex images in any combination: an imaginary part that should not be there is an error, a
-    wrong phase is one, but for SSIM, which compares magnitudes as soon as either is complex. `space` is how many of the
-    item's axes, the last ones, are directions in space, by default all: SSIM's window lies in them, and its values are
-    averaged over the other axes (channels, echoes). A flat truth has no range: NaN for its item, and PSNR and SSIM are
-    left out where no item has one; SSIM is left out, too, where an axis of space is shorter than its window.
+    All three take real and complex images in any combination: an imaginary part that should not be there is an error, a
+    wrong phase is one, but for SSIM, which compares magnitudes as soon as either is complex. A flat truth has no range:
+    NaN for its item, and PSNR and SSIM are left out where no item has one; SSIM is left out, too, where an axis of
+    space is shorter than its window.
+
+    Arguments:
+        space: how many of the item's axes, the last ones, are directions in space, by default all: SSIM's window lies
+            in them, and its values are averaged over the other axes (channels, echoes).
+        data_range: as for `psnr`; by default the truth's, per item: max - min of a real one, max |t| of a complex one.
     """
     found = {"relative error": nrmse(x, truth, ndim=ndim)}
     space = ndim if space is None else space

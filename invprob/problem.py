@@ -15,17 +15,22 @@ from invprob.fidelities import Misfit
 from invprob.likelihood import Gaussian, Likelihood, Readings
 from invprob.linop import LinearOperator, Operator
 
-SMALLEST = 96  # a level's image has at least this many pixels along its shorter side
+SMALLEST = 96  # a level's image has at least this many pixels along its shorter side; a rule of thumb
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one thing
-HELD_OUT = 0.1  # share of the readings set aside to be predicted
+HELD_OUT = 0.1  # share of the readings set aside to be predicted, the share of tenfold cross-validation
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An operator with data for it; `noise` is the standard deviation of their noise per item, if known.
+    """What the recipes solve: data y = A(x) + noise, of which the image x is sought.
 
-    With `weights` w, `(*batch, *range_shape)`, noise^2 / w is the variance of each reading, and 0 marks what was not
-    measured. `likelihood` says how readings are spread; of complex data noise^2 = E|n|^2.
+    Arguments:
+        A: the operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        noise: the standard deviation of their noise per item, `(*batch,)`, of complex data noise^2 = E|n|^2; None where
+            it is not known.
+        weights: w, of the shape of y: noise^2 / w is the variance of each reading, and 0 marks what was not measured.
+        likelihood: how readings are spread, by default `Gaussian`.
     """
 
     A: Operator

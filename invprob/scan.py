@@ -22,16 +22,23 @@ __all__ = ["Scan", "Units"]
 class Scan:
     """Data y = A(x) + noise with its operator A.
 
-    `data` is `(*batch, *operator.range_shape)`; `noise` is the standard deviation sigma of the noise n in the units of
-    the data, sigma^2 = E|n|^2, so that of complex data each part has sigma / sqrt(2): a number or `(*batch,)`, or None
-    when it is not known; `truth`, where there is one, is `(*batch, *operator.domain_shape)`. `likelihood` says how
-    readings are spread: Gaussian, or counts, which bring their own noise level (`Poisson`, `Transmission`), or with
-    outliers (`Laplace`). What the operator's `measured` leaves out is no reading, may be anything, and becomes 0.
-    `weights` w >= 0, of the shape of the data or of one item of them, say that the variance of a reading's noise is
-    noise^2 / w; where w = 0 nothing was measured (dead pixels, a beam stop), the data may be anything, and become 0,
-    too. `provenance` says where the data come from and what was done to them. Raises ValueError if a shape does not
-    fit, data that count hold NaN or infinity, or noise or weights are negative, or data that the likelihood cannot have
-    led to.
+    Arguments:
+        operator: A, with the geometry in the unit of lengths that `units` names.
+        data: y, `(*batch, *operator.range_shape)`, in `units.data`. What the operator's `measured` leaves out is no
+            reading, may be anything, and becomes 0.
+        noise: the standard deviation sigma of the noise n in the units of the data, sigma^2 = E|n|^2, so that of
+            complex data each part has sigma / sqrt(2): a number or `(*batch,)`; None where it is not known.
+        truth: the image that is sought, `(*batch, *operator.domain_shape)`, where it is known, as of phantoms.
+        weights: w >= 0, of the shape of the data or of one item of them: the variance of a reading's noise is
+            noise^2 / w. Where w = 0 nothing was measured (dead pixels, a beam stop), and the data may be anything and
+            become 0, too. None counts all readings alike.
+        likelihood: how readings are spread: `Gaussian`, counts, which bring their own noise level (`Poisson`,
+            `Transmission`), or with outliers (`Laplace`).
+        units: of lengths, image and data; by default pixels, and values without unit.
+        provenance: where the data come from and what was done to them, texts by name.
+
+    ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights are negative, or the
+    likelihood cannot have led to the data.
     """
 
     operator: Operator

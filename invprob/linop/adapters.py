@@ -20,7 +20,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 class FromFunctions(LinearOperator):
-    """The operator of a function pair on `(*batch, *shape)`; it is linear and matched as far as they are."""
+    """y = forward(x), x = adjoint(y): see `LinearOperator.from_functions`; linear and matched as far as the two are."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class FromFunctions(LinearOperator):
 
 
 class FromScipy(LinearOperator):
-    """y = reshape(L @ flatten(x)) for a scipy LinearOperator, a sparse matrix or a numpy array L."""
+    """y = reshape(L @ flatten(x)): see `LinearOperator.from_scipy`."""
 
     traceable = False
 

@@ -21,8 +21,8 @@ CHANNELS: tuple[str, ...] = get_args(Channels)
 class Lifted(Wrapped):
     """A applied along extra item axes, which count `channels`: what a volume prior needs of a slice operator.
 
-    `spacing` is the distance between slices, in the unit of A's lengths. ValueError for unknown channels, or a spacing
-    of what are no slices.
+    `LinearOperator.lift` says what the arguments are. ValueError for unknown channels, or a spacing of what are no
+    slices.
     """
 
     def __init__(

@@ -43,13 +43,18 @@ class Bound(NamedTuple):
 class LinearOperator(Operator):
     """y = A x with the adjoint A^H, so that <A x, y> = <x, A^H y> to rounding.
 
-    A real operator applied to complex input acts on both parts; `is_complex` says that A has complex entries, and
-    real input is promoted. Hooks for a subclass: `_forward`, and as far as they are worth it `_adjoint` (else
-    derived), `_gram`, `_weighted_gram`, `_norm`, `_norm_bound`, `diagonal`, `gram_diagonal`, `direct`, `coarser`, and
-    what every operator may say of its data. Attributes: `nonnegative` says that no entry of A is below zero;
-    `traceable = False` that the hooks are kernels autograd cannot look into, in which case the adjoint serves as the
-    derivative and a real operator's hooks see real tensors only; `matched = False` that `_adjoint` only approximates
-    A^H.
+    A real operator applied to complex input acts on both parts. Hooks for a subclass: `_forward`, and as far as they
+    are worth it `_adjoint` (else derived), `_gram`, `_weighted_gram`, `_norm`, `_norm_bound`, `diagonal`,
+    `gram_diagonal`, `direct`, `coarser`, and what every operator may say of its data. Attributes: `nonnegative` says
+    that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in which
+    case the adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched = False` that
+    `_adjoint` only approximates A^H.
+
+    Arguments:
+        domain_shape: that of an image x, without batch axes.
+        range_shape: that of the data y of one image.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+        is_complex: whether A has complex entries; real input is then promoted.
     """
 
     degree = 1.0
@@ -198,9 +203,12 @@ class LinearOperator(Operator):
     ) -> LinearOperator:
         """Return the operator applied along extra item axes: domain `(*shape, *A.domain_shape)`.
 
-        `channels` says what they count, which priors need to know: "colour" or "echoes" of one scene, whose edges lie
-        in the same places; "frames" of a scene that moves; "slices" of a volume, `spacing` apart (by default as the
-        rows of A's image). Without a word the items lie side by side and share nothing.
+        Arguments:
+            shape: the extra axes.
+            channels: what they count, which priors need to know: "colour" or "echoes" of one scene, whose edges lie in
+                the same places; "frames" of a scene that moves; "slices" of a volume. None: the items lie side by side
+                and share nothing.
+            spacing: the distance between slices, in the unit of A's lengths; by default as between rows of A's image.
         """
         from invprob.linop.lifted import Lifted
 
@@ -245,10 +253,15 @@ class LinearOperator(Operator):
         range_shape: Sequence[int],
         **kinds: Any,
     ) -> LinearOperator:
-        """Return the operator of two functions on `(*batch, *shape)`; `adjoint=None` derives it from `forward`.
+        """Return the operator y = forward(x), x = adjoint(y) of two functions.
 
-        `kinds`: dtype and is_complex as for every operator. With both functions given, neither needs to be
-        differentiable: each is the other's derivative.
+        Arguments:
+            forward: A, a function of images `(*batch, *domain_shape)`.
+            adjoint: A^H, a function of data `(*batch, *range_shape)`; None derives it from `forward`, which must then
+                be differentiable. With both given neither needs to be: each is the other's derivative.
+            domain_shape: that of an image, without batch axes.
+            range_shape: that of the data of one image.
+            kinds: `dtype` and `is_complex`, as for every operator.
         """
         from invprob.linop.adapters import FromFunctions
 
@@ -256,7 +269,16 @@ class LinearOperator(Operator):
 
     @staticmethod
     def from_scipy(matrix: Any, domain_shape: Sequence[int], range_shape: Sequence[int]) -> LinearOperator:
-        """Return y = reshape(L @ flatten(x)) for a scipy LinearOperator, a sparse matrix or a numpy array L."""
+        """Return the operator y = reshape(L @ flatten(x)), in the precision and of the kind of L.
+
+        Arguments:
+            matrix: L, a scipy LinearOperator, a sparse matrix or a numpy array of `prod(range_shape)` rows and
+                `prod(domain_shape)` columns.
+            domain_shape: that of an image.
+            range_shape: that of the data of one image.
+
+        ValueError for a matrix of another size.
+        """
         from invprob.linop.adapters import FromScipy
 
         return FromScipy(matrix, domain_shape, range_shape)

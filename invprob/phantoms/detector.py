@@ -18,11 +18,18 @@ SUB_RAYS, SUB_RAYS_3D = 9, 3  # along a bin of a line detector, and along each s
 def detected(scene: Ellipses | Tensor, A: PlanarCT | ConeBeam, *, counted: bool = False, thin: bool = False) -> Tensor:
     """Return the clean line integrals that the detector of A reads, `(*batch, *A.range_shape)`, in the precision of A.
 
-    `scene` are ellipses in A's length unit, or an image `(*batch, *shape)` on a grid that is a whole number of times
-    finer than A's. A reading is the mean of the line integrals over its bin: exact for ellipses under parallel beams,
-    of 9 rays per bin else (3 x 3 for a flat detector). `counted` takes -log of the mean intensity exp(-integral)
-    instead, as photons are what is averaged where they are counted. `thin` reads single lines through the middle of
-    each bin, as no detector does. ValueError for an image whose grid does not fit.
+    A reading is the mean of the line integrals over its bin: exact for ellipses under parallel beams, of 9 rays per bin
+    else (3 x 3 for a flat detector).
+
+    Arguments:
+        scene: ellipses in A's length unit, or an image `(*batch, *shape)` on a grid that is a whole number of times
+            finer than A's.
+        A: the operator, whose geometry alone is used for ellipses.
+        counted: take -log of the mean intensity exp(-integral) instead, as photons are what is averaged where they are
+            counted.
+        thin: read single lines through the middle of each bin, as no detector does.
+
+    ValueError for an image whose grid does not fit, and for ellipses under a cone beam.
     """
     finer = 1 if isinstance(scene, Ellipses) else _how_much_finer(scene, A)
     if thin:

@@ -22,10 +22,16 @@ __all__ = ["Ellipses", "random_ellipses", "shepp_logan"]
 class Ellipses:
     """The function f(x, y) = sum of `values[k]` over the ellipses k that contain (x, y).
 
-    `values` (n,): density, per length unit if line integrals are to be dimensionless.
-    `centres` (n, 2): (x, y). `semi_axes` (n, 2): positive half lengths (a, b). `tilt` (n,): angle from the
-    x axis to the axis of a, in radians, counter-clockwise. All are kept as real float64 tensors. Raises
-    `ValueError` for shapes that do not fit, complex or non-finite entries, and semi-axes <= 0.
+    x to the right, y up, in any length unit: that of the operators that measure it. All arguments are kept as real
+    float64 tensors.
+
+    Arguments:
+        values: density of each ellipse, `(n,)`, per length unit if line integrals are to be dimensionless.
+        centres: (x, y) of each, `(n, 2)`, lengths.
+        semi_axes: half lengths (a, b) of each, `(n, 2)`, positive.
+        tilt: angle from the x axis to the axis of a, `(n,)`, in radians, counter-clockwise.
+
+    ValueError for shapes that do not fit, complex or non-finite entries, and semi-axes <= 0.
     """
 
     values: Tensor
@@ -65,9 +71,15 @@ class Ellipses:
     ) -> Tensor:
         """Return the (H, W) image whose pixels are the averages of f over their areas.
 
-        `pixel_size` is in length units. The average is exact along x and the midpoint rule over
-        `supersample` lines per pixel along y. Computed in float64, returned as `dtype`. Raises
-        `ValueError` for a pixel size that is not positive, `supersample` < 1 or a `dtype` without fractions.
+        The average is exact along x and the midpoint rule along y.
+
+        Arguments:
+            shape: (H, W); the origin is the middle of the image.
+            pixel_size: side of a pixel, a length.
+            supersample: lines per pixel along y.
+            dtype: of the image; it is computed in float64.
+
+        ValueError for a pixel size that is not positive, `supersample` < 1 or a `dtype` without fractions.
         """
         _require_positive("Ellipses.image", "pixel_size", pixel_size)
         if supersample < 1:
@@ -89,10 +101,14 @@ class Ellipses:
     def line_integrals(self, points: Tensor, directions: Tensor) -> Tensor:
         """Return the exact integrals of f along the lines {p + t d}, in value times length units.
 
-        `points` and `directions` are (..., 2) real tensors of (x, y) that broadcast against each other;
-        directions need not have unit length. The result is float64 and has their common shape without
-        the last axis. An ellipse contributes value * |d| (t_out - t_in). Raises `ValueError` where the
-        last axis is not 2 or a direction is zero.
+        An ellipse contributes value * |d| (t_out - t_in). float64, of the common shape of the arguments without the
+        last axis.
+
+        Arguments:
+            points: p, a point (x, y) on each line, `(..., 2)`, real, lengths.
+            directions: d, `(..., 2)`, real, of any length but 0; they broadcast against the points.
+
+        ValueError where the last axis is not 2 or a direction is zero.
         """
         for name, vectors in (("points", points), ("directions", directions)):
             if vectors.shape[-1:] != (2,) or vectors.is_complex():
@@ -115,8 +131,13 @@ class Ellipses:
 
         Strip k at angle theta holds the lines x cos(theta) + y sin(theta) = s with edges[k] < s < edges[k + 1]. Exact:
         from the middle of its shadow, r wide to either side, up to t an ellipse has the area
-        a b (asin(t / r) + t / r sqrt(1 - t^2 / r^2)). `angles` in radians, `edges` rising; float64. Raises
-        `ValueError` for edges that do not rise.
+        a b (asin(t / r) + t / r sqrt(1 - t^2 / r^2)). float64.
+
+        Arguments:
+            angles: theta, one per view, in radians, counter-clockwise.
+            edges: where the strips begin and end, one more than strips, rising; lengths.
+
+        ValueError for edges that do not rise.
         """
         theta, edges = angles.to(torch.float64)[:, None], edges.to(torch.float64)
         width = edges.diff()
@@ -195,9 +216,12 @@ _SHEPP_LOGAN = (
 def shepp_logan(radius: float = 1.0, *, modified: bool = True) -> Ellipses:
     """Return the Shepp-Logan head phantom in the square [-radius, radius]^2, nose up.
 
-    `modified` takes the intensities with visible contrast in [0, 1]; otherwise the original ones, skull 2.0
-    and brain 1.02. Raises `ValueError` for a radius that is not positive. Source: Shepp and Logan (1974),
-    IEEE Trans. Nucl. Sci. 21(3); modified: Toft (1996), The Radon Transform, PhD thesis, DTU.
+    Arguments:
+        radius: half the side of the square, a length; the values do not depend on it.
+        modified: take the intensities with visible contrast in [0, 1] (Toft 1996, The Radon Transform, PhD thesis,
+            DTU), else the original ones, skull 2.0 and brain 1.02.
+
+    ValueError for a radius that is not positive. Source: Shepp and Logan (1974), IEEE Trans. Nucl. Sci. 21(3).
     """
     _require_positive("shepp_logan", "radius", radius)
     table = torch.tensor(_SHEPP_LOGAN, dtype=torch.float64)
@@ -212,8 +236,14 @@ def shepp_logan(radius: float = 1.0, *, modified: bool = True) -> Ellipses:
 def random_ellipses(radius: float, generator: int | torch.Generator, count: int = 10) -> Ellipses:
     """Return a random body of value about 0.5 with `count` - 1 lighter and darker ellipses inside it.
 
-    The body lies in the disc of `radius` around the origin; f >= 0 everywhere, as the darker ones together
-    take at most 0.8 of the body's value. Raises `ValueError` for radius <= 0 or count < 1.
+    f >= 0 everywhere, as the darker ones together take at most 0.8 of the body's value.
+
+    Arguments:
+        radius: of the disc around the origin in which the body lies, a length.
+        generator: a generator, or a seed.
+        count: how many ellipses, the body included.
+
+    ValueError for radius <= 0 or count < 1.
     """
     _require_positive("random_ellipses", "radius", radius)
     if count < 1:

@@ -18,8 +18,13 @@ from invprob.linop.bases import Basis
 class Gradient(LinearOperator):
     """(D x)_i = (x[n + e_i] - x[n]) / h_i along each of the last `axes` item axes i, zero at the far border (Neumann).
 
-    The range is `(axes, *shape)`; by default all d axes count. `spacing` h is the distance of neighbours along each of
-    them, by default 1, or that of `grid.relative`. ValueError for axes or spacings that do not fit.
+    Arguments:
+        shape: that of an item x; the range is `(axes, *shape)`.
+        axes: along how many of the item's axes, the last ones; by default all.
+        spacing: h, the distance of neighbours along each of these axes, such as `grid.relative`; by default 1.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for axes or spacings that do not fit.
     """
 
     def __init__(

@@ -14,7 +14,12 @@ from invprob.linop.readings import interpolated
 
 
 class Identity(LinearOperator):
-    """y = x."""
+    """y = x: denoising as an inverse problem.
+
+    Arguments:
+        shape: that of an item, of x as of y.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+    """
 
     data_kind: DataKind = "picture"
     transparent = True

@@ -19,16 +19,24 @@ BASES: dict[str, Basis] = {"periodic": "fourier", "neumann": "cosine"}
 class SobolevMetric(LinearOperator):
     """P_s x = B^H diag(<xi>^s) B x with <xi>^2 = 1 + l^2 |xi|^2, so that |P_s x| is the norm of x in H^s.
 
-    Self-adjoint, and P_s P_t = P_{s+t}. x `(*batch, *shape)`; `axes` are the item axes on which it acts (default all),
-    `spacing` h their sampling distance (a number or one per axis), `length_scale` l in the same unit: structure below
-    l counts as high frequency. `homogeneous` takes |l xi|^s instead, which ends constants (for s < 0 their weight is
-    set to 0). `boundary` "periodic" is the Fourier basis, "neumann" the cosine basis; `symbol` "spectral" has
-    xi = 2 pi fftfreq(n, h) or pi k / (n h), "fd" that of finite differences, |xi|^2 = (2 - 2 cos(xi h)) / h^2
-    (Strang 1999). ValueError for what does not fit.
+    Self-adjoint, and P_s P_t = P_{s+t}. For s < 0 it is a preconditioner: M = P_{-2t} in
+    `GradientDescent(preconditioner=M)` descends along the gradient of the H^t metric (Neuberger 1997). In any other
+    solver the same is the change of variables x = P_{-t} u, the operator `A @ SobolevMetric(shape, -t)`; a prior then
+    speaks of u.
 
-    For s < 0 it is a preconditioner: M = P_{-2t} in `GradientDescent(preconditioner=M)` descends along the gradient
-    of the H^t metric (Neuberger 1997). In any other solver the same is the change of variables x = P_{-t} u, the
-    operator `A @ SobolevMetric(shape, -t)`; a prior then speaks of u.
+    Arguments:
+        shape: that of an item, of x as of P_s x.
+        s: the order, any finite number: s > 0 weighs high frequencies more, s < 0 less.
+        spacing: h, the distance of neighbouring samples: a number, or one for each of `axes`.
+        length_scale: l, in the unit of `spacing`; structure below l counts as high frequency.
+        homogeneous: take |l xi|^s instead, which ends constants (for s < 0 their weight is set to 0).
+        symbol: "spectral" has xi = 2 pi fftfreq(n, h) or pi k / (n h), "fd" that of finite differences,
+            |xi|^2 = (2 - 2 cos(xi h)) / h^2 (Strang 1999).
+        boundary: the basis B: "periodic" is the Fourier basis, "neumann" the cosine basis.
+        axes: the item axes on which it acts, by number; by default all.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for what does not fit, and for weights beyond the precision.
     """
 
     transparent = True

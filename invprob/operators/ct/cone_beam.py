@@ -28,14 +28,28 @@ MAX_RAYS = 2**32  # more is a slip, told before memory is touched: 16 GB of read
 class ConeBeam(LinearOperator):
     """y(theta, v, u) = integral of x over the line from the source to the detector's bin in row v and column u.
 
-    x of shape `(slices, rows, columns)`, y of shape `(angles, detector rows, detector columns)`. In the plane all is
-    as in `FanBeam`: row 0 at the top, x to the right, y up, the source at `source_distance * (sin theta, -cos theta)`,
-    detector columns along (cos theta, sin theta). The z axis is the rotation axis: z grows with the slice and with
-    the detector row, and z = 0, the plane of the source, lies in the middle of the slices and on the detector row
-    `(rows - 1) / 2 + row_offset`; the axis projects to the column `(columns - 1) / 2 + axis_offset`. `detector_size`
-    is the pitch, or (row pitch, column pitch). A ray reads the voxels by linear interpolation across the axis of the
-    plane that it is steeper to (Joseph 1982). ValueError for a geometry that cannot be: a source inside the cylinder
-    around the volume, or rays steeper than 45 degrees to the plane.
+    x of shape `(slices, rows, columns)`, y of shape `(angles, detector rows, detector columns)`, in units of x times a
+    length. In the plane all is as in `FanBeam`: row 0 at the top, x to the right, y up, the source at
+    `source_distance * (sin theta, -cos theta)`, detector columns along (cos theta, sin theta). The z axis is the
+    rotation axis: z grows with the slice and with the detector row, and z = 0, the plane of the source, lies in the
+    middle of the slices. A ray reads the voxels by linear interpolation across the axis of the plane that it is
+    steeper to (Joseph 1982).
+
+    Arguments:
+        volume_shape: (slices, rows, columns) of the volume.
+        angles: one per view, `(angles,)`, in radians, counter-clockwise in the plane; in any order, over any arc.
+        detector_shape: (rows, columns) of the detector.
+        source_distance: from the source to the axis, a length.
+        detector_distance: from the axis to the detector, a length.
+        voxel_size: side of the cubic voxels. All lengths are in one unit, which is yours to choose; with the default
+            of 1 it is a voxel.
+        detector_size: pitch of the bins, or (row pitch, column pitch), a length on the detector, not at the axis.
+        axis_offset: in bins: the axis projects to the column `(columns - 1) / 2 + axis_offset`.
+        row_offset: in bins: the plane of the source meets the detector in the row `(rows - 1) / 2 + row_offset`.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for a geometry that cannot be: a source inside the cylinder around the volume, or rays steeper than 45
+    degrees to the plane.
     """
 
     data_kind: DataKind = "views"

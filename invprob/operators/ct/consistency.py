@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 __all__ = ["sinogram_doubts"]
 
-_MASS_VARIATION = 0.05
+# Rules of thumb, not measured: they lead to hints, never to errors.
+_MASS_VARIATION = 0.05  # standard deviation of the views' masses relative to their mean
 _VISIBLE_MOTION = 0.3  # bins; less cannot be told from noise
-_UNEXPLAINED = 0.5
+_UNEXPLAINED = 0.5  # share of the motion that is no sine of the angle
 
 
 def sinogram_doubts(sinogram: NDArray[np.floating], angles: NDArray[np.float64]) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage_doubts", "field_of_view"]
 
+# But for _SAME rules of thumb, not measured: they lead to hints, never to errors.
 _SAME = 1e-7  # radians between two views of one direction: what single precision makes of it
 _EDGE, _VISIBLE = 0.01, 0.05  # share of the bins that make an edge; of the peak that is more than a bad flat field
 _SURE = 4.0  # standard errors that the noise at the edge explains

@@ -18,10 +18,28 @@ from invprob.operators.ct.planar import PlanarCT
 class FanBeam(PlanarCT):
     """y(theta, u) = integral of x over the line from the source to bin u of a flat detector.
 
-    The source stands at `source_distance * (sin theta, -cos theta)`, the detector opposite at `detector_distance`
-    from the axis, along (cos theta, sin theta), with bins of `detector_size`. True line integrals in one length
-    unit; see `PlanarCT` for the conventions. ValueError for a geometry that cannot be, a source inside the image
-    included.
+    x of shape `(rows, columns)`, y of shape `(angles, detectors)`: line integrals through the middle of each bin, in
+    units of x times a length. The image is centred on the rotation axis, row 0 at the top, x to the right, y up; the
+    source stands at `source_distance * (sin theta, -cos theta)`, the detector opposite, along (cos theta, sin theta). A
+    ray reads the pixels by linear interpolation between neighbours (Joseph 1982).
+
+    Arguments:
+        image_shape: (rows, columns) of the image.
+        angles: one per view, `(angles,)`, in radians, counter-clockwise; in any order, over any arc.
+        detectors: how many bins the detector has.
+        source_distance: from the source to the axis, a length.
+        detector_distance: from the axis to the detector, a length; 0 puts the detector on the axis.
+        pixel_size: side of the square pixels. All lengths are in one unit, which is yours to choose; with the default
+            of 1 it is a pixel.
+        detector_size: pitch of the bins, a length on the detector, not at the axis.
+        axis_offset: in bins: the rotation axis projects to the column `(detectors - 1) / 2 + axis_offset`, by default
+            the middle of the detector.
+        backend: how it computes, never what. "rays" walks every ray; "copies" walks one of each set of mirrored rays
+            through as many copies of the image; "matrix" keeps a sparse matrix; "auto" takes what is fastest: copies
+            where they pay, and the matrix on an accelerator.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for a geometry that cannot be, a source inside the image included.
     """
 
     reversible = False

@@ -15,6 +15,7 @@ from scipy import fft
 from invprob.threads import jit, share
 
 Array = NDArray[Any]
+# Rules of thumb, not measured: a full turn with even steps depends on none of them.
 GAP, ARC = 3.0, math.radians(10)  # a gap this many times the median step and this wide is an arc without views
 FEATHER = math.radians(10)  # width over which the ends of an arc fade where lines were measured twice
 

@@ -17,8 +17,25 @@ from invprob.operators.ct.planar import PlanarCT
 class ParallelBeam(PlanarCT):
     """y(theta, s) = integral of x over the line x cos(theta) + y sin(theta) = s (Radon 1917).
 
-    `pixel_size` and `detector_size` in one length unit; see `PlanarCT` for the conventions. ValueError for a
-    geometry that cannot be.
+    x of shape `(rows, columns)`, y of shape `(angles, detectors)`: line integrals through the middle of each bin, in
+    units of x times a length. The image is centred on the rotation axis, row 0 at the top, x to the right, y up. A
+    ray reads the pixels by linear interpolation between neighbours (Joseph 1982).
+
+    Arguments:
+        image_shape: (rows, columns) of the image.
+        angles: one per view, `(angles,)`, in radians, counter-clockwise; in any order, over any arc.
+        detectors: how many bins the detector has.
+        pixel_size: side of the square pixels. All lengths are in one unit, which is yours to choose; with the default
+            of 1 it is a pixel.
+        detector_size: pitch of the bins, a length.
+        axis_offset: in bins: the rotation axis projects to the column `(detectors - 1) / 2 + axis_offset`, by default
+            the middle of the detector.
+        backend: how it computes, never what. "rays" walks every ray; "copies" walks one of each set of mirrored rays
+            through as many copies of the image; "matrix" keeps a sparse matrix; "auto" takes what is fastest: copies
+            where they pay, and the matrix on an accelerator.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for a geometry that cannot be.
     """
 
     reversible = True

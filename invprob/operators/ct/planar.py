@@ -30,13 +30,9 @@ SAME_ANGLE = {torch.float32: 5e-7, torch.float64: 1e-13}  # radians: the roundin
 
 
 class PlanarCT(LinearOperator):
-    """Line integrals of an image (H, W) along the rays of a line detector: y of shape `(angles, detectors)`.
+    """What `ParallelBeam` and `FanBeam` share: line integrals of an image (H, W), y of shape `(angles, detectors)`.
 
-    The image is centred on the rotation axis, row 0 at the top, x to the right, y up, angles counter-clockwise in
-    radians. The axis projects to detector column `(detectors - 1) / 2 + axis_offset`. A pixel is interpolated
-    linearly between its neighbours (Joseph 1982). `backend` chooses how, never what: "rays" walks every ray, "copies"
-    walks one of each set of mirrored rays through as many copies of the image (`symmetry`), "matrix" keeps a sparse
-    matrix; "auto" takes what is fastest: copies where they pay, and the matrix on an accelerator.
+    Their docstrings say what the arguments are, with the conventions of the geometry.
     """
 
     data_kind: DataKind = "views"

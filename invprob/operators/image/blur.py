@@ -39,14 +39,22 @@ from invprob.transforms import Gradient
 class Blur(LinearOperator):
     """y[i] = sum_j k[j] x[i + c - j], the convolution of x with a kernel k whose centre is c = size // 2 per axis.
 
-    `image_shape` has one to three axes; `kernel` `(*batch, *taps)` has as many and may hold one kernel per item, which
-    broadcast against the images; it may be complex. Beyond its ends the image is repeated ("periodic"), zero ("zero")
-    or mirrored, d c b a | a b c d | d c b a ("reflect"); "valid" keeps what needs no image beyond the ends, n - taps +
-    1 samples per axis. Kernels may be even, and but for "valid" larger than the image. By FFT; the Gram matrix is
-    diagonal in the Fourier basis for "periodic" and in the cosine basis for "reflect" with a kernel that is even in
-    each axis. Blur that varies over the image is `Blur(n, k1) @ Mask(w1) + Blur(n, k2) @ Mask(w2) + ...` with weights
-    that add up to 1 (Nagy & O'Leary, SIAM J. Sci. Comput. 19, 1998). ValueError for a kernel that is empty, zero or
-    not finite, or that does not fit the image.
+    By FFT; the Gram matrix is diagonal in the Fourier basis for "periodic" and in the cosine basis for "reflect" with a
+    kernel that is even in each axis. Blur that varies over the image is
+    `Blur(n, k1) @ Mask(w1) + Blur(n, k2) @ Mask(w2) + ...` with weights that add up to 1 (Nagy & O'Leary, SIAM J. Sci.
+    Comput. 19, 1998).
+
+    Arguments:
+        image_shape: one to three axes.
+        kernel: its taps, as they are: `(*batch, *taps)` with as many axes as the image, one kernel or one per item,
+            which broadcast against the images. Real or complex, of odd or even size and, but for "valid", larger than
+            the image if need be.
+        boundary: what lies beyond the ends of the image: the image again ("periodic"), zeros ("zero"), or its mirror
+            image, d c b a | a b c d | d c b a ("reflect"). "valid" keeps what needs no image beyond the ends,
+            n - taps + 1 samples per axis.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for a kernel that is empty, zero or not finite, or that does not fit the image.
     """
 
     data_kind: DataKind = "picture"

@@ -19,13 +19,21 @@ from invprob.operators.image.convolution import Boundary, checked_kernel, checke
 
 
 class Downsample(LinearOperator):
-    """y = every s-th sample of k * x, s = `factor` (a number or one per axis): A = S K.
+    """y = every s-th sample of k * x, s = `factor`: A = S K.
 
-    Without a kernel every reading is the mean of a block of s pixels per axis. With one, which is as in `Blur`, the
-    readings sit at the pixels s i + (s - 1) // 2, so that a box of s taps gives the same as no kernel; with "valid"
-    the first is the first that needs no image beyond the ends. For "periodic" A A^H is diagonal in the Fourier basis
-    of the coarse grid, because decimation folds the spectrum (Zhao et al., IEEE TIP 25, 2016), which makes `solve` a
-    closed form. ValueError for sizes that are not multiples of the factor where they must be ("periodic", blocks).
+    For "periodic" A A^H is diagonal in the Fourier basis of the coarse grid, because decimation folds the spectrum
+    (Zhao et al., IEEE TIP 25, 2016), which makes `solve` a closed form.
+
+    Arguments:
+        image_shape: the fine grid, one to three axes.
+        factor: how many pixels become one: a whole number s, or one per axis.
+        kernel: the blur before it, as in `Blur`. The readings then sit at the pixels s i + (s - 1) // 2, so that a box
+            of s taps gives the same as None: every reading the mean of a block of s pixels per axis.
+        boundary: as in `Blur`; without a kernel it changes nothing. With "valid" the first reading is the first that
+            needs no image beyond the ends.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for sizes that are not multiples of the factor where they must be ("periodic", blocks).
     """
 
     data_kind: DataKind = "picture"

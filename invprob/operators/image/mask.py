@@ -21,8 +21,13 @@ from invprob.transforms import Gradient
 class Mask(LinearOperator):
     """y = m x, pixel by pixel, for real weights or booleans m; zero where nothing is measured.
 
-    `mask` has the shape of the image or, with `ndim` image axes given, `(*batch, *image)` with one mask per item, which
-    broadcast against the images. ValueError for weights that are not finite, and for a mask that measures nothing.
+    Arguments:
+        mask: m, of the shape of the image; `(*batch, *image)` with one mask per item, which broadcast against the
+            images, where `ndim` is given.
+        ndim: how many axes of the mask, the last ones, are the image's; by default all.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for weights that are not finite, and for a mask that measures nothing.
     """
 
     data_kind: DataKind = "picture"

@@ -21,10 +21,17 @@ class RandomProjection(LinearOperator):
     """y = R H D x: random signs D, an orthonormal transform H, a random choice R of `measurements` of its coefficients.
 
     The rows are orthonormal, A A^H = I, and no matrix is ever stored: O(n log n) for n pixels (Ailon & Chazelle, SIAM
-    J. Comput. 39, 2009; Tropp, Adv. Adapt. Data Anal. 3, 2011). `transform` "hadamard" is Walsh-Hadamard on the part
-    of n that is a power of two and the cosine transform on the odd rest, "cosine" is the cosine transform (DCT-II) of
-    the flattened image. `seed` fixes signs and choice, the same on every machine. ValueError for other than 1 to n
-    measurements.
+    J. Comput. 39, 2009; Tropp, Adv. Adapt. Data Anal. 3, 2011).
+
+    Arguments:
+        image_shape: any number of axes, n pixels in all.
+        measurements: how many numbers are measured, 1 to n.
+        transform: "hadamard" is Walsh-Hadamard on the part of n that is a power of two and the cosine transform on the
+            odd rest; "cosine" is the cosine transform (DCT-II) of the flattened image.
+        seed: fixes signs and choice, the same on every machine.
+        dtype: the precision, torch.float32 or torch.float64; `to` changes it later.
+
+    ValueError for other than 1 to n measurements.
     """
 
     def __init__(
