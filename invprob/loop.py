@@ -175,7 +175,7 @@ class _Watch:
         reference = torch.where(sizes.isfinite(), sizes, 0.0).amax(0)
         self.limit = torch.where(reference > 0, GROWTH * reference, torch.inf)
         self.merit = self.size if self.has_value else torch.full_like(state.residual, torch.inf)
-        # without a value nobody sees growth where the data see nothing, but for the length of the image
+        # without a value growth is not seen where the data see nothing, but for the length of the image
         self.length = torch.zeros_like(state.residual) if self.has_value else self._natural_length(state.x)
         self.growing = torch.zeros_like(state.residual, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = defaultdict(list)

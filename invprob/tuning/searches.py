@@ -35,10 +35,16 @@ class Search(ABC):
 
 
 class DiscrepancySearch(Search):
-    """Finds where the misfit |A x - y|, which grows with the strength, equals `target` (Morozov 1966).
+    """Finds where the misfit |A x - y|, which grows with the strength, equals a target (Morozov 1966).
 
-    Secant steps on log misfit against log strength, kept inside the bracket known so far; an item is settled when
-    its misfit is within `tolerance` of the target, relative; with `only_raise`, also if it was above at the start.
+    Secant steps on log misfit against log strength, kept inside the bracket known so far.
+
+    Arguments:
+        target: the misfit sought, `(*batch,)`; 0 for an item without one, whose strength stays.
+        start: the first strengths, `(*batch,)`.
+        only_raise: whether an item is settled, too, if its misfit was above the target at the start; by default not.
+        tolerance: an item is settled when its misfit is within this share of the target.
+        rounds: the most trials.
     """
 
     name = "noise level"
@@ -96,6 +102,10 @@ class HeldOutSearch(Search):
 
     An item is settled when two weaker strengths in a row predict worse than the one before, or one predicts clearly
     worse than the best; a parabola through the best and its neighbours refines it.
+
+    Arguments:
+        start: the strongest strengths tried, `(*batch,)`.
+        rounds: the most trials.
     """
 
     name = "held-out data"
