@@ -24,7 +24,8 @@ _STATUS_GRADES: Mapping[str, Grade] = {
 }
 _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be read."}
 
-# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt
+# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt;
+# no measurement on record, of these and of the shares below
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient

@@ -22,8 +22,9 @@ from invprob.result import Result
 from invprob.transforms import SobolevMetric
 
 PATCH, FLAT = 16, 0.2  # pixels per side of what noise is looked for in, and the share of the picture that is flat
-ROUGH = math.pi / 4  # frequencies below belong to the picture
-BLUEST, NEARLY_WHITE = -2.0, 0.2  # orders beyond are not believed, orders nearer to 0 are 0
+ROUGH = math.pi / 4  # frequencies below belong to the picture; no measurement of these three on record
+# orders beyond are not believed, orders nearer to 0 are 0; no measurement on record
+BLUEST, NEARLY_WHITE = -2.0, 0.2
 
 
 def sobolev_tv(

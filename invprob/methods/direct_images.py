@@ -14,7 +14,7 @@ from invprob.operators import Blur
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
+TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong; no measurement on record
 
 
 def direct(problem: Problem) -> Iterator[Progress]:

@@ -16,8 +16,8 @@ from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
 from invprob.problem import Problem
 from invprob.solvers import ADMM
 
-WEIGHT = 0.8  # lam over (noise / sigma)^2; chosen on generated images
-PENALTY = 0.1  # rho is at least this share of |A|^2
+WEIGHT = 0.8  # lam over (noise / sigma)^2: chosen on generated images
+PENALTY = 0.1  # rho is at least this share of |A|^2, as the default of `ADMM`
 
 
 def lpn(

@@ -20,11 +20,13 @@ from invprob.solvers import HQS, ProximalGradient
 
 DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
 # lam over the variance of the noise: with less, data steps leave some frequencies more noise than the denoiser expects,
-# sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows; Zhang, Li, Zuo et al. 2021 take 0.19 to 0.55
+# sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows, by 1 to 20 dB at 0.125 (docs/plug-and-play.md); Zhang,
+# Li, Zuo et al. 2021 take 0.19 to 0.55
 WEIGHT = 0.25
-LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|
-COARSEST, FINEST = 0.1, 1 / 255  # what it starts with, and the least it ends with, relative to the image's contrast
-RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2; this and the above chosen on generated images
+LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|: chosen on generated images
+# what it starts with, and the least it ends with, relative to the image's contrast: chosen on generated images
+COARSEST, FINEST = 0.1, 1 / 255
+RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2: chosen on generated images
 
 
 def pnp(

@@ -28,7 +28,8 @@ from invprob.problem import Problem, prolong, pyramid
 from invprob.solvers import ADMM, State
 from invprob.solvers.admm import ADMMState
 
-ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
+ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one: with
+# THRESHOLD two to three times as fast at the same objective
 
 
 def tv(

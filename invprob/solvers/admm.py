@@ -17,7 +17,7 @@ from invprob.solvers.base import FLAT, Assumption, Solver, State, least_force, n
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
 REFRESH = 20  # iterations after which the residual of the x-update is computed anew, against the drift of rounding
-BALANCED = 50  # iterations in which rho may be balanced
+BALANCED = 50  # iterations in which rho may be balanced: it has to rest for convergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class ADMM(Solver[ADMMState]):
     Arguments:
         rho: the penalty, a number > 0, one per item, `(*batch,)`, or a sequence with one per term; by default from the
             norms of the operators.
-        relaxation: in [1, 2), that of Eckstein & Bertsekas 1992; 1 for none.
+        relaxation: in [1, 2), that of Eckstein & Bertsekas 1992; 1 for none. Boyd section 3.4.3 suggests 1.5 to 1.8.
         balance: whether rho is adapted to equal residuals (Boyd section 3.4.1) in the first 50 steps.
         x_accuracy: in (0, 1): to which share of it conjugate gradients cut the residual that they start from.
     """

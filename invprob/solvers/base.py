@@ -16,7 +16,7 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, Misfit
 from invprob.functional import Functional, Scalar, Term
 
-FLAT = 1e-2
+FLAT = 1e-2  # share of |C| |x| below which |C x| counts as that of a flat image; no measurement on record
 
 
 @dataclass(frozen=True, eq=False)

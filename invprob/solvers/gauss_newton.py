@@ -16,7 +16,7 @@ from invprob.solvers.base import Assumption, Solver, State, never, start_image
 from invprob.solvers.local_model import LocalModel
 
 SHORTER, TRIES = 0.25, 4  # what a step that does not fall far enough is multiplied by, and how often
-ARMIJO = 1e-4  # share of what the slope promises that a step must fall by
+ARMIJO = 1e-4  # share of what the slope promises that a step must fall by (Nocedal & Wright 2006, section 3.1)
 ROUNDING = 4  # how many units in the last place an objective may seem to rise
 PENALTY = 0.1  # of the inner ADMM, relative to the curvature, as its own default
 

@@ -16,7 +16,7 @@ from invprob.linop import Linearised, LinearOperator
 from invprob.linop.forward_mode import derivative_along
 from invprob.linop.nonlinear import of_kind
 
-MOST_STEPS = 500  # of conjugate gradients for one direction
+MOST_STEPS = 500  # of conjugate gradients for one direction, which bounds the work
 
 
 @dataclass(frozen=True, eq=False)
