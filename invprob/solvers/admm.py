@@ -61,7 +61,7 @@ class ADMM(Solver[ADMMState]):
             norms of the operators.
         relaxation: in [1, 2), that of Eckstein & Bertsekas 1992; 1 for none. Boyd section 3.4.3 suggests 1.5 to 1.8.
         balance: whether rho is adapted to equal residuals (Boyd section 3.4.1) in the first 50 steps.
-        x_accuracy: in (0, 1): to which share of it conjugate gradients cut the residual that they start from.
+        x_accuracy: in (0, 1), the share to which conjugate gradients cut the residual that they start from.
     """
 
     rho: Scalar | Sequence[Scalar] | None = None
