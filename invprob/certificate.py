@@ -35,7 +35,7 @@ class Certificate:
         data_residual: |A x - y|_w / |y|_w.
         residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect.
         fixed_point_residual: the relative residual that the solver stopped at.
-        objective: f(x) + g(x), in the square of the unit of the data.
+        objective: f(x) + g(x), where both have values.
         stationarity: |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
             nonlinear A with J(x) in place of A.
         duality_gap: bounds (objective - minimum) / objective in the convex case, for minimisers no farther from x than
