@@ -24,29 +24,43 @@ _PER_ITEM = {
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What is known of a result; None where it has no meaning or was not asked for. Tensors are per item.
+    """What is known of a result; None where it has no meaning or was not asked for. Tensors are per item, `(*batch,)`.
 
-    `stationarity` is |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
-    nonlinear A its derivative J(x) stands for it, there and in `adjoint_mismatch`, and `derivative_error` tells whether
-    J(x) is the derivative: |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u| for a random u.
-    `duality_gap` bounds (objective - minimum) / objective in the convex case, for minimisers no farther from x than
-    |x| plus the length of the steepest-descent step from zero.
+    Arguments:
+        adjoint_mismatch: |<A x, y> - <x, A^H y>| / (|A x| |y|) for a random pair; of the derivative J(x) for a
+            nonlinear A.
+        derivative_error: for a nonlinear A whether J(x) is its derivative, for a random u:
+            |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u|.
+        norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found.
+        data_residual: |A x - y|_w / |y|_w.
+        residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect.
+        fixed_point_residual: the relative residual that the solver stopped at.
+        objective: f(x) + g(x), where both have values.
+        stationarity: |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
+            nonlinear A with J(x) in place of A.
+        duality_gap: bounds (objective - minimum) / objective in the convex case, for minimisers no farther from x than
+            |x| plus the length of the steepest-descent step from zero.
+        lipschitz: of the learned part, around the result, from below.
+        residual_lipschitz: of the identity minus the learned part, likewise.
+        contraction: by which factor the residual fell per iteration in the end, with a learned part.
+        assumptions: the conditions of the convergence theorem, each with whether it holds.
+        notes: whatever else there is to say, a sentence each.
     """
 
     adjoint_mismatch: float | None = None
-    derivative_error: float | None = None  # for a nonlinear A
+    derivative_error: float | None = None
     norm: float | None = None
     norm_bound: float | None = None
     norm_bound_kind: str | None = None
-    data_residual: Tensor | None = None  # |A x - y|_w / |y|_w
-    residual_to_noise: Tensor | None = None  # |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect
+    data_residual: Tensor | None = None
+    residual_to_noise: Tensor | None = None
     fixed_point_residual: Tensor | None = None
     objective: Tensor | None = None
     stationarity: Tensor | None = None
     duality_gap: Tensor | None = None
-    lipschitz: float | None = None  # of the learned part, around the result, from below
-    residual_lipschitz: float | None = None  # of the identity minus the learned part, likewise
-    contraction: Tensor | None = None  # by which factor the residual fell per iteration in the end, with a learned part
+    lipschitz: float | None = None
+    residual_lipschitz: float | None = None
+    contraction: Tensor | None = None
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
 

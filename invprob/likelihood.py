@@ -41,7 +41,15 @@ WIDELY = 15.0  # mean count from which on the expected deviance is its series
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Data `(*batch, *item)` with `ndim` item axes; `weights`, which broadcast against them, are 0 where none is."""
+    """Data with what is known of each of them.
+
+    Arguments:
+        y: the data, `(*batch, *item)`.
+        weights: w >= 0, which broadcast against y, 0 where there is no reading; None for 1.
+        noise: the standard deviation per item, `(*batch,)`, in the unit of y, that of a reading with w = 1; None where
+            it is not known.
+        ndim: how many axes, the last ones, make one item.
+    """
 
     y: Tensor
     weights: Tensor | None
@@ -254,7 +262,11 @@ class Counted(Likelihood):
 
 @dataclass(frozen=True, eq=False)
 class Poisson(Counted):
-    """Counts of mean A x + b: emission, photon-counting cameras. `background` b >= 0, a number or one per reading."""
+    """Counts of mean A x + b: emission, photon-counting cameras.
+
+    Arguments:
+        background: b >= 0, counts that do not come from the object, a number (by default 0) or one per reading.
+    """
 
     name: ClassVar[str] = "poisson"
     background: float | Tensor = 0.0
@@ -290,7 +302,9 @@ class Poisson(Counted):
 class Transmission(Counted):
     """Counts of mean I_0 exp(-A x) + b: absorption (Lange & Carson 1984), for A x without unit.
 
-    `blank` I_0 > 0, the counts without an object, and `background` b >= 0 are numbers or one per reading.
+    Arguments:
+        blank: I_0 > 0, the counts without an object, a number or one per reading.
+        background: b >= 0, counts that no absorber stops, a number (by default 0) or one per reading.
     """
 
     name: ClassVar[str] = "transmission"

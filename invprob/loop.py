@@ -22,19 +22,30 @@ RUNNING, CONVERGED, STOPPED, MAX_ITER, DIVERGED = "running", *STATUS
 CODES = (RUNNING, *STATUS)
 CHECK_EVERY = 10  # iterations between two evaluations of the objective
 GROWTH = 1e3  # how far above those of the start and of zero an objective must be to count as diverging ...
-PATIENCE = 3  # ... and at how many checks in a row
+PATIENCE = 3  # ... and at how many checks in a row; no measurement on record of either
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One iteration of the loop as seen from outside: the state, who is done, and the best image so far."""
+    """One iteration of the loop as seen from outside: the state, who is done, and the best image so far.
+
+    Arguments:
+        state: where the solver stands.
+        best: the best image per item, `(*batch, *item)`.
+        merit: its objective, else its residual, `(*batch,)`.
+        codes: what became of each item, `(*batch,)`, as an index into `CODES`.
+        n_iter: iterations per item, `(*batch,)`.
+        objective: that of the last check, `(*batch,)`; None where there is none.
+        seconds: since the start.
+        history: the columns of `Result.history`, a list of rows each.
+    """
 
     state: State
     best: Tensor
-    merit: Tensor  # (*batch,) the objective of the best image, else its residual
-    codes: Tensor  # (*batch,) index into CODES
-    n_iter: Tensor  # (*batch,)
-    objective: Tensor | None  # of the last check
+    merit: Tensor
+    codes: Tensor
+    n_iter: Tensor
+    objective: Tensor | None
     seconds: float
     history: dict[str, list[Tensor]]
 
@@ -58,8 +69,17 @@ def solve(
 ) -> Result:
     """Minimise f(x) + g(x) and return the image with status, history and certificate.
 
-    x0 defaults to zero for a fidelity; `state` resumes where an earlier result stopped; `max_iter` and
-    `tol` override the solver's; `noise`, the standard deviation of the data's noise, goes into the certificate.
+    Arguments:
+        solver: the method with its settings, such as `ADMM()`.
+        f: the data term, a fidelity or a misfit.
+        g: the prior; None (the default) for none.
+        x0: where to begin; by default zero for a fidelity, and for a nonlinear operator where it says.
+        state: `Result.state` of an earlier run, to go on from in place of x0.
+        max_iter, tol: override the solver's.
+        noise: the standard deviation of the data's noise, a number or one per item, `(*batch,)`, in their unit, for the
+            certificate.
+
+    TypeError if f or g lacks what the solver needs, ValueError for what does not fit.
     """
     solver = _overridden(solver, max_iter, tol)
     g = Zero(f.ndim) if g is None else g
@@ -111,7 +131,8 @@ def iterate(
 ) -> Iterator[Step]:
     """Yield a `Step` after every iteration until all items are finished; the caller may leave at any time.
 
-    An item that has converged or diverged stays as it is while its neighbours go on.
+    An item that has converged or diverged stays as it is while its neighbours go on. The arguments are those of
+    `solve`.
     """
     g = Zero(f.ndim) if g is None else g
     state = solver.init(f, g, _start(f, x0)) if state is None else state
@@ -154,7 +175,7 @@ class _Watch:
         reference = torch.where(sizes.isfinite(), sizes, 0.0).amax(0)
         self.limit = torch.where(reference > 0, GROWTH * reference, torch.inf)
         self.merit = self.size if self.has_value else torch.full_like(state.residual, torch.inf)
-        # without a value nobody sees growth where the data see nothing, but for the length of the image
+        # without a value growth is not seen where the data see nothing, but for the length of the image
         self.length = torch.zeros_like(state.residual) if self.has_value else self._natural_length(state.x)
         self.growing = torch.zeros_like(state.residual, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = defaultdict(list)

@@ -24,11 +24,15 @@ _STATUS_GRADES: Mapping[str, Grade] = {
 }
 _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be read."}
 
-# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt
+# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt;
+# no measurement on record, of these and of the shares below
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
 _ADJOINT_GOOD = 1e-5  # what float32 leaves of a true adjoint
+_DERIVATIVE_GOOD = (
+    1e-2  # differences in float32 leave about eps^(2/3) = 2e-5 where A is smooth, a wrong factor far more
+)
 
 
 @dataclass(frozen=True)
@@ -152,9 +156,15 @@ def _assumptions(certificate: Mapping[str, Any]) -> Iterator[Statement]:
 
 def _operator(certificate: Mapping[str, Any]) -> Iterator[Statement]:
     mismatch, norm = certificate.get("adjoint_mismatch"), certificate.get("norm")
+    nonlinear = certificate.get("derivative_error") is not None
+    if nonlinear:
+        yield _derivative(_numbers(certificate, "derivative_error"))
     if mismatch is not None:
+        pair = "The derivative and its adjoint" if nonlinear else "Projector and back-projector"
         if mismatch <= _ADJOINT_GOOD:
-            yield Statement("good", f"Projector and back-projector are a true pair (mismatch {mismatch:.0e}).")
+            yield Statement("good", f"{pair} are a true pair (mismatch {mismatch:.0e}).")
+        elif nonlinear:
+            yield Statement("fair", f"The derivative is not paired with its true adjoint (mismatch {mismatch:.0e}).")
         else:
             yield Statement("fair", f"The back-projector is not the projector's adjoint (mismatch {mismatch:.0e}).")
     if norm is not None and certificate.get("norm_bound") is not None:
@@ -167,6 +177,16 @@ def _operator(certificate: Mapping[str, Any]) -> Iterator[Statement]:
     factors = [factor for factor in _numbers(certificate, "contraction") if math.isfinite(factor)]
     if factors:
         yield Statement("known", f"The iteration came nearer to its end by a factor of {max(factors):.3g} a step.")
+
+
+def _derivative(errors: list[float]) -> Statement:
+    """Say whether what stands for the derivative of a nonlinear operator is it."""
+    if not errors:
+        return Statement("known", "Not verified: the derivative of the operator, as a step leaves its domain.")
+    worst = max(errors)
+    if worst <= _DERIVATIVE_GOOD:
+        return Statement("good", f"The derivative is that of the operator (differences agree to {worst:.0e}).")
+    return Statement("fair", f"The derivative is not that of the operator (differences disagree by {_percent(worst)}).")
 
 
 def _numbers(certificate: Mapping[str, Any], key: str) -> list[float]:

@@ -65,6 +65,42 @@ def test_what_is_wrong_is_said(status, changes, grade, words):
     assert words in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "grade", "words"),
+    [
+        (
+            {"derivative_error": 3e-5},
+            "good",
+            "good: The derivative is that of the operator (differences agree to 3e-05)",
+        ),
+        ({"derivative_error": 3e-5}, "good", "good: The derivative and its adjoint are a true pair (mismatch 2e-09)"),
+        (
+            {"derivative_error": 0.053},
+            "fair",
+            "fair: The derivative is not that of the operator (differences disagree by 5.3 %)",
+        ),
+        ({"derivative_error": math.nan}, "good", "known: Not verified: the derivative of the operator"),
+        (
+            {"derivative_error": 3e-5, "adjoint_mismatch": 0.01},
+            "fair",
+            "fair: The derivative is not paired with its true",
+        ),
+    ],
+)
+def test_a_nonlinear_operator_has_a_derivative(changes, grade, words):
+    found, text = judged(**changes)
+    assert found == grade
+    assert words in text
+    assert "rojector" not in text
+
+
+def test_a_linear_operator_has_no_derivative():
+    for changes in ({}, {"derivative_error": None}):
+        _, text = judged(**changes)
+        assert "Projector and back-projector are a true pair" in text
+        assert "erivative" not in text
+
+
 def test_assumptions_that_fail_or_are_unknown():
     bad = [{"statement": "the denoiser is a contraction", "holds": False, "reason": "Lipschitz bound 1.3"}]
     grade, text = judged(assumptions=bad)

@@ -15,7 +15,12 @@ from invprob.linop.module import COMPLEX_OF
 
 
 class Misfit(Functional):
-    """f(x) = phi(A(x)) for any operator, nonlinear ones included: value and gradient, neither convex nor Lipschitz."""
+    """f(x) = phi(A(x)) for any operator, nonlinear ones included: value and gradient, neither convex nor Lipschitz.
+
+    Arguments:
+        A: the operator.
+        phi: the functional on data space, of items `A.range_shape`; it holds the data y, `(*batch, *A.range_shape)`.
+    """
 
     convex = False
 
@@ -68,7 +73,12 @@ class Misfit(Functional):
 
 
 class Fidelity(Misfit):
-    """f(x) = phi(A x) for a linear A: `f.A` is the operator, `f.phi` the functional on data space, y its data."""
+    """f(x) = phi(A x) for a linear A: `f.A` is the operator, `f.phi` the functional on data space, y its data.
+
+    Arguments:
+        A: the linear operator.
+        phi: the functional on data space, of items `A.range_shape`; f is convex if it is.
+    """
 
     convex = True
     A: LinearOperator
@@ -100,7 +110,11 @@ class Fidelity(Misfit):
 
 
 class QuadraticFidelity(Fidelity):
-    """f(x) = 1/2 <A x - y, W (A x - y)> for a self-adjoint W >= 0: what linear systems can solve."""
+    """f(x) = 1/2 <A x - y, W (A x - y)> for a self-adjoint W >= 0: what linear systems can solve.
+
+    Arguments:
+        A, phi: as of `Fidelity`, phi quadratic.
+    """
 
     @property
     @abstractmethod

@@ -11,7 +11,13 @@ from invprob.linop import LinearOperator
 
 
 class HalfSquaredDistance(Functional):
-    """phi(d) = 1/2 sum_k w_k |d_k - y_k|^2 on data space; w None means 1."""
+    """phi(d) = 1/2 sum_k w_k |d_k - y_k|^2 on data space.
+
+    Arguments:
+        y: the data, `(*batch, *item)`.
+        weights: w >= 0, which broadcast against y; None means 1.
+        ndim: how many axes, the last ones, make one item.
+    """
 
     y: Tensor
     weights: Tensor | None
@@ -62,8 +68,13 @@ class HalfSquaredDistance(Functional):
 class L2(QuadraticFidelity):
     """f(x) = 1/2 |A x - y|^2_W = 1/2 sum_k w_k |(A x)_k - y_k|^2.
 
-    y `(*batch, *A.range_shape)`; weights >= 0, real, broadcasting against y: 1 / variance for Gaussian noise, 0 for
-    what was not measured. ValueError for shapes that do not fit, weights that are negative or not finite.
+    Arguments:
+        A: the linear operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        weights: w >= 0, real, broadcasting against y: 1 / variance for Gaussian noise, 0 for what was not measured;
+            None (the default) means 1.
+
+    ValueError for shapes that do not fit, weights that are negative or not finite.
     """
 
     phi: HalfSquaredDistance

@@ -10,7 +10,12 @@ from invprob.functional import Functional, Scalar
 
 
 class Multiple(Functional):
-    """c g(x) for a factor c > 0, a number or one per item, `(*batch,)`; it can what g can."""
+    """c g(x); it can what g can.
+
+    Arguments:
+        functional: g.
+        factor: c > 0, a number or one per item, `(*batch,)`.
+    """
 
     def __init__(self, functional: Functional, factor: Scalar) -> None:
         super().__init__()

@@ -14,7 +14,11 @@ from invprob.linop import LinearOperator
 class KullbackLeibler(Functional):
     """phi(d) = sum_k u_k - y_k + y_k log(y_k / u_k) with u = d + b, +inf where u_k < 0, or u_k = 0 < y_k.
 
-    Over the readings that `mask` marks (None: all).
+    Arguments:
+        y: the counts, `(*batch, *item)`, real and >= 0.
+        background: b >= 0, which broadcasts against y.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        mask: boolean, True for the readings that count; None (the default) for all.
     """
 
     y: Tensor
@@ -88,10 +92,16 @@ def _root(w: Tensor, c: Tensor) -> Tensor:
 class Poisson(Fidelity):
     """f(x) = sum_k u_k - y_k log u_k + const, u = A x + b: Poisson counts y of mean u; the constant makes f >= 0.
 
-    y `(*batch, *A.range_shape)`, counts or any real numbers >= 0; `background` b >= 0, a number or a tensor that
-    broadcasts against y, in the unit of y; `mask`, boolean, is True for the readings that count. The prox of phi is in
-    closed form (`PrimalDual`, `ADMM`); the gradient has the Lipschitz constant max y / b^2 |A|^2 where A x >= 0 and b >
-    0, and none else. ValueError for negative or non-finite numbers, TypeError for a complex operator, data or image.
+    The prox of phi is in closed form (`PrimalDual`, `ADMM`); the gradient has the Lipschitz constant max y / b^2 |A|^2
+    where A x >= 0 and b > 0, and none else.
+
+    Arguments:
+        A: the linear operator, real.
+        y: the data, `(*batch, *A.range_shape)`, counts or any real numbers >= 0.
+        background: b >= 0, a number (by default 0) or a tensor that broadcasts against y, in the unit of y.
+        mask: boolean, True for the readings that count; None (the default) for all.
+
+    ValueError for negative or non-finite numbers, TypeError for a complex operator, data or image.
     """
 
     phi: KullbackLeibler

@@ -12,7 +12,13 @@ from invprob.linop import LinearOperator
 
 
 class AbsoluteDistance(Functional):
-    """phi(d) = sum_k w_k |d_k - y_k|, moduli for complex d; w None means 1."""
+    """phi(d) = sum_k w_k |d_k - y_k|, moduli for complex d.
+
+    Arguments:
+        y: the data, `(*batch, *item)`.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        weights: w >= 0, which broadcast against y; None (the default) means 1.
+    """
 
     y: Tensor
     weights: Tensor | None
@@ -50,8 +56,12 @@ class AbsoluteDistance(Functional):
 class L1Fidelity(Fidelity):
     """f(x) = sum_k w_k |(A x)_k - y_k|, moduli for complex data: the fidelity of Laplace noise and outliers.
 
-    y `(*batch, *A.range_shape)`; weights w >= 0, broadcasting against y, 0 for what was not measured. Not smooth: its
-    prox on data space serves `PrimalDual` and `ADMM`.
+    Not smooth: its prox on data space serves `PrimalDual` and `ADMM`.
+
+    Arguments:
+        A: the linear operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        weights: w >= 0, broadcasting against y, 0 for what was not measured; None (the default) means 1.
     """
 
     phi: AbsoluteDistance
@@ -61,7 +71,13 @@ class L1Fidelity(Fidelity):
 
 
 class BallIndicator(Functional):
-    """phi(d) = 0 where |d - y| <= eps, +inf elsewhere; eps a number or `(*batch,)`, to the rounding of d and y."""
+    """phi(d) = 0 where |d - y| <= eps, to the rounding of d and y, +inf elsewhere.
+
+    Arguments:
+        y: the data, `(*batch, *item)`.
+        eps: the radius, a number or one per item, `(*batch,)`, in the unit of y.
+        ndim: how many axes, the last ones, make one item; by default 2.
+    """
 
     y: Tensor
     eps: Tensor
@@ -96,10 +112,15 @@ class BallIndicator(Functional):
 
 
 class L2Ball(Fidelity):
-    """The constraint |A x - y| <= eps: value 0 where it holds and +inf elsewhere; eps is |noise|, sigma sqrt(#data).
+    """The constraint |A x - y| <= eps: value 0 where it holds and +inf elsewhere.
 
-    y `(*batch, *A.range_shape)`, eps >= 0 a number or one per item, `(*batch,)`, in the unit of y; ValueError else.
     With a prior g it states min g(x) subject to |A x - y| <= eps (`PrimalDual`, `ADMM`), without a weight to choose.
+
+    Arguments:
+        A: the linear operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        eps: |noise| = sigma sqrt(number of data), a number >= 0 or one per item, `(*batch,)`, in the unit of y;
+            ValueError else.
     """
 
     phi: BallIndicator

@@ -18,7 +18,14 @@ NEWTON_STEPS = 50  # half a dozen do, unless the spectrum is as steep as roundin
 
 
 class HalfSquaredSobolev(Functional):
-    """phi(d) = 1/2 |P_s (d - y)|^2 on data space, `ndim` item axes; `metric` are the settings of `SobolevMetric`."""
+    """phi(d) = 1/2 |P_s (d - y)|^2 on data space.
+
+    Arguments:
+        y: the data, `(*batch, *item)`.
+        s: the order.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        metric: the settings of `SobolevMetric`.
+    """
 
     y: Tensor
 
@@ -61,12 +68,16 @@ class HalfSquaredSobolev(Functional):
 class SobolevL2(QuadraticFidelity):
     """f(x) = 1/2 |P_s (A x - y)|^2 = 1/2 |A x - y|^2_{H^s} with P_s = (I - l^2 Laplacian)^{s/2}.
 
-    Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255). y `(*batch, *A.range_shape)`. s = 0 is `L2`; s > 0 asks most of high
-    frequencies (fast, and as fast at fitting noise), s < 0 of low ones (slow, smooth). It is the likelihood of
-    Gaussian noise of power spectrum ~ <xi>^-2s: s < 0 blue, s > 0 red. `spacing`, `length_scale`, `homogeneous`,
-    `symbol`, `boundary` and `axes` (of the data, such as the detector axis of a sinogram or the time axis of traces;
-    default all) are those of `SobolevMetric`, with its errors. For a nonlinear operator use
-    `Misfit(A, HalfSquaredSobolev(y, s, ...))`.
+    Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255). It is the likelihood of Gaussian noise of power spectrum ~ <xi>^-2s.
+    For a nonlinear operator use `Misfit(A, HalfSquaredSobolev(y, s, ...))`.
+
+    Arguments:
+        A: the linear operator.
+        y: the data, `(*batch, *A.range_shape)`.
+        s: the order: 0 is `L2`; s > 0 asks most of high frequencies (fast, and as fast at fitting noise; red noise),
+            s < 0 of low ones (slow, smooth; blue noise).
+        metric: `spacing`, `length_scale`, `homogeneous`, `symbol`, `boundary` and `axes` (of the data, such as the
+            detector axis of a sinogram or the time axis of traces; default all) of `SobolevMetric`, with its errors.
     """
 
     phi: HalfSquaredSobolev
@@ -95,7 +106,12 @@ class SobolevL2(QuadraticFidelity):
 
 
 class SobolevOrder(NamedTuple):
-    """The order s that noise asks for and its standard error, per item."""
+    """The order that noise asks for, per item.
+
+    Arguments:
+        s: the order.
+        standard_error: of s.
+    """
 
     s: Tensor
     standard_error: Tensor
@@ -104,12 +120,17 @@ class SobolevOrder(NamedTuple):
 def estimate_s(residual: Tensor, ndim: int = 2, *, above: float = 0.0, **metric: Any) -> SobolevOrder:
     """Return the s for which P_s makes the residual white: its power spectrum is fitted by c <xi>^-2s.
 
-    residual `(*batch, *item)`, a sample of noise such as A x - y, with `ndim` item axes; `metric` are the settings of
-    `SobolevMetric`; the constant and frequencies with l |xi| <= `above` are left out. Maximum of the Whittle likelihood
-    -sum_k log S_k + I_k / S_k (Whittle 1953) over c and s by Newton's method: statistically efficient, where
-    regressing log I_k on log <xi_k> is not.
-    The standard error is that of Fisher's information, (N Var log <xi>^2)^{-1/2}, with N half the number of
-    coefficients for real data. NaN for a residual that is zero. ValueError if there are no two frequencies.
+    Maximum of the Whittle likelihood -sum_k log S_k + I_k / S_k (Whittle 1953) over c and s by Newton's method:
+    statistically efficient, where regressing log I_k on log <xi_k> is not. The standard error is that of Fisher's
+    information, (N Var log <xi>^2)^{-1/2}, with N half the number of coefficients for real data.
+
+    Arguments:
+        residual: a sample of noise such as A x - y, `(*batch, *item)`; NaN is what comes of zeros.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        above: frequencies with l |xi| <= above are left out, as the constant always is; by default 0.
+        metric: the settings of `SobolevMetric`.
+
+    ValueError if there are no two frequencies.
     """
     wide = residual.to(torch.complex128 if residual.is_complex() else torch.float64)
     first = SobolevMetric(wide.shape[wide.ndim - ndim :], 1.0, dtype=torch.float64, **metric).to(wide.device)

@@ -18,9 +18,16 @@ HALVINGS = 60  # until a turning point of phi' is known to rounding
 
 
 class TransmissionLikelihood(Functional):
-    """phi(d) = sum_k u_k - c_k log u_k - min_u, u = I_0 exp(-d) + b, over the readings that `mask` marks (None: all).
+    """phi(d) = sum_k u_k - c_k log u_k - min_u, u = I_0 exp(-d) + b.
 
     Convex for b = 0; where 0 < b < c, convex only as long as u^2 >= b c, that is d <= log(I_0 / (sqrt(b c) - b)).
+
+    Arguments:
+        counts: c >= 0, `(*batch, *item)`.
+        blank: I_0 > 0, which broadcasts against the counts.
+        background: b >= 0, likewise.
+        mask: boolean, True for the readings that count; None for all.
+        ndim: how many axes, the last ones, make one item.
     """
 
     y: Tensor
@@ -192,12 +199,18 @@ def _bisected(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -
 class TransmissionPoisson(Fidelity):
     """f(x) = sum_k u_k - c_k log u_k + const, u = I_0 exp(-A x) + b: Poisson counts c of mean u (Lange & Carson 1984).
 
-    The constant makes f >= 0. `counts` `(*batch, *A.range_shape)`, >= 0; `blank` I_0 > 0, the counts without an
-    object, and `background` b >= 0, counts that no absorber stops, are numbers or broadcast against the counts.
-    `mask`, boolean, is True for the readings that count; the others may hold anything. For b = 0 it is convex; for
-    b > 0 it is not, and the prox of phi is that of the global minimum. The gradient has a Lipschitz constant where
-    A x >= 0, and none else: give `ProximalGradient` a `NonNegative` prior and A >= 0, or use `PrimalDual`. ValueError
-    for counts, blank or background that cannot be, TypeError for a complex operator or complex counts.
+    The constant makes f >= 0. For b = 0 it is convex; for b > 0 it is not, and the prox of phi is that of the global
+    minimum. The gradient has a Lipschitz constant where A x >= 0, and none else: give `ProximalGradient` a
+    `NonNegative` prior and A >= 0, or use `PrimalDual`.
+
+    Arguments:
+        A: the linear operator, real; A x has no unit.
+        counts: c >= 0, `(*batch, *A.range_shape)`.
+        blank: I_0 > 0, the counts without an object, a number or a tensor that broadcasts against the counts.
+        background: b >= 0, counts that no absorber stops, likewise; by default 0.
+        mask: boolean, True for the readings that count; the others may hold anything. None (the default) for all.
+
+    ValueError for counts, blank or background that cannot be, TypeError for a complex operator or complex counts.
     """
 
     phi: TransmissionLikelihood

@@ -213,7 +213,7 @@ class Sum(Combined):
         return self._list()[0].fill(y, weights)
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
-        """Return what is doubtful about either geometry; what sums of data look like nobody knows."""
+        """Return what is doubtful about either geometry; what sums of data look like is not known."""
         del y
         return [doubt for part in self._list() for doubt in part.doubts()]
 

@@ -84,7 +84,7 @@ class Chain(Operator):
         return self._speaker[0].fill(y, weights)
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
-        """Ask the outer operator, whose data they are; behind a filter nobody knows what data should look like."""
+        """Ask the outer operator, whose data they are; behind a filter it is not known what data should look like."""
         return self.inner.doubts() if self.outer.transparent else self.outer.doubts(y)
 
     def __repr__(self) -> str:

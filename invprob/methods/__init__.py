@@ -1,4 +1,4 @@
-"""Named recipes from a scan to a result, with sensible defaults and honest status."""
+"""Named recipes from a scan to a result, which choose what is not given and say how they ended."""
 
 from invprob.methods.coloured_noise import sobolev_tv as sobolev_tv
 from invprob.methods.direct_images import direct as direct

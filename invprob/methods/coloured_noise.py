@@ -22,8 +22,9 @@ from invprob.result import Result
 from invprob.transforms import SobolevMetric
 
 PATCH, FLAT = 16, 0.2  # pixels per side of what noise is looked for in, and the share of the picture that is flat
-ROUGH = math.pi / 4  # frequencies below belong to the picture
-BLUEST, NEARLY_WHITE = -2.0, 0.2  # orders beyond are not believed, orders nearer to 0 are 0
+ROUGH = math.pi / 4  # frequencies below belong to the picture; no measurement of these three on record
+# orders beyond are not believed, orders nearer to 0 are 0; no measurement on record
+BLUEST, NEARLY_WHITE = -2.0, 0.2
 
 
 def sobolev_tv(
@@ -37,8 +38,13 @@ def sobolev_tv(
 ) -> Iterator[Progress]:
     """1/2 |A x - y|^2 in H^s + lam TV(x), for noise of power spectrum <xi>^-2s: `tv` with data and operator whitened.
 
-    Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255). `order` is s; "auto" finds it in pictures (`noise_order`).
-    The strength is relative to max |A^H P_2s y|.
+    Zhu, Hu, Lou & Yang 2021 (arXiv 2109.06255).
+
+    Arguments:
+        order: s; "auto" (the default) finds it in pictures (`noise_order`).
+        strength, nonnegative, tol, max_iter: as for `tv`; the strength is relative to max |A^H P_2s y|.
+
+    ValueError for weights, another likelihood than the Gaussian, and orders that cannot be found.
     """
     A, y = problem.linear, problem.y
     if problem.weights is not None or not isinstance(problem.likelihood, Gaussian):

@@ -14,7 +14,7 @@ from invprob.operators import Blur
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong
+TRUSTED = 1.5  # a noise level more than this many times what the data show is taken for wrong; no measurement on record
 
 
 def direct(problem: Problem) -> Iterator[Progress]:
@@ -24,9 +24,14 @@ def direct(problem: Problem) -> Iterator[Progress]:
 
 
 def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
-    """Filtered back-projection; `window` tapers the ramp: ramp, shepp-logan, cosine, hamming or hann.
+    """Filtered back-projection; of cone beams that of Feldkamp, Davis & Kress 1984.
 
-    Of cone beams that of Feldkamp, Davis & Kress 1984. Of counts behind an absorber their logarithms.
+    Of counts behind an absorber their logarithms.
+
+    Arguments:
+        window: tapers the ramp: "ramp" (not at all, the default), "shepp-logan", "cosine", "hamming" or "hann".
+
+    ValueError for data that are no views of a parallel, fan or cone beam.
     """
     A, of = problem.linear, problem.quadratic()
     if A.data_kind != "views" or "window" not in inspect.signature(A.direct).parameters:
@@ -40,7 +45,8 @@ def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
 def wiener(problem: Problem) -> Iterator[Progress]:
     """Wiener's filter for blurred images, `Blur.direct`, with the noise level of the scan or that of the data.
 
-    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that.
+    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that. ValueError
+    for another operator than `Blur`, and for weights.
     """
     A, of = problem.A, problem.quadratic()
     if not isinstance(A, Blur):

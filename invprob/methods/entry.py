@@ -19,9 +19,15 @@ from invprob.scan import Scan
 
 
 def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Result:
-    """Return the result of a method on a scan; `settings` are the method's keyword arguments.
+    """Return the result of a method on a scan.
 
-    `method` is a registered name, a `"module:function"` or a function. ValueError for unknown names, with the nearest.
+    Arguments:
+        scan: the data with their operator and what is known of the noise.
+        method: a registered name, by default "tv", a `"module:function"` or a function.
+        settings: the method's keyword arguments; the docstring of the function in `invprob.methods` says what they are.
+
+    ValueError for unknown names, with the nearest, for settings out of range, and for a method that is not for such
+    data.
     """
     last = None
     for event in progress(scan, method, **settings):
@@ -35,9 +41,9 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
 def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
     """Yield after every iteration of a method; the last one holds the final result.
 
-    The recipe sees each item's data divided by a power of two, so that multiplying the data by c multiplies the
-    image by c, or by c^(1/d) where A has the degree d; results come in the units of the scan. Counts, which have a
-    unit, and data of an operator without a degree stay as they are.
+    The arguments are those of `reconstruct`. The recipe sees each item's data divided by a power of two, so that
+    multiplying the data by c multiplies the image by c, or by c^(1/d) where A has the degree d; results come in the
+    units of the scan. Counts, which have a unit, and data of an operator without a degree stay as they are.
     """
     recipe = find_recipe(method)
     _check_settings(recipe, settings)

@@ -32,9 +32,18 @@ def gauss_newton(
 ) -> Iterator[Progress]:
     """1/2 |A(x) - y|^2 + lam g(x) for a nonlinear A by Gauss-Newton's method from x0, or where the operator says.
 
-    g is 1/2 |D x|^2, lam = strength |J(x0)|^2, or total variation ("tv"), lam = strength max |J(x0)^H y|, J the
-    derivative of A; without a strength the data alone decide. x0, `domain_shape` or one per item, counts up to a
-    factor where A has a degree: the one that fits the data best is taken. ValueError for a linear operator.
+    Arguments:
+        x0: where to begin, `domain_shape` or one per item, up to a factor where A has a degree: the one that fits the
+            data best is taken. By default what the operator says.
+        strength: >= 0, the weight lam of the prior relative to what the data say at x0, by default 0: the data alone
+            decide.
+        prior: "slopes" (the default), g = 1/2 |D x|^2 with lam = strength |J(x0)|^2, or "tv", total variation with
+            lam = strength max |J(x0)^H y|, J the derivative of A.
+        damping: what the damping begins with, as a share of the curvature along the gradient (`GaussNewton`).
+        tol: the relative gradient that counts as converged.
+        max_iter: the most iterations.
+
+    ValueError for a linear operator, and for settings out of range.
     """
     A: Operator = problem.A
     if isinstance(A, LinearOperator):

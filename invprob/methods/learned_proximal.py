@@ -16,8 +16,8 @@ from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
 from invprob.problem import Problem
 from invprob.solvers import ADMM
 
-WEIGHT = 0.8  # lam over (noise / sigma)^2; chosen on generated images
-PENALTY = 0.1  # rho is at least this share of |A|^2
+WEIGHT = 0.8  # lam over (noise / sigma)^2: chosen on generated images
+PENALTY = 0.1  # rho is at least this share of |A|^2, as the default of `ADMM`
 
 
 def lpn(
@@ -32,8 +32,16 @@ def lpn(
     """f(x) + lam R(x), R the regulariser of a learned proximal network, by ADMM; its objective is followed.
 
     Fang, Buchanan & Sulam 2024, from what total variation found. R stands for -sigma^2 log p, so lam goes with
-    (noise / sigma)^2; `strength` is the noise level assumed, relative to the largest reading. x >= 0 where A >= 0;
-    `network` names pretrained weights; f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+    (noise / sigma)^2. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+
+    Arguments:
+        strength: the noise level assumed, relative to the largest reading; as for `pnp`.
+        network: the name of pretrained weights of such a network.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations.
+
+    ValueError for weights that are no learned proximal network.
     """
     constrained = is_constrained(problem, nonnegative)
     known = load_pretrained(network)

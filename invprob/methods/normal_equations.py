@@ -23,7 +23,9 @@ from invprob.transforms import Gradient
 def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
     """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
 
-    A number as `strength` stops at a data residual of that share of the data instead.
+    Arguments:
+        strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
+        max_iter: the most iterations.
     """
     given, of = fixed(strength), problem.quadratic()
     size = of.size(of.y)
@@ -40,7 +42,13 @@ def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: in
 
 
 def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
-    """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients."""
+    """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients.
+
+    Arguments:
+        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
+            for.
+        max_iter: the most iterations.
+    """
     A, given, of = problem.linear, fixed(strength), problem.quadratic()
     grid = A.grid
     D = Gradient(A.domain_shape, axes=grid.ndim, spacing=grid.relative, dtype=A.dtype).to(A.device)

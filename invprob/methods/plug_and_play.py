@@ -20,11 +20,13 @@ from invprob.solvers import HQS, ProximalGradient
 
 DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
 # lam over the variance of the noise: with less, data steps leave some frequencies more noise than the denoiser expects,
-# sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows; Zhang, Li, Zuo et al. 2021 take 0.19 to 0.55
+# sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows, by 1 to 20 dB at 0.125 (docs/plug-and-play.md); Zhang,
+# Li, Zuo et al. 2021 take 0.19 to 0.55
 WEIGHT = 0.25
-LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|
-COARSEST, FINEST = 0.1, 1 / 255  # what it starts with, and the least it ends with, relative to the image's contrast
-RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2; this and the above chosen on generated images
+LAST = 0.7  # noise level that the schedule ends with, relative to noise / |A|: chosen on generated images
+# what it starts with, and the least it ends with, relative to the image's contrast: chosen on generated images
+COARSEST, FINEST = 0.1, 1 / 255
+RED_WEIGHT, GS_WEIGHT = 0.4, 4.0  # lam over (noise / sigma)^2: chosen on generated images
 
 
 def pnp(
@@ -39,10 +41,21 @@ def pnp(
 ) -> Iterator[Progress]:
     """Plug-and-play: a denoiser refines what total variation found, at a noise level that falls and then stays.
 
-    Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). `strength` is the noise level assumed,
-    relative to the largest reading; `denoiser` names pretrained weights or is a function D(x, sigma); images in
-    colour, under `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its
-    transpose. Linear systems need least squares: what stands for other likelihoods around that first image.
+    Half-quadratic splitting (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021). Images in colour, under
+    `A.lift((3,), channels="colour")`, are denoised in colour. Pretrained weights see the image and its transpose.
+    Linear systems need least squares: what stands for other likelihoods around that first image.
+
+    Arguments:
+        strength: the noise level assumed, relative to the largest reading; "auto" (the default) is what the
+            misfit of total variation speaks for, or the scan's own from there up to 1.5 times that.
+        denoiser: the name of pretrained weights, or a function D(x, sigma); "auto" (the default) is "denoiser", and
+            "denoiser-colour" for images in colour.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        steps: in how many steps the noise level falls.
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations, `steps` included.
+
+    ValueError for weights that are no denoiser of such images.
     """
     D = _denoiser(problem, denoiser, nonnegative, paired=True)
 
@@ -68,7 +81,10 @@ def red(
     """Regularisation by denoising: A^H (A x - y) + lam (x - D(x, sigma)) = 0, from what total variation found.
 
     Romano, Elad & Milanfar 2017, by accelerated steps on the denoiser and proximal ones on the data. lam goes with
-    (noise / sigma)^2, as (x - D(x, sigma)) / sigma^2 is Tweedie's slope of -log p. Settings as for pnp.
+    (noise / sigma)^2, as (x - D(x, sigma)) / sigma^2 is Tweedie's slope of -log p.
+
+    Arguments:
+        strength, denoiser, nonnegative, tol, max_iter: as for `pnp`.
     """
     D = _denoiser(problem, denoiser, nonnegative)
 
@@ -91,9 +107,13 @@ def gs_pnp(
 ) -> Iterator[Progress]:
     """Gradient-step plug-and-play: 1/2 |A x - y|^2 + lam/2 |x - N(x, sigma)|^2, which never rises.
 
-    Hurault, Leclaire & Papadakis 2022, with the denoiser as N, which has to be a network; from what total variation
-    found, by gradient steps on the potential, halved until the objective falls, and proximal ones on the data. lam goes
-    with (noise / sigma)^2. Settings as for pnp.
+    Hurault, Leclaire & Papadakis 2022, from what total variation found, by gradient steps on the potential, halved
+    until the objective falls, and proximal ones on the data. lam goes with (noise / sigma)^2.
+
+    Arguments:
+        denoiser: N, as for `pnp`, which has to be a network.
+        nonnegative: of the first image, that of total variation.
+        strength, tol, max_iter: as for `pnp`.
     """
     D = _denoiser(problem, denoiser, nonnegative=False)
 

@@ -21,11 +21,14 @@ from invprob.solvers import Solver, State
 
 @dataclass(frozen=True)
 class Progress:
-    """One iteration of a recipe: the phase in words, the step of at most `total`, the largest residual.
+    """One iteration of a recipe.
 
-    A method that draws samples has no residual: None.
-
-    `conclude` makes the result; `show`, if it is given, its image alone, where the certificate is what costs.
+    Arguments:
+        phase: what is being done, in words.
+        step, total: the iteration, of at most so many.
+        residual: the largest relative residual; None of a method that draws samples, which has none.
+        conclude: makes the result.
+        show: makes its image alone, where the certificate is what costs; None (the default) for that of `conclude`.
     """
 
     phase: str

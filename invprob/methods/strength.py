@@ -26,7 +26,8 @@ from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search
 Strength = float | str
 Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
 SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
-SEARCH_TOL, SEARCH_STEPS = 5e-3, 60  # residual at which, or steps after which, a trial strength is judged
+# residual at which, or steps after which, a trial strength is judged; no measurement on record, of these and the next
+SEARCH_TOL, SEARCH_STEPS = 5e-3, 60
 OF_SCANS, OF_PICTURES = 3e-2, 0.3  # strongest strength tried, relative to max |A^H y|
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 

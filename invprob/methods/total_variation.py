@@ -28,7 +28,8 @@ from invprob.problem import Problem, prolong, pyramid
 from invprob.solvers import ADMM, State
 from invprob.solvers.admm import ADMMState
 
-ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one
+ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one: with
+# THRESHOLD two to three times as fast at the same objective
 
 
 def tv(
@@ -42,7 +43,14 @@ def tv(
     """f(x) + lam TV(x) with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM from coarse to fine.
 
     Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
-    `nonnegative=False` allows negative images under such operators.
+
+    Arguments:
+        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
+            for.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real, False allows negative images
+            under such operators.
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations on each grid.
     """
     given, constrained = fixed(strength), is_constrained(problem, nonnegative)
     largest, levels = peak(problem), pyramid(problem)

@@ -29,6 +29,14 @@ def wavelet(
 
     Averaged over two shifts per axis (cycle spinning, Coifman & Donoho 1995), for which there is a prox but no value.
     f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+
+    Arguments:
+        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
+            for.
+        wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db2".
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations.
     """
     constrained = is_constrained(problem, nonnegative)
     largest, first = peak(problem), first_image(problem)

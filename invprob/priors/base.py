@@ -10,9 +10,15 @@ from invprob.linalg import per_item
 
 
 class Prior(Functional):
-    """lam g(x): `lam` is a number or one per item, `(*batch,)`; a prox with step tau uses lam tau.
+    """lam g(x): the base of the priors, a functional of the image times its weight.
 
     A subclass writes `_value(x)`, `_grad(x)` and `_prox(v, t)` of the unweighted g as far as they exist.
+
+    Arguments:
+        lam: the weight, a number >= 0 or one per item, `(*batch,)`; a prox with step tau uses lam tau. By default 1.
+        ndim: how many axes, the last ones, make one item: 2 for images (the default), 3 for volumes or channels.
+
+    ValueError for a weight that is negative or not finite.
     """
 
     lam: Tensor

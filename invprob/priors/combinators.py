@@ -11,7 +11,11 @@ from invprob.linop import LinearOperator
 
 
 class Sum(Functional):
-    """g(x) = sum_i g_i(x). Splitting solvers take it apart; it has no prox of its own unless it has one part."""
+    """g(x) = sum_i g_i(x). Splitting solvers take it apart; it has no prox of its own unless it has one part.
+
+    Arguments:
+        parts: the priors g_i, of items with the same number of axes; ValueError else.
+    """
 
     def __init__(self, *parts: Functional) -> None:
         super().__init__()
@@ -72,7 +76,12 @@ class Sum(Functional):
 
 
 class Analysis(Functional):
-    """g(C x) for a prior g of the coefficients; splitting solvers see g and C apart."""
+    """g(C x) for a prior g of the coefficients; splitting solvers see g and C apart.
+
+    Arguments:
+        prior: g, whose `ndim` is the number of axes of what C gives; ValueError else.
+        C: the linear operator from images to coefficients, such as `Gradient` or `Wavelet`.
+    """
 
     def __init__(self, prior: Functional, C: LinearOperator) -> None:
         super().__init__()

@@ -35,17 +35,21 @@ PATCH = 128  # a network's Jacobian is looked at on so many central pixels per a
 class DenoiserPrior(Functional):
     """A prior that asks a denoiser D(v, sigma): how D is called, in which units, and what it expands.
 
-    D is a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks, which see
-    each slice of a volume by itself; any other network, for (B, C, H, W) and sigma (B,); or a numpy function of one
-    item and a float (one that answers a tensor with an array, or wrapped in `PerItem`). `scale` c is the value of the
-    image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of images in [0, 1] serves others;
-    a number, one per item, or "max" for the largest |v| of the item, which makes D(c v, c sigma) = c D(v, sigma).
-    `complex_as` says what D sees of complex images: "parts", real and imaginary apart, asked with sigma / sqrt(2), the
-    standard deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors and
-    back. By default networks and `PerItem` see parts, functions of tensors the whole. Noise levels of complex images
-    are sigma^2 = E|n|^2 everywhere but in D's own hands. `channels` says that the first axis of an item counts channels
-    (default: if it has three axes or more). `power_steps` is the work the certificate puts into the Lipschitz
-    constants, 0 for none.
+    Noise levels of complex images are sigma^2 = E|n|^2 everywhere but in D's own hands.
+
+    Arguments:
+        D: a function of items `(*batch, *item)` and sigma 0-d or `(*batch,)`, as are this package's networks, which see
+            each slice of a volume by itself; any other network, for (B, C, H, W) and sigma (B,); or a numpy function of
+            one item and a float (one that answers a tensor with an array, or wrapped in `PerItem`).
+        ndim: how many axes, the last ones, make one item.
+        scale: c, the value of the image that D knows as 1: D is asked as c D(v / c, sigma / c), so that a denoiser of
+            images in [0, 1] serves others; a number, one per item, or "max" for the largest |v| of the item, which
+            makes D(c v, c sigma) = c D(v, sigma).
+        complex_as: what D sees of complex images: "parts", real and imaginary apart, asked with sigma / sqrt(2), the
+            standard deviation of each; "magnitude", |v| with the phase kept; "whole"; or a pair of maps to real tensors
+            and back. By default networks and `PerItem` see parts, functions of tensors the whole.
+        channels: whether the first axis of an item counts channels; by default if it has three axes or more.
+        power_steps: the work that the certificate puts into the Lipschitz constants, 0 for none.
     """
 
     convex = False
@@ -178,8 +182,15 @@ class DenoiserPrior(Functional):
 class Denoiser(DenoiserPrior):
     """prox(v, tau) = D(v, sigma) with sigma = sqrt(lam tau), or with a fixed sigma; exactly one of lam and sigma.
 
-    sigma is the standard deviation of the noise to remove, in units of v. With a fixed one the fixed point depends on
-    the step of the solver. ValueError if D returns NaN, another shape or dtype. See `DenoiserPrior` for D and the rest.
+    Arguments:
+        D: the denoiser, a function or a network; how it is called is said by `DenoiserPrior`, as are `scale`,
+            `complex_as`, `channels` and `power_steps`.
+        lam: the weight, a number or one per item, `(*batch,)`, in the unit of v^2 / tau.
+        sigma: the standard deviation of the noise to remove, a number or one per item, in units of v. With a fixed one
+            the fixed point depends on the step of the solver.
+        ndim: how many axes, the last ones, make one item; by default 2.
+
+    ValueError for both of lam and sigma or none, and if D returns NaN, another shape or dtype.
     """
 
     def __init__(

@@ -21,7 +21,10 @@ TRANSPOSITION = (3, True)  # the one of them that exchanges rows and columns
 class PerItem:
     """D(v, sigma) of a numpy function: called once per item with a copy of it as an array and sigma as a float.
 
-    `ndim` is the number of axes of an item. An array of another floating precision is converted to that of v.
+    Arguments:
+        function: takes an array of one item and a float, and returns an array of the same shape; one of another
+            floating precision is converted to that of v.
+        ndim: how many axes, the last ones, make one item; by default 2.
     """
 
     def __init__(self, function: ArrayFunction, ndim: int = 2) -> None:
@@ -53,7 +56,10 @@ class PerItem:
 class OnBatch(nn.Module):
     """D(v, sigma) of a network for (B, C, *space) and sigma (B,): the batch is made one axis and restored.
 
-    `channels` says that the first of the `ndim` axes of an item counts channels; without, one channel is put in.
+    Arguments:
+        network: the module that is called.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        channels: whether the first axis of an item counts channels; without, one channel is put in.
     """
 
     def __init__(self, network: nn.Module, ndim: int = 2, *, channels: bool | None = None) -> None:
@@ -73,7 +79,11 @@ class OnBatch(nn.Module):
 
 
 class Around(nn.Module):
-    """A denoiser made of another one, D, which knows the same range of noise levels."""
+    """A denoiser made of another one, which knows the same range of noise levels.
+
+    Arguments:
+        D: the other denoiser, D(v, sigma).
+    """
 
     def __init__(self, D: DenoiserFunction) -> None:
         super().__init__()
@@ -84,9 +94,11 @@ class Around(nn.Module):
 class Equivariant(Around):
     """D averaged over the rotations by 90 degrees and flips T of the last two axes: mean of T^-1 D(T v, sigma).
 
-    `how="pair"` averages over the image and its transpose alone: a quarter of the work, and more than half of the gain
-    of `"mean"`. `how="one"` takes one T per call, chosen by the bits of v, so that equal images get equal answers
-    (Terris, Moreau, Pustelnik & Tachella 2024 draw it at random).
+    Arguments:
+        D: the denoiser, D(v, sigma).
+        how: "mean" (the default) over all eight T; "pair", over the image and its transpose alone: a quarter of the
+            work, and more than half of the gain; or "one" T per call, chosen by the bits of v, so that equal images get
+            equal answers (Terris, Moreau, Pustelnik & Tachella 2024 draw it at random).
     """
 
     def __init__(self, D: DenoiserFunction, how: Literal["mean", "pair", "one"] = "mean") -> None:
@@ -112,9 +124,13 @@ class Equivariant(Around):
 
 
 class Averaged(Around):
-    """(1 - theta) v + theta D(v, sigma) with theta in (0, 1]: averaged if D is non-expansive and theta < 1.
+    """(1 - theta) v + theta D(v, sigma): averaged if D is non-expansive and theta < 1.
 
     The fixed points are those of D (Bauschke & Combettes 2017, section 4.5).
+
+    Arguments:
+        D: the denoiser, D(v, sigma).
+        theta: its share, in (0, 1], by default 0.5; ValueError else.
     """
 
     def __init__(self, D: DenoiserFunction, theta: float = 0.5) -> None:

@@ -18,7 +18,15 @@ class GradientStepDenoiser(DenoiserPrior):
     The denoiser is D = I - grad g (`gradient_step`); the gradient is exact, by autograd, also where the caller has
     switched autograd off. g is smooth and not convex: `ProximalGradient(backtracking=True)` takes gradient steps on it
     and prox steps on the fidelity, and lets f + lam g only decrease (Hurault et al., algorithm 1 and theorem 1).
-    TypeError if autograd does not see through N. See `DenoiserPrior` for N and the rest.
+
+    Arguments:
+        potential: N(x, sigma); how it is called is said by `DenoiserPrior` for D, as are `scale`, `complex_as`,
+            `channels` and `power_steps`.
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        sigma: the noise level that N is told, a number or one per item, in units of x; by default 0.05.
+        ndim: how many axes, the last ones, make one item; by default 2.
+
+    TypeError if autograd does not see through N.
     """
 
     exact = True

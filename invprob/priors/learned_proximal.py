@@ -31,11 +31,20 @@ class LearnedProximal(Prior):
     With t = lam tau, prox(v, tau) = prox_{t R}(v) exactly: f(v) for t = 1; for 0 < t < 1 the x = f(z) with
     t z + (1 - t) f(z) = v; t > 1 only where Lip(f) permits, ValueError else. `value` is R by inversion of f, a
     lower bound that `bounds` makes two-sided; for a network whose R is explicit both are exact. R is defined up to a
-    constant. `sigma` is the noise level that f is told, if it is (R stands for -sigma^2 log p, so that it acts
-    as a strength); `scale` c the value of the image that f knows as 1: R(x) means c^2 R(x / c; sigma / c). Both are
-    numbers or one per item. An item may have more axes than the network's, and R is the sum over them, or fewer, as a
-    row of pixels. Of complex images R sees the real and the imaginary part; wrap it in `Magnitude` to see |x|.
-    Inversions and proxes stop at a gradient of `tol` |v|.
+    constant. Of complex images R sees the real and the imaginary part; wrap it in `Magnitude` to see |x|.
+
+    Arguments:
+        network: f, a proximal operator by construction, such as `load_pretrained("lpn-...").network`; TypeError else.
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        sigma: the noise level that f is told, if it is, a number or one per item in units of x; R then stands for
+            -sigma^2 log p, so that it acts as a strength.
+        scale: c, the value of the image that f knows as 1, a number or one per item: R(x) means c^2 R(x / c; sigma /
+            c).
+        ndim: how many axes, the last ones, make one item; by default the network's. An item may have more, and R is the
+            sum over them, or fewer, as a row of pixels.
+        tol: inversions and proxes stop at a gradient of tol |v|.
+        max_iter: the most iterations of one of them.
+        card: what is known of the weights; its `sigma_range` goes into the certificate.
     """
 
     def __init__(

@@ -13,6 +13,9 @@ class Magnitude(Functional):
 
     Exact where prox_g of a non-negative image is not negative (L1, boxes, total variation, Tikhonov's), else the
     modulus is cut at 0. Real images keep their signs. It has a value and a prox as far as g has them.
+
+    Arguments:
+        prior: g.
     """
 
     convex = False

@@ -15,10 +15,18 @@ class RED(DenoiserPrior):
     """grad = lam (x - D(x, sigma)), a force that pulls towards what the denoiser would make of x.
 
     It is the gradient of lam/2 <x, x - D(x)> only if D is locally homogeneous and its Jacobian symmetric (Reehorst &
-    Schniter 2019, section III), which almost no denoiser is: `symmetric=True` declares that yours is, and gives
-    the value; without there is none, and solvers seek grad f(x) + lam (x - D(x)) = 0. `residual_lipschitz` bounds
-    |I - D|, which sets the steps: 2 if D is non-expansive; the certificate tells what was met. `sigma` in units of x.
-    See `DenoiserPrior` for D and the rest.
+    Schniter 2019, section III), which almost no denoiser is; else there is no value, and solvers seek
+    grad f(x) + lam (x - D(x)) = 0.
+
+    Arguments:
+        D: the denoiser, a function or a network; how it is called is said by `DenoiserPrior`, as are `scale`,
+            `complex_as`, `channels` and `power_steps`.
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        sigma: the noise level that D is told, a number or one per item, in units of x; by default 0.05.
+        symmetric: declares that D is homogeneous with a symmetric Jacobian, and gives the value.
+        residual_lipschitz: a bound of |I - D|, which sets the steps; by default 2, which holds if D is non-expansive.
+            The certificate tells what was met.
+        ndim: how many axes, the last ones, make one item; by default 2.
     """
 
     def __init__(

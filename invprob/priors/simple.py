@@ -13,7 +13,12 @@ from invprob.priors.base import Prior
 
 
 class L1(Prior):
-    """lam |x|_1 = lam sum |x_i|, moduli for complex x; prox: soft threshold."""
+    """lam |x|_1 = lam sum |x_i|, moduli for complex x; prox: soft threshold.
+
+    Arguments:
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        ndim: how many axes, the last ones, make one item; by default 2.
+    """
 
     def _value(self, x: Tensor) -> Tensor:
         return x.abs().sum(item_axes(self.ndim))
@@ -23,9 +28,12 @@ class L1(Prior):
 
 
 class GroupL1(Prior):
-    """lam sum_i |x_{., i}|_2: Euclidean over the first `grouped` item axes, summed over the others.
+    """lam sum_i |x_{., i}|_2, Euclidean within a group; prox: the vectorial shrink.
 
-    Its prox is the vectorial shrink.
+    Arguments:
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        grouped: how many axes of an item, the first ones, make a group; the sum goes over the others. By default 1.
     """
 
     def __init__(self, lam: Scalar = 1.0, ndim: int = 2, *, grouped: int = 1) -> None:
@@ -45,7 +53,12 @@ class GroupL1(Prior):
 
 
 class Box(Prior):
-    """The constraint lower <= x <= upper for real x: value 0 inside and +inf outside; prox: clamp."""
+    """The constraint lower <= x <= upper for real x: value 0 inside and +inf outside; prox: clamp.
+
+    Arguments:
+        lower, upper: the bounds, in the unit of x; by default there are none.
+        ndim: how many axes, the last ones, make one item; by default 2.
+    """
 
     def __init__(self, lower: float = -math.inf, upper: float = math.inf, ndim: int = 2) -> None:
         super().__init__(1.0, ndim)
@@ -75,7 +88,11 @@ class Box(Prior):
 
 
 class NonNegative(Box):
-    """The constraint x >= 0; prox: max(x, 0)."""
+    """The constraint x >= 0; prox: max(x, 0).
+
+    Arguments:
+        ndim: how many axes, the last ones, make one item; by default 2.
+    """
 
     def __init__(self, ndim: int = 2) -> None:
         super().__init__(0.0, math.inf, ndim)

@@ -11,7 +11,13 @@ from invprob.priors.base import Prior
 
 
 class Tikhonov(Prior):
-    """lam/2 |C x|^2 (Tikhonov 1963); C None is the identity, `Gradient(shape)` penalises slopes."""
+    """lam/2 |C x|^2 (Tikhonov 1963).
+
+    Arguments:
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        C: the linear operator; None (the default) is the identity, `Gradient(shape)` penalises slopes.
+        ndim: how many axes, the last ones, make one item; by default 2.
+    """
 
     def __init__(self, lam: Scalar = 1.0, C: LinearOperator | None = None, ndim: int = 2) -> None:
         super().__init__(lam, ndim if C is None else len(C.domain_shape))

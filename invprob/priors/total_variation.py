@@ -17,14 +17,20 @@ from invprob.transforms import Gradient
 
 
 class TotalVariation(Prior):
-    """lam TV(x) = lam sum_i |(D x)_i|, with the Euclidean norm (isotropic) or the sum of moduli (anisotropic).
+    """lam TV(x) = lam sum_i |(D x)_i|, D forward differences with Neumann border.
 
-    D are forward differences with Neumann border along the last `axes` of the `ndim` item axes (default all), `spacing`
-    the distance of neighbours along each (default 1). The axes before them count channels, without differences between
-    them; with `shared_edges` the slopes of all channels are one vector (Blomgren & Chan 1998). The prox is
-    computed to the relative duality gap `tol`, per item: prox objective minus its minimum <= tol times the objective.
-    Complex images are taken as one field, the modulus of D x. `max_iter` bounds the work when rounding does not let
-    the gap close.
+    The prox is computed to a relative duality gap. Complex images are taken as one field, the modulus of D x.
+
+    Arguments:
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        isotropic: whether |.| is the Euclidean norm (the default) or, if not, the sum of moduli.
+        ndim: how many axes, the last ones, make one item; by default 2.
+        axes: along how many of them, the last ones, differences are taken; by default all. The axes before them count
+            channels, without differences between them.
+        shared_edges: whether the slopes of all channels are one vector (Blomgren & Chan 1998); by default not.
+        spacing: the distance of neighbours along each of the `axes`; by default 1.
+        tol: the duality gap, per item: prox objective minus its minimum <= tol times the objective.
+        max_iter: bounds the work of a prox where rounding does not let the gap close.
     """
 
     def __init__(

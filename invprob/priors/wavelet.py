@@ -17,9 +17,16 @@ from invprob.transforms import Wavelet
 class WaveletL1(Prior):
     """lam sum |(W x)_i| over the details of an orthogonal wavelet transform; the coarsest approximation is free.
 
-    The prox is exact: W^H soft(W v) (Donoho & Johnstone 1994). `spins` > 1 averages the prox over that many shifts
-    per axis (cycle spinning, Coifman & Donoho 1995): no blocks, and still the prox of a convex function, the proximal
-    average of the shifted ones (Bauschke, Goebel, Lucet & Wang 2008), which has no value in closed form.
+    The prox is exact: W^H soft(W v) (Donoho & Johnstone 1994).
+
+    Arguments:
+        lam: the weight, a number or one per item, `(*batch,)`; by default 1.
+        wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db4".
+        levels: of the transform; by default as many as the filter fits into.
+        spins: over how many shifts per axis the prox is averaged (cycle spinning, Coifman & Donoho 1995): more than 1
+            leave no blocks, and still the prox of a convex function, the proximal average of the shifted ones
+            (Bauschke, Goebel, Lucet & Wang 2008), which has no value in closed form. By default 1.
+        ndim: how many axes, the last ones, make one item; by default 2.
     """
 
     def __init__(

@@ -59,9 +59,15 @@ def save_report(
 ) -> None:
     """Write the page of a result: pictures, what speaks for and against it, how it was made.
 
-    Of a batch the middle item is shown, of a volume the middle slice (`invprob.show`). With its `scan`, of the same
-    batch, the page shows the data and, if there is one, the truth. Raises OutputError or ResourceError if the page
-    cannot be written, ValueError for a scan of other items.
+    Of a batch the middle item is shown, of a volume the middle slice (`invprob.show`).
+
+    Arguments:
+        path: of the HTML file.
+        result: what the page is about.
+        scan: what it was made from, of the same batch: the page then shows the data and, if there is one, the truth.
+        overwrite: whether a file that is there may be replaced; by default not.
+
+    OutputError or ResourceError if the page cannot be written, ValueError for a scan of other items.
     """
     text = _page(result, scan)
 

@@ -37,10 +37,15 @@ _ONE = {"colour": "colour", "echoes": "echo", "frames": "frame", "slices": "slic
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Values `(H, W)`, or `(H, W, 3)` in colour, those shown as the darkest and the brightest, and what they are.
+    """A part of an item that can be seen. Jupyter shows it by itself.
 
-    `caption` says which part of the item it is ("slice 32 of 64, magnitude", counted from 0), nothing where it is all
-    of it. `sides` are height and width of a pixel, relative to each other. Jupyter shows it by itself.
+    Arguments:
+        values: `(H, W)`, or `(H, W, 3)` in colour.
+        low, high: the values shown as the darkest and the brightest.
+        colours: a colour map of matplotlib; by default grey.
+        caption: which part of the item it is ("slice 32 of 64, magnitude", counted from 0), nothing where it is all of
+            it.
+        sides: height and width of a pixel, relative to each other; by default it is a square.
     """
 
     values: NDArray[np.float64]

@@ -17,25 +17,35 @@ from invprob.solvers.base import FLAT, Assumption, Solver, State, least_force, n
 
 PENALTY = 0.1  # default rho_i |C_i|^2 relative to Lip(grad f): the best of a study on sparse and limited-angle CT
 REFRESH = 20  # iterations after which the residual of the x-update is computed anew, against the drift of rounding
-BALANCED = 50  # iterations in which rho may be balanced
+BALANCED = 50  # iterations in which rho may be balanced: it has to rest for convergence
 
 
 @dataclass(frozen=True, eq=False)
 class ADMMState(State):
-    """`primal` solves the linear system, `z` and `u` are the split and the scaled dual variables per term.
+    """Where ADMM stands.
 
     x is what the identity term made of it where there is one (so that constraints hold), else `primal`.
+
+    Arguments:
+        primal: solves the linear system.
+        z, u: the split and the scaled dual variables, one per term.
+        rho: the penalties, `(*batch,)`, one per term.
+        data: A^H W y.
+        scale: its length per item, `(*batch,)`.
+        pulled: sum_i rho_i C_i^H z_i.
+        target: the right-hand side of the next x-update.
+        remainder: what `primal` leaves of it.
     """
 
     primal: Tensor
     z: tuple[Tensor, ...]
     u: tuple[Tensor, ...]
-    rho: tuple[Tensor, ...]  # (*batch,) each
-    data: Tensor  # A^H W y
-    scale: Tensor  # its length, (*batch,)
-    pulled: Tensor  # sum_i rho_i C_i^H z_i
-    target: Tensor  # right-hand side of the next x-update
-    remainder: Tensor  # what primal leaves of it
+    rho: tuple[Tensor, ...]
+    data: Tensor
+    scale: Tensor
+    pulled: Tensor
+    target: Tensor
+    remainder: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +53,15 @@ class ADMM(Solver[ADMMState]):
     """x <- argmin f(x) + sum rho_i/2 |C_i x - z_i + u_i|^2, z_i <- prox_{g_i / rho_i}(C_i x + u_i), u_i += C_i x - z_i.
 
     Boyd et al. 2011, sections 3 and 7. The x-update is a closed form where every part is diagonal in one basis and
-    else conjugate gradients, which cut the residual they start from to `x_accuracy` of it. Quadratic terms join the
-    x-update; a fidelity that is not quadratic joins the terms through its phi. `rho` is the penalty, a number, one per
-    item or a sequence with one per term (default: from the norms of the operators); `relaxation` in [1, 2) is that of
-    Eckstein & Bertsekas 1992; `balance` adapts rho to equal residuals (Boyd section 3.4.1) for `BALANCED` steps.
+    else conjugate gradients. Quadratic terms join the x-update; a fidelity that is not quadratic joins the terms
+    through its phi.
+
+    Arguments:
+        rho: the penalty, a number > 0, one per item, `(*batch,)`, or a sequence with one per term; by default from the
+            norms of the operators.
+        relaxation: in [1, 2), that of Eckstein & Bertsekas 1992; 1 for none. Boyd section 3.4.3 suggests 1.5 to 1.8.
+        balance: whether rho is adapted to equal residuals (Boyd section 3.4.1) in the first 50 steps.
+        x_accuracy: in (0, 1), the share to which conjugate gradients cut the residual that they start from.
     """
 
     rho: Scalar | Sequence[Scalar] | None = None

@@ -16,19 +16,24 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, Misfit
 from invprob.functional import Functional, Scalar, Term
 
-FLAT = 1e-2
+FLAT = 1e-2  # share of |C| |x| below which |C x| counts as that of a flat image; no measurement on record
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a solver stands: the image, the iteration number, the relative fixed-point residual per item.
+    """Where a solver stands.
 
     A subclass adds tensors, and tuples of tensors, whose leading axes are the batch.
+
+    Arguments:
+        x: the image, `(*batch, *item)`.
+        iteration: how many steps led here.
+        residual: the relative fixed-point residual per item, `(*batch,)`.
     """
 
     x: Tensor
     iteration: int
-    residual: Tensor  # (*batch,)
+    residual: Tensor
 
     def keep(self, old: Self, finished: Tensor) -> Self:
         """Return this state with the items marked in `finished` (*batch,) as they were in `old`."""
@@ -49,7 +54,13 @@ class State:
 
 @dataclass(frozen=True)
 class Assumption:
-    """One condition of a convergence theorem: whether it holds (None: nobody knows) and why."""
+    """One condition of a convergence theorem.
+
+    Arguments:
+        statement: the condition, a formula or words.
+        holds: whether it holds; None where that is not verified.
+        reason: why, in words.
+    """
 
     statement: str
     holds: bool | None
@@ -61,7 +72,14 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True, kw_only=True)
 class Solver(ABC, Generic[S]):
-    """Settings of a method for min_x f(x) + g(x); stops at `tol` in the relative fixed-point residual or `max_iter`."""
+    """Settings of a method for min_x f(x) + g(x).
+
+    Arguments:
+        max_iter: the most iterations.
+        tol: an item has converged when its relative fixed-point residual falls to it; each method says what that is.
+
+    ValueError for settings out of range.
+    """
 
     max_iter: int = 1000
     tol: float = 1e-4

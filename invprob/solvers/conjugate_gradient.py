@@ -16,22 +16,33 @@ from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
 @dataclass(frozen=True, eq=False)
 class CGState(State):
-    """`misfit` is y - A x, `gradient` minus the gradient of the objective, `direction` the search direction."""
+    """Where conjugate gradients stand.
+
+    Arguments:
+        misfit: y - A x.
+        gradient: minus the gradient of the objective.
+        direction: the search direction.
+        scale: |A^H W y| per item.
+        steepest: the largest curvature along a direction so far, per item.
+    """
 
     misfit: Tensor
     gradient: Tensor
     direction: Tensor
-    scale: Tensor  # |A^H W y| per item
-    steepest: Tensor  # the largest curvature along a direction so far, per item
+    scale: Tensor
+    steepest: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConjugateGradient(Solver[CGState]):
     """Minimises a quadratic fidelity, 1/2 |A x - y|^2_W, plus quadratic priors (Hestenes & Stiefel 1952).
 
-    In the CGLS form of Bjorck 1996, which never forms A^H A. Stops at |gradient| <= tol |A^H W y|. `discrepancy`, a
-    number or `(*batch,)`, stops an item as soon as |A x - y|_W is no larger: early stopping is then the
-    regularisation (Morozov 1966).
+    In the CGLS form of Bjorck 1996, which never forms A^H A.
+
+    Arguments:
+        tol: stops at |gradient| <= tol |A^H W y|.
+        discrepancy: stops an item as soon as |A x - y|_W is no larger, a number or `(*batch,)` in the unit of the data:
+            early stopping is then the regularisation (Morozov 1966). None (the default) for never.
     """
 
     tol: float = 1e-6

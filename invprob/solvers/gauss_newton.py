@@ -16,21 +16,30 @@ from invprob.solvers.base import Assumption, Solver, State, never, start_image
 from invprob.solvers.local_model import LocalModel
 
 SHORTER, TRIES = 0.25, 4  # what a step that does not fall far enough is multiplied by, and how often
-ARMIJO = 1e-4  # share of what the slope promises that a step must fall by
+ARMIJO = 1e-4  # share of what the slope promises that a step must fall by (Nocedal & Wright 2006, section 3.1)
 ROUNDING = 4  # how many units in the last place an objective may seem to rise
 PENALTY = 0.1  # of the inner ADMM, relative to the curvature, as its own default
 
 
 @dataclass(frozen=True, eq=False)
 class GaussNewtonState(State):
-    """What is known at x, per item, `(*batch,)` each but the `duals`."""
+    """What is known at x, per item, `(*batch,)` each but the `duals`.
+
+    Arguments:
+        objective: f(x) + g(x).
+        slope: the relative gradient, 1 before the first step.
+        first: |gradient| at the start.
+        damping: the damping of the next step.
+        growth: by which the damping grows if the next step fails.
+        duals: one per term of g if one of them has no gradient: near its subgradient.
+    """
 
     objective: Tensor
-    slope: Tensor  # relative gradient, 1 before the first step
-    first: Tensor  # |gradient| at the start
+    slope: Tensor
+    first: Tensor
     damping: Tensor
-    growth: Tensor  # by which the damping grows if the next step fails
-    duals: tuple[Tensor, ...]  # one per term of g if one of them has no gradient: near its subgradient
+    growth: Tensor
+    duals: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +48,21 @@ class GaussNewton(Solver[GaussNewtonState]):
 
     Levenberg 1944, Marquardt 1963. f is a `Misfit(A, phi)`, or any fidelity; W is the Hessian of phi, M that of g:
     exact for quadratic priors, a bound of it for other smooth ones. mu is the damping times the relative gradient,
-    which makes convergence quadratic where data can be met (Fan & Yuan 2005); the damping begins as the share `damping`
-    of the curvature along the gradient and follows the ratio of actual to predicted decrease (Nielsen 1999). t is 1, or
-    as much smaller as it takes for f + g to fall; an item for which none will do stays where it is and is damped more.
-    The linear system is solved by conjugate gradients in the smaller of image and data space, to the relative accuracy
-    min(`inner_tol`, relative gradient).
+    which makes convergence quadratic where data can be met (Fan & Yuan 2005); the damping follows the ratio of actual
+    to predicted decrease (Nielsen 1999). t is 1, or as much smaller as it takes for f + g to fall; an item for which
+    none will do stays where it is and is damped more. The linear system is solved by conjugate gradients in the smaller
+    of image and data space.
 
     A prior of which only the prox is known makes d a convex problem, 1/2 |J d + A(x) - y|_W^2 + mu/2 |d|^2 + g(x + d),
-    which goes to `inner_steps` steps of `ADMM`. The residual is |J^H grad phi + grad g| / |J^H W y| per item, relative
-    to its start where phi is not quadratic or the data are zero; for priors with a prox that of the conditions of a
-    minimum, or |d| / |x| if that is larger.
+    which goes to `ADMM`. The residual is |J^H grad phi + grad g| / |J^H W y| per item, relative to its start where phi
+    is not quadratic or the data are zero; for priors with a prox that of the conditions of a minimum, or |d| / |x| if
+    that is larger.
+
+    Arguments:
+        damping: >= 0, what the damping begins with, as a share of the curvature along the gradient; by default all of
+            it.
+        inner_tol: in (0, 1): linear systems are solved to the relative accuracy min(inner_tol, relative gradient).
+        inner_steps: the most steps of `ADMM` for one direction.
     """
 
     max_iter: int = 100

@@ -17,19 +17,27 @@ from invprob.solvers.proximal_gradient import joint_curvature, legal_step, step_
 
 @dataclass(frozen=True, eq=False)
 class GradientState(State):
-    """`step_size` is `(*batch,)`."""
+    """Where gradient descent stands.
+
+    Arguments:
+        step_size: tau per item, `(*batch,)`.
+    """
 
     step_size: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientDescent(Solver[GradientState]):
-    """x <- x - tau M (grad f(x) + grad g(x)) (Landweber 1951 for f = L2, M = I); tau = 1 / L unless given.
+    """x <- x - tau M (grad f(x) + grad g(x)) (Landweber 1951 for f = L2, M = I).
 
-    Both parts need a gradient; a step that must diverge is refused. The residual is |tau M grad| / |x|. L is
-    L_f + L_g, and with a `preconditioner` M, a self-adjoint positive operator on images, |A M A^H| instead of |A|^2 in
-    L_f and |M| L_g: descent along the gradient of another inner product, <u, M^-1 v>, such as the Sobolev gradient with
-    M = SobolevMetric(shape, -2 t) (Neuberger 1997). What M sends to zero stays as it was at the start.
+    Both parts need a gradient. The residual is |tau M grad| / |x|.
+
+    Arguments:
+        step_size: tau; by default 1 / L with L = L_f + L_g. One that must diverge is refused.
+        preconditioner: M, a self-adjoint positive operator on images, None for the identity. It puts |A M A^H| for
+            |A|^2 in L_f and |M| L_g for L_g: descent along the gradient of another inner product, <u, M^-1 v>, such as
+            the Sobolev gradient with M = SobolevMetric(shape, -2 t) (Neuberger 1997). What M sends to zero stays as it
+            was at the start.
     """
 
     step_size: float | None = None

@@ -19,7 +19,12 @@ from invprob.solvers.base import Assumption, Solver, State, never, start_image
 
 @dataclass(frozen=True, eq=False)
 class HQSState(State):
-    """x is the denoised image, `split` the solution of the data step before it, `data` A^H W y."""
+    """Where the splitting stands; x is the denoised image.
+
+    Arguments:
+        split: the solution of the data step before it.
+        data: A^H W y.
+    """
 
     split: Tensor
     data: Tensor
@@ -29,12 +34,18 @@ class HQSState(State):
 class HQS(Solver[HQSState]):
     """v <- argmin f(v) + rho_k/2 |v - x|^2, x <- D(v, sigma_k), with rho_k = lam / sigma_k^2.
 
-    DPIR (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021, section 4):
-    `steps` levels sigma_k fall from `sigma_max` to `sigma_min`, equally spaced in their logarithm (units of the image,
-    numbers or one per item; DPIR takes 49/255 and the noise of the data, for images in [0, 1]); from there on sigma
-    stays. lam is that of `Denoiser(D, lam=...)`: DPIR's is 0.23 times the variance of the noise. The first `steps`
-    iterations have no residual, as every one solves another problem; then it is |x - x_old| / |x|. `max_iter` beyond
-    `steps` seeks a fixed point at sigma_min. The data step is a closed form or conjugate gradients to `x_tol`.
+    DPIR (Zhang, Li, Zuo, Zhang, Van Gool & Timofte 2021, section 4). lam is that of `Denoiser(D, lam=...)`: DPIR's is
+    0.23 times the variance of the noise. The first `steps` iterations have no residual, as every one solves another
+    problem; then it is |x - x_old| / |x|. The data step is a closed form or conjugate gradients.
+
+    Arguments:
+        max_iter: the most iterations; those beyond `steps` seek a fixed point at sigma_min.
+        steps: how many levels sigma_k fall from sigma_max to sigma_min, equally spaced in their logarithm; from there
+            on sigma stays.
+        sigma_max: the first level, a number or one per item, in units of the image; DPIR takes 49/255, the default, for
+            images in [0, 1].
+        sigma_min: the last level, likewise; DPIR takes the noise of the data.
+        x_tol: in (0, 1), the relative accuracy of conjugate gradients in the data step.
     """
 
     max_iter: int = 8

@@ -15,7 +15,7 @@ from invprob.priors.jacobian import Expansion
 from invprob.solvers.base import Assumption, Solver, State
 from invprob.solvers.proximal_theorem import proximal_assumptions
 
-SLACK = 1e-3  # by which an estimate may pass a bound before that counts as broken
+SLACK = 1e-3  # by which an estimate may pass a bound before that counts as broken; no measurement on record
 
 
 def learned_facts(solver: Solver[Any], f: Functional, g: Functional, state: State) -> dict[str, Any]:

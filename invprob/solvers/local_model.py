@@ -16,22 +16,26 @@ from invprob.linop import Linearised, LinearOperator
 from invprob.linop.forward_mode import derivative_along
 from invprob.linop.nonlinear import of_kind
 
-MOST_STEPS = 500  # of conjugate gradients for one direction
+MOST_STEPS = 500  # of conjugate gradients for one direction, which bounds the work
 
 
 @dataclass(frozen=True, eq=False)
 class LocalModel:
     """m(d) = f + <grad f, d> + 1/2 <J d, W J d> around a point x, with W the Hessian of phi, and g on top of it.
 
-    `pulled` is grad f(x); `curvature` are the terms of M, what stands for the Hessian of a smooth g, and None for a g
-    that has no gradient.
+    Arguments:
+        f, g: the misfit and the prior.
+        J: the derivative of A at x.
+        pulled: grad f(x).
+        gradient: that of f, and of g where it is smooth.
+        curvature: the terms of M, what stands for the Hessian of a smooth g; None for a g that has no gradient.
     """
 
     f: Misfit
     g: Functional
     J: Linearised
     pulled: Tensor
-    gradient: Tensor  # of f, and of g where it is smooth
+    gradient: Tensor
     curvature: tuple[linalg.NormalTerm, ...] | None
 
     @classmethod

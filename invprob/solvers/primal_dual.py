@@ -20,14 +20,23 @@ BALANCE = 0.05  # default dual step of the fidelity over the curvature of phi: b
 
 @dataclass(frozen=True, eq=False)
 class PrimalDualState(State):
-    """Per dual term: `p` the dual variable, `Kx` = K_i x, `Kp` = K_i^H p_i, `sigma` its step; `tau` the primal step."""
+    """Where the primal-dual method stands.
+
+    Arguments:
+        p: the dual variables p_i, one per dual term.
+        Kx: K_i x, likewise.
+        Kp: K_i^H p_i, likewise.
+        sigma: their steps, `(*batch,)` each.
+        tau: the primal step, `(*batch,)`.
+        scale: |A^H W y| per item, 0 where there is no such thing.
+    """
 
     p: tuple[Tensor, ...]
     Kx: tuple[Tensor, ...]
     Kp: tuple[Tensor, ...]
-    sigma: tuple[Tensor, ...]  # (*batch,) each
-    tau: Tensor  # (*batch,)
-    scale: Tensor  # |A^H W y| per item, 0 where there is no such thing
+    sigma: tuple[Tensor, ...]
+    tau: Tensor
+    scale: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +44,11 @@ class PrimalDual(Solver[PrimalDualState]):
     """x <- prox_{tau h}(x - tau K^H p), p_i <- prox_{sigma_i g_i*}(p_i + sigma_i K_i (2 x - x_old)).
 
     Chambolle & Pock 2011, algorithm 1; h is the first term of g without an operator, every other one and phi o A
-    are dual. Steps obey tau sum_i sigma_i |K_i|^2 <= 1, each term with an equal share, whatever the norms; `balance`
-    is the dual step of the fidelity relative to the curvature of phi. Each step costs one A and one A^H.
+    are dual. Steps obey tau sum_i sigma_i |K_i|^2 <= 1, each term with an equal share, whatever the norms. Each step
+    costs one A and one A^H.
+
+    Arguments:
+        balance: > 0, the dual step of the fidelity relative to the curvature of phi.
     """
 
     balance: float = BALANCE

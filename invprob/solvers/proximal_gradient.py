@@ -20,7 +20,13 @@ ROUNDING = 4  # how many units in the last place an objective may seem to rise
 
 @dataclass(frozen=True, eq=False)
 class ProximalGradientState(State):
-    """`point` is where the next gradient is taken; FISTA's `momentum` t and `step_size` are `(*batch,)`."""
+    """Where proximal gradient stands.
+
+    Arguments:
+        point: where the next gradient is taken.
+        momentum: FISTA's t, `(*batch,)`.
+        step_size: tau, `(*batch,)`.
+    """
 
     point: Tensor
     momentum: Tensor
@@ -31,12 +37,17 @@ class ProximalGradientState(State):
 class ProximalGradient(Solver[ProximalGradientState]):
     """x <- prox_{tau g}(v - tau grad f(v)), with v = x or extrapolated (Beck & Teboulle 2009).
 
-    `step_size` tau defaults to 1 / Lip(grad f); one that cannot converge is refused. `restart` drops an item's
-    momentum when it points uphill (O'Donoghue & Candes 2015). The residual is |x - v| / |x|. A prior without a prox
-    changes places with the fidelity: gradient steps on g, prox steps on f. `backtracking` halves an item's tau, which
-    then is only the first to try, until f(x) <= f(v) + <grad f(v), x - v> + |x - v|^2 / (2 tau) (Beck & Teboulle), or,
-    without momentum and where f and g have values, until f + g falls by |x - v|^2 / (4 tau) (Hurault et al. 2022,
-    algorithm 1), so that the objective never rises. `accelerate` None means: unless backtracking.
+    The residual is |x - v| / |x|. A prior without a prox changes places with the fidelity: gradient steps on g, prox
+    steps on f.
+
+    Arguments:
+        step_size: tau; by default 1 / Lip(grad f). One that cannot converge is refused.
+        accelerate: whether points are extrapolated; None (the default) means: unless backtracking.
+        restart: whether an item's momentum is dropped when it points uphill (O'Donoghue & Candes 2015).
+        backtracking: whether an item's tau, which then is only the first to try, is halved until
+            f(x) <= f(v) + <grad f(v), x - v> + |x - v|^2 / (2 tau) (Beck & Teboulle), or, without momentum and where f
+            and g have values, until f + g falls by |x - v|^2 / (4 tau) (Hurault et al. 2022, algorithm 1), so that the
+            objective never rises.
     """
 
     step_size: float | None = None

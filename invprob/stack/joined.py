@@ -26,10 +26,15 @@ _WORST = [*STATUS, MISSING]
 class JoinedResults:
     """What is known of the chunks so far, in the order of the rows: everything but the images.
 
-    `settings` and the numbers of the `certificate` are lists over all items where they belong to an item; of the
-    assumptions each is as it holds worst. `n_iter` counts for the items that have an image, `history` has NaN where a
-    chunk has no row of that iteration, `item_status` says "missing" of an item without an image. `provenance` is that
-    of the last chunk with the clamped readings of all; `quality` compares the images with the truth, if there is one.
+    Arguments:
+        settings: lists over all items where they belong to an item.
+        certificate: likewise its numbers; of the assumptions each is as it holds worst.
+        n_iter: iterations of the items that have an image.
+        history: the columns of `Result.history`, NaN where a chunk has no row of that iteration.
+        seconds: how long all chunks took.
+        item_status: of every item, "missing" of one without an image.
+        provenance: that of the last chunk, with the clamped readings of all.
+        quality: the images compared with the truth, if there is one, a list over the items per number.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ __all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
 # to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
-_OWN = 2**29  # bytes of the libraries, where nobody says
+_OWN = 2**29  # bytes of the libraries, where the system does not say
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -31,7 +31,8 @@ _SHARE = 0.6  # of the free memory, unless the caller sets a limit
 def budget(limit_gb: float | None) -> int:
     """Return the bytes that a computation may take on top of what this process has taken already.
 
-    `limit_gb` is what the process may take in all, in GiB; by default 60 % of what is free are left to it.
+    Arguments:
+        limit_gb: what the process may take in all, in GiB; None for 60 % of what is free.
     """
     if limit_gb is None:
         return int(_SHARE * _available_bytes())

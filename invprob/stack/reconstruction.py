@@ -28,11 +28,14 @@ __all__ = ["StackEvent", "StackReconstruction", "reconstruct_stack"]
 
 @dataclass(frozen=True, eq=False)
 class StackEvent:
-    """What a reconstruction has come to with the chunk of `rows`, their indices in the file, None for a single item.
+    """What a reconstruction has come to with a chunk.
 
-    `kind` is "iterating" after every iteration, which `progress` tells of; "storing" when the best image is about to be
-    concluded and written, which nothing should interrupt; "stored" when it is safe on disk; "left out" where the chunk
-    cannot be read; "finishing" (no rows) before what is known of the whole is written, the last event.
+    Arguments:
+        kind: "iterating" after every iteration; "storing" when the best image is about to be concluded and written,
+            which nothing should interrupt; "stored" when it is safe on disk; "left out" where the chunk cannot be read;
+            "finishing" (no rows) before what is known of the whole is written, the last event.
+        rows: their indices in the file, None for a single item.
+        progress: what the method told, where `kind` is "iterating" and after.
     """
 
     kind: Literal["iterating", "storing", "stored", "left out", "finishing"]
@@ -43,11 +46,21 @@ class StackEvent:
 class StackReconstruction:
     """A method at work on an opened file, as many rows at a time as fit into memory.
 
-    `max_memory` is what the process may take in GiB (default: 60 % of what is free), `settings` are the method's.
-    Raises InputError if the stack cannot be used, ResourceError if not one row fits into memory. `events` does the
-    work, and these attributes tell about it: `joined` what is known of the chunks' results, `failures` a sentence per
-    chunk that was left out, `finished` how many of the first rows need not be done again, `interrupted`, `middle` the
-    scan and the image of the middle row (or the last before it that there is), `written` the file.
+    `events` does the work, and these attributes tell about it: `joined` what is known of the chunks' results,
+    `failures` a sentence per chunk that was left out, `finished` how many of the first rows need not be done again,
+    `interrupted`, `middle` the scan and the image of the middle row (or the last before it that there is), `written`
+    the file.
+
+    Arguments:
+        stack: the opened file (`invprob.io.open_stack`).
+        output: where the result file goes.
+        method: a registered name, by default "tv", a `"module:function"` or a function.
+        settings: the method's keyword arguments.
+        max_memory: what the process may take, in GiB; by default 60 % of what is free.
+        overwrite: whether a file that is there may be replaced.
+        command: the command line that the result file tells of, if any.
+
+    InputError if the stack cannot be used, ResourceError if not one row fits into memory.
     """
 
     def __init__(
@@ -233,8 +246,12 @@ def reconstruct_stack(
 ) -> StackReconstruction:
     """Reconstruct a scan file into a result file in bounded memory, and return how it went.
 
-    `options` are those of `load_scan`, the others and the errors those of `StackReconstruction`. A KeyboardInterrupt
-    is raised again when what there is has been stored.
+    Arguments:
+        path: the scan file.
+        options: how to read it, those of `load_scan`.
+        output, method, settings, max_memory, overwrite: as for `StackReconstruction`, with its errors.
+
+    A KeyboardInterrupt is raised again when what there is has been stored.
     """
     work = StackReconstruction(
         open_stack(path, **(options or {})),

@@ -32,8 +32,11 @@ OF_FUNCTIONALS = FUNCTIONAL_RULES + PROX_RULES
 def check(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | None = None, **options: Any) -> Report:
     """Return the laws of an operator, a functional (prior, fidelity) or a denoiser D(v, sigma); all of them are kept.
 
-    The laws are those of `examine`, and so are the arguments. LawError, an AssertionError, naming each broken law, the
-    number that says so and what to look at; its `report` holds all laws.
+    Arguments:
+        thing, only, options: as for `examine`, whose laws they are.
+
+    LawError, an AssertionError, naming each broken law, the number that says so and what to look at; its `report` holds
+    all laws.
     """
     report = examine(thing, only=only, **options)
     report.raise_for_failures()
@@ -48,13 +51,17 @@ def examine(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | No
     random state is touched.
 
     Arguments:
+        thing: an `Operator`, a `Functional`, or a function D(v, sigma).
         only: the names of the laws to ask for; all by default.
-        seed: of the random images, 0 by default.
-        around: for nonlinear operators: an image near which they are tried, as for those of positive images.
-        pickles: whether a pickled copy must work, too; no by default, as functions defined on the spot cannot be.
-        shape: for functionals and denoisers: the shape of an item; by default that of a functional's operator, else
-            a small one. dtype: the precision they are tried in. Further options of functionals are make, degree, real,
-            positive, convex, constraint and tol (`FunctionalProbe`).
+        options: what the things are tried with, by name:
+            seed: of the random images, 0 by default.
+            around: for operators, an image near which nonlinear ones are tried, as for those of positive images.
+            pickles: for operators and functionals, whether a pickled copy must work, too; no by default, as functions
+                defined on the spot cannot be.
+            shape: for functionals and denoisers, that of an item; by default that of a functional's operator, else a
+                small one.
+            dtype: for functionals and denoisers, the precision they are tried in.
+            make, degree, real, positive, convex, constraint, tol: for functionals alone (`FunctionalProbe`).
 
     TypeError for what is none of these, ValueError for laws that do not exist.
     """

@@ -23,11 +23,19 @@ Make = Callable[["float | Tensor"], Functional]
 class FunctionalProbe:
     """A functional with what it is tried on.
 
-    `shape` is that of an item; `make` gives the same functional with another weight, a number or one per item;
-    `degree` d says that g(c x) = c^d g(x) for c > 0; `real` that it takes real images only and `positive` that it has
-    a value for positive ones only, both found out by trying; `constraint` that it is one, and so has no weight;
-    `tol` how far its prox may stay above the least value, relative; `dtype` the precision of the images, by default
-    that of its operators and networks, float64 without any.
+    Arguments:
+        g: the functional.
+        shape: that of an item; by default that of its operator, else a small one.
+        make: gives the same functional with another weight, a number or one per item.
+        degree: d where g(c x) = c^d g(x) for c > 0; None (the default) where there is none.
+        real, positive: whether it takes real images only, and whether it has a value for positive ones only; by default
+            found out by trying.
+        convex: whether it is; by default what it says itself.
+        constraint: whether it is one, and so has no weight.
+        tol: how far its prox may stay above the least value, relative.
+        dtype: the precision of the images; by default that of its operators and networks, float64 without any.
+        seed: of the random images.
+        pickles: whether a pickled copy must work, too.
     """
 
     def __init__(
@@ -61,7 +69,7 @@ class FunctionalProbe:
 
     @property
     def make(self) -> Make | None:
-        """How to get the functional with another weight; None where nobody knows."""
+        """How to get the functional with another weight; None where that is not known."""
         if self._make is None and isinstance(self.g, Prior) and "lam" in self.g._buffers:
             return self._reweighted
         return self._make

@@ -35,9 +35,15 @@ def fact(holds: bool, look: str = "") -> Finding:
 
 @dataclass(frozen=True)
 class Law:
-    """A law and how well it is kept: `measured` is the worst number found, `allowed` the largest permitted.
+    """A law and how well it is kept.
 
-    Both are 0 for laws that have no number; `look` says what to look at where the law is broken.
+    Arguments:
+        name: its short name, as in `only` of `examine`.
+        sentence: what has to hold, in words and formulas.
+        passed: whether it is kept.
+        measured, allowed: the worst number found and the largest permitted; both 0 for laws that have no number.
+        look: what to look at where the law is broken.
+        cause: the exception that was raised, if one was.
     """
 
     name: str
@@ -65,7 +71,11 @@ class Law:
 
 
 class LawError(AssertionError):
-    """A law that is broken; `report` holds all of them."""
+    """A law that is broken.
+
+    Arguments:
+        report: all laws, kept or broken.
+    """
 
     def __init__(self, report: Report) -> None:
         broken = report.failures
@@ -76,7 +86,12 @@ class LawError(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """The laws of one thing; true if all are kept, and prints as a table."""
+    """The laws of one thing; true if all are kept, and prints as a table.
+
+    Arguments:
+        subject: what was checked.
+        laws: all that were asked for; `report[name]` is one of them.
+    """
 
     subject: str
     laws: tuple[Law, ...]

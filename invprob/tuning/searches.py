@@ -10,8 +10,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search
-STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search
+CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search; no measurement on record
+STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search, which a parabola refines
+FIRST_SLOPE = 0.25  # of log misfit against log strength, before two points tell; no measurement on record
+FLATTEST = 0.02  # a slope below it is rounding, or a misfit that does not go with the strength
+FARTHEST = 2.3  # of one step: a decade
 
 
 class Search(ABC):
@@ -35,10 +38,16 @@ class Search(ABC):
 
 
 class DiscrepancySearch(Search):
-    """Finds where the misfit |A x - y|, which grows with the strength, equals `target` (Morozov 1966).
+    """Finds where the misfit |A x - y|, which grows with the strength, equals a target (Morozov 1966).
 
-    Secant steps on log misfit against log strength, kept inside the bracket known so far; an item is settled when
-    its misfit is within `tolerance` of the target, relative; with `only_raise`, also if it was above at the start.
+    Secant steps on log misfit against log strength, kept inside the bracket known so far.
+
+    Arguments:
+        target: the misfit sought, `(*batch,)`; 0 for an item without one, whose strength stays.
+        start: the first strengths, `(*batch,)`.
+        only_raise: whether an item is settled, too, if its misfit was above the target at the start; by default not.
+        tolerance: an item is settled when its misfit is within this share of the target.
+        rounds: the most trials.
     """
 
     name = "noise level"
@@ -72,12 +81,12 @@ class DiscrepancySearch(Search):
             self.settled = self.settled | (error > 0)
         self.low = torch.where(error < 0, torch.maximum(self.low, self.log), self.low)
         self.high = torch.where(error > 0, torch.minimum(self.high, self.log), self.high)
-        slope = torch.full_like(error, 0.25)  # of log misfit against log strength, before two points tell
+        slope = torch.full_like(error, FIRST_SLOPE)
         if self.previous is not None:
             run = self.log - self.previous[0]
             rise = error - self.previous[1]
-            slope = torch.where((run != 0) & (rise / run > 0.02), rise / torch.where(run != 0, run, 1.0), slope)
-        step = (-error / slope).clamp(-2.3, 2.3)
+            slope = torch.where((run != 0) & (rise / run > FLATTEST), rise / torch.where(run != 0, run, 1.0), slope)
+        step = (-error / slope).clamp(-FARTHEST, FARTHEST)
         trial = self.log + step
         inside = (trial > self.low) & (trial < self.high)
         middle = (self.low + self.high) / 2
@@ -96,6 +105,10 @@ class HeldOutSearch(Search):
 
     An item is settled when two weaker strengths in a row predict worse than the one before, or one predicts clearly
     worse than the best; a parabola through the best and its neighbours refines it.
+
+    Arguments:
+        start: the strongest strengths tried, `(*batch,)`.
+        rounds: the most trials.
     """
 
     name = "held-out data"

@@ -35,10 +35,14 @@ ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
 
 
 class PretrainedDenoiser(nn.Module):
-    """A denoiser D(x, sigma) with trained weights and their `card`.
+    """A denoiser D(x, sigma) with trained weights and their card.
 
     x `(*batch, H, W)` real with grey values on the scale [0, 1]; sigma a number or `(*batch,)` in the same units,
     trained for the range `sigma_range`. Where autograd is off, images are denoised as by `denoise`.
+
+    Arguments:
+        network: the module with its weights.
+        card: what is known of them, `sigma_range` among it.
     """
 
     def __init__(self, network: nn.Module, card: Mapping[str, Any]) -> None:
@@ -71,8 +75,12 @@ def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser
     A denoiser can be called as D(x, sigma); a learned proximal network comes as `LearnedProximal` with lam = 1 and the
     largest noise level it was trained for, and has `prox`, `value` and `denoise`; its `network` goes into others.
 
-    `folder` is where the two files lie, None for the weights that ship with the package. Raises `InputError` for a
-    name that is not there, a missing, damaged or foreign file, and weights that are not those of the card.
+    Arguments:
+        name: of the two files, without their endings, such as "denoiser" or "lpn-natural-like".
+        folder: where they lie, None (the default) for the weights that ship with the package.
+
+    `InputError` for a name that is not there, a missing, damaged or foreign file, and weights that are not those of the
+    card.
     """
     folder = WEIGHTS if folder is None else Path(folder)
     known = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
