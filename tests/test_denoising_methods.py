@@ -13,7 +13,7 @@ from invprob.fidelities import L2
 from invprob.linop import LinearOperator
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, ParallelBeam, RandomProjection
-from invprob.phantoms.training_images import training_images
+from invprob.phantoms.mixtures import training_images
 from invprob.priors import Denoiser
 from invprob.priors.denoiser_functions import Clipped, KeepsZero
 from invprob.solvers import HQS

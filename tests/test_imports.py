@@ -15,7 +15,7 @@ FLOORS = [
     {"linop", "functional", "linalg", "transforms"},
     {"operators", "priors", "fidelities"},
     {"solvers", "loop", "certificate", "result", "sampling"},
-    {"likelihood", "tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "verdict"},
+    {"likelihood", "tuning", "training", "phantoms", "metrics", "scan", "io", "problem", "judgement"},
     {"methods"},
     {"stack", "benchmark", "report", "testing", "cli"},
 ]
@@ -82,3 +82,31 @@ def test_the_reader_of_imports_sees(tmp_path):
     )
     found = {"invprob.io", "invprob.linalg", "invprob.priors", "invprob.scan", "invprob.solvers.admm"}
     assert set(imported(path)) == found
+
+
+def heads(path: Path) -> Iterator[str]:
+    """The modules that a file imports at its head: not inside functions, not for type checkers alone."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_files_of_linop_import_one_way():
+    """Operators and their algebra know each other; who is made of whom is told where it is asked for."""
+    room = {path.stem: path for path in (ROOT / "linop").glob("*.py") if path.stem != "__init__"}
+    below = {
+        name: {m.split(".")[-1] for m in heads(path) if m.startswith("invprob.linop.")} for name, path in room.items()
+    }
+    assert all("linop" not in names for names in below.values()), "a file imports its own package"
+    while below:
+        ground = {name for name, needs in below.items() if not needs & below.keys()}
+        assert ground, f"a circle among {sorted(below)}"
+        below = {name: needs for name, needs in below.items() if name not in ground}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "cli/main.py"])
+def test_no_function_is_called_like_its_module(name):
+    functions = [
+        n.name for n in ast.parse((ROOT / name).read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)
+    ]
+    assert Path(name).stem not in functions

@@ -18,11 +18,11 @@ from invprob.fidelities import L2
 from invprob.loop import solve
 from invprob.operators import Blur, Identity
 from invprob.priors import LearnedProximal, Magnitude, NonNegative, Sum, load_pretrained
-from invprob.priors.minimise import minimise
 from invprob.priors.networks import ConvexConv, ConvexRidge, ConvexScalar, PatchAverage, RidgeRegulariser
 from invprob.priors.networks.convex import ConvexPotential
 from invprob.priors.networks.pretrained import WEIGHTS
 from invprob.priors.networks.transfer import gram_bound, transfer_bound
+from invprob.priors.quasi_newton import minimise
 from invprob.solvers import ADMM, ProximalGradient
 
 DOUBLE = torch.float64

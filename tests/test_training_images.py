@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from invprob.phantoms import shaken_kernel, training_images
-from invprob.phantoms.textures import coloured_noise
-from invprob.phantoms.training_images import WOVEN
+from invprob.phantoms.mixtures import WOVEN
+from invprob.phantoms.random_textures import coloured_noise
 
 
 @pytest.mark.parametrize("kind", WOVEN)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invprob.phantoms import add_gaussian_noise, poisson_transmission
-from invprob.phantoms.textures import coloured_noise
+from invprob.phantoms.random_textures import coloured_noise
 
 __all__ = ["Noise", "Noisy", "coloured", "gaussian", "photons"]
 

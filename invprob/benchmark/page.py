@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from invprob import verdict as words
+from invprob import judgement as words
 from invprob.benchmark import charts
 from invprob.benchmark.images import ProblemImages, problem_images
 from invprob.benchmark.problems import Problem

@@ -15,14 +15,14 @@ from typing import Annotated
 import typer
 
 from invprob.cli import console
-from invprob.cli.benchmark import benchmark
-from invprob.cli.check import check
+from invprob.cli.benchmark_command import benchmark
+from invprob.cli.check_command import check
 from invprob.cli.errors import ExitCode, exit_code, one_line
-from invprob.cli.inspect import inspect
+from invprob.cli.inspect_command import inspect
 from invprob.cli.listing import list_names
-from invprob.cli.reconstruct import reconstruct
-from invprob.cli.simulate import simulate
-from invprob.cli.train import app as train
+from invprob.cli.reconstruct_command import reconstruct
+from invprob.cli.simulate_command import simulate
+from invprob.cli.train_command import app as train
 from invprob.errors import printable
 
 __all__ = ["app", "main"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invprob.cli.console import fact
 from invprob.cli.methods import defaults
 from invprob.io.readers import known_options
-from invprob.verdict import Grade, statements, verdict
+from invprob.judgement import Grade, statements, verdict
 
 if TYPE_CHECKING:
     from torch import Tensor

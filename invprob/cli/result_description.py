@@ -16,8 +16,8 @@ from invprob.io.checks import check_file
 from invprob.io.result_file import read_layout
 from invprob.io.result_writer import FORMAT
 from invprob.io.safe_hdf5 import exists, read_text
+from invprob.judgement import brief
 from invprob.result import size_in_words
-from invprob.verdict import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, check_angles, sound_geometry
-from invprob.io.fingerprint import fingerprint
+from invprob.io.digest import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, check_angles, refuse_where, sound_geometry
-from invprob.io.fingerprint import fingerprint
+from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import AXIS, IMAGE_SHAPE, PIXEL_SIZE, RINGS, VIEWS, Options, selected
 from invprob.operators import FanBeam

@@ -17,7 +17,7 @@ from invprob import registry
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output, write_whole
 from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
-from invprob.io.fingerprint import fingerprint
+from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, selected

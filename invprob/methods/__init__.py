@@ -8,8 +8,8 @@ from invprob.methods.entry import find_recipe as find_recipe
 from invprob.methods.entry import progress as progress
 from invprob.methods.entry import reconstruct as reconstruct
 from invprob.methods.entry import settings_of as settings_of
-from invprob.methods.gauss_newton import gauss_newton as gauss_newton
 from invprob.methods.learned_proximal import lpn as lpn
+from invprob.methods.nonlinear_least_squares import gauss_newton as gauss_newton
 from invprob.methods.normal_equations import least_squares as least_squares
 from invprob.methods.normal_equations import tikhonov as tikhonov
 from invprob.methods.plug_and_play import gs_pnp as gs_pnp

@@ -1,13 +1,13 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
+from invprob.phantoms.camera_shake import shaken_kernel
 from invprob.phantoms.detector import detected
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
 from invprob.phantoms.ellipsoids import random_ellipsoids
+from invprob.phantoms.mixtures import training_images
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
-from invprob.phantoms.shaken_kernel import shaken_kernel
-from invprob.phantoms.training_images import training_images
 
 __all__ = [
     "Ellipses",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invprob.phantoms.textures import uniform32
+from invprob.phantoms.random_textures import uniform32
 
 __all__ = ["chroma", "saturation", "tinted"]
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from invprob import registry
 from invprob.phantoms.ellipses import Ellipses, random_ellipses
 from invprob.phantoms.ellipsoids import random_ellipsoids
+from invprob.phantoms.mixtures import training_images
 from invprob.phantoms.organs import organ
 from invprob.phantoms.plane import Plane, random_field
-from invprob.phantoms.training_images import training_images
 
 __all__ = ["FINE", "PHANTOMS", "Phantom", "Scene", "Shape", "block_means", "phantom"]
 

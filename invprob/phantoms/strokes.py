@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from invprob.phantoms.textures import uniform32
+from invprob.phantoms.random_textures import uniform32
 
 __all__ = ["lines", "text"]
 

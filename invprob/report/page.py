@@ -14,10 +14,10 @@ from torch import Tensor
 
 from invprob import metrics
 from invprob.io.atomic import check_output, write_whole
+from invprob.judgement import brief, statements, verdict
 from invprob.report.picture import Picture, middle_item, show
 from invprob.report.plots import curves
 from invprob.report.template import render
-from invprob.verdict import brief, statements, verdict
 
 if TYPE_CHECKING:
     from invprob.result import Result

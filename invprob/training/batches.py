@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invprob.linalg import per_item
-from invprob.phantoms.training_images import training_images
+from invprob.phantoms.mixtures import training_images
 from invprob.training.settings import NoisyImages
 
 __all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "like", "validation_images", "white_noise"]

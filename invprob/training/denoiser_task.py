@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invprob.errors import InputError, printable
-from invprob.phantoms.training_images import WOVEN, training_images
+from invprob.phantoms.mixtures import WOVEN, training_images
 from invprob.priors.networks import DenoisingUNet
 from invprob.priors.networks.pretrained import PretrainedDenoiser, load_pretrained
 from invprob.training.batches import WEIGHTS, Batch, Batches, generator_of, validation_images

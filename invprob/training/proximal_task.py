@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invprob.linalg import per_item
-from invprob.phantoms.training_images import training_images
+from invprob.phantoms.mixtures import training_images
 from invprob.priors.networks.convex import ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from invprob.priors.minimise import minimise
+from invprob.priors.quasi_newton import minimise
 
 __all__ = ["ConvexPotential", "ProximalNetwork", "Regularisation"]
 

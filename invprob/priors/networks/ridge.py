@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from invprob.linop.krylov import conjugate_gradient
-from invprob.priors.minimise import minimise
 from invprob.priors.networks.convex import ConvexPotential, ProximalNetwork, Regularisation
 from invprob.priors.networks.transfer import transfer_bound
+from invprob.priors.quasi_newton import minimise
 
 __all__ = ["ConvexRidge", "RidgeField", "RidgeRegulariser"]
 

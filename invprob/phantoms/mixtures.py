@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from invprob.phantoms.colour import tinted
-from invprob.phantoms.dead_leaves import dead_leaves
+from invprob.phantoms.leaves import dead_leaves
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
+from invprob.phantoms.random_textures import cloth, coloured_noise, textures, uniform32
 from invprob.phantoms.strokes import lines, text
-from invprob.phantoms.textures import cloth, coloured_noise, textures, uniform32
 
 __all__ = ["KINDS", "WOVEN", "training_images"]
 

@@ -101,7 +101,7 @@ def reconstruct(
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method
     from invprob.cli.reading import reading_options
-    from invprob.cli.run import Job, run
+    from invprob.cli.reconstruct_run import Job, run
 
     check_method(method, settings)
     options = reading_options(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from invprob.certificate import Certificate
+from invprob.judgement import MISSING, brief, statements, verdict
 from invprob.solvers.base import Assumption
-from invprob.verdict import MISSING, brief, statements, verdict
 
 GOOD = {
     "adjoint_mismatch": 2e-9,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from invprob.phantoms.colour import chroma, saturation
-from invprob.phantoms.textures import coloured_noise, textures, uniform32
+from invprob.phantoms.random_textures import coloured_noise, textures, uniform32
 
 __all__ = ["dead_leaves"]
 
