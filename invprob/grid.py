@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 __all__ = ["Grid", "Units", "space_axes"]
@@ -60,10 +59,6 @@ class Grid:
     def with_unit(self, unit: str) -> Grid:
         """Return the same spacings in a named unit."""
         return replace(self, unit=unit)
-
-    def refined(self, factors: Sequence[float]) -> Grid:
-        """Return the grid of an image with so many times more samples per axis on the same field of view."""
-        return replace(self, spacing=tuple(h / f for h, f in zip(self.spacing, factors, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -172,14 +172,14 @@ class Gaussian(Likelihood):
 class Laplace(Likelihood):
     """y = A x + n with p(n) ~ exp(-c |n|), for outliers; sigma^2 = E|n|^2 is 2 / c^2, and 6 / c^2 for complex n.
 
-    Weights w say that the scale of a reading is 1 / w times the usual one.
+    Weights w say that the variance of a reading is 1 / w times the usual one, its scale 1 / w^1/2 times.
     """
 
     name: ClassVar[str] = "laplace"
 
     def phi(self, on: Readings) -> Functional:
-        """Return sum_k w_k |d_k - y_k|."""
-        return AbsoluteDistance(on.y, on.ndim, on.weights)
+        """Return sum_k w_k^1/2 |d_k - y_k|."""
+        return AbsoluteDistance(on.y, on.ndim, None if on.weights is None else on.weights.sqrt())
 
     def factor(self, on: Readings) -> Tensor:
         """Return sigma^2 c, the mean of |y| where sigma is not known: any number serves, as strengths go with it."""
@@ -189,13 +189,13 @@ class Laplace(Likelihood):
         return torch.where(usual > 0, usual, 1.0)
 
     def quadratic(self, on: Readings, at: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return (y, c sigma^2 w / |at - y|), as reweighted least squares does; (y, w) without `at`."""
+        """Return (y, c sigma^2 w^1/2 / |at - y|), as reweighted least squares does; (y, w) without `at`."""
         if at is None:
             return on.y, on.weights
         r = (at - on.y).abs()
         least = torch.where(on.mean(r) > 0, LEAST * on.mean(r), 1.0)
         w = on.each(torch.as_tensor(self.factor(on))) / torch.maximum(r, on.each(least))
-        return on.y, w if on.weights is None else on.weights * w
+        return on.y, w if on.weights is None else on.weights.sqrt() * w
 
     def usual(self, d: Tensor) -> float:
         """Return E 2 c |n|: 2, and 4 for complex data."""
@@ -204,13 +204,13 @@ class Laplace(Likelihood):
     def spread(self, on: Readings, d: Tensor) -> Tensor:
         """Return 2^1/2 E |n|, and (3/2)^1/2 E |n| for complex data."""
         r = (d - on.y).abs()
-        mean = on.mean(r if on.weights is None else on.weights * r)
+        mean = on.mean(r if on.weights is None else on.weights.sqrt() * r)
         return mean * (math.sqrt(1.5) if on.y.is_complex() else math.sqrt(2))
 
     def force(self, on: Readings) -> Tensor:
-        """Return sigma^2 c w sign(y)."""
+        """Return sigma^2 c w^1/2 sign(y)."""
         s = on.each(torch.as_tensor(self.factor(on))) * torch.sgn(on.y)
-        return s if on.weights is None else on.weights * s
+        return s if on.weights is None else on.weights.sqrt() * s
 
 
 @dataclass(frozen=True, eq=False)

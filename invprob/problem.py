@@ -163,11 +163,17 @@ class Problem:
         if found is None:
             return None
         A, restrict, averaged = found
-        y, weights = restrict(self.y), None
-        if self.weights is not None:
-            weights = restrict(self.weights)
-            y = restrict(self.weights * self.y) / torch.where(weights > 0, weights, 1.0)
-        likelihood = self.likelihood.mapped(lambda t: restrict(t.to(self.y).expand(self.y.shape)))
+        counted = self.counted()
+        counted = None if counted is None else counted.expand(self.y.shape)
+        weights = None if counted is None else restrict(counted)
+
+        def mean(t: Tensor, empty: float = 0.0) -> Tensor:
+            if counted is None or weights is None:
+                return restrict(t)
+            return torch.where(weights > 0, restrict(counted * t) / torch.where(weights > 0, weights, 1.0), empty)
+
+        y = mean(self.y)
+        likelihood = self.likelihood.mapped(lambda t: mean(t.to(self.y).expand(self.y.shape), empty=1.0))
         coarse = Problem(A, y, None, weights, likelihood=likelihood)
         if self.noise is None:
             return coarse
@@ -196,7 +202,10 @@ class Problem:
 def pyramid(problem: Problem) -> list[Problem]:
     """Return the problem from the coarsest grid worth solving to the given one."""
     levels = [problem]
-    while min(levels[0].A.domain_shape) >= 2 * SMALLEST and (coarser := levels[0].coarser()) is not None:
+    while min(levels[0].A.domain_shape[-2:]) >= 2 * SMALLEST and (coarser := levels[0].coarser()) is not None:
+        sizes = zip(levels[0].A.domain_shape, coarser.A.domain_shape, strict=True)
+        if min(n for n, half in sizes if n != half) < 2 * SMALLEST:  # channels and slices stay as they are
+            break
         levels.insert(0, coarser)
     return levels
 

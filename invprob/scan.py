@@ -61,7 +61,9 @@ class Scan:
             _check_weights(self.weights, shape, item)
             self._leave_out(self.weights > 0)
         if self.operator.measured is not None:
-            self._leave_out(self.operator.measured.to(self.data.device))
+            measured = self.operator.measured.to(self.data.device)
+            _check_overlap(self.weights, measured, len(item))
+            self._leave_out(measured)
         _check_finite(self.data)
         _check_noise(self.noise, self.batch_shape)
         self.likelihood.check(self.data, item, self.weights, self.noise)
@@ -95,6 +97,14 @@ def _check_weights(weights: Tensor, shape: tuple[int, ...], item: tuple[int, ...
         raise ValueError("weights must be real, finite and not negative")
     if not bool((weights > 0).flatten(weights.ndim - len(item)).any(-1).all()):
         raise ValueError("weights are zero in a whole item, of which nothing is known: leave it out")
+
+
+def _check_overlap(weights: Tensor | None, measured: Tensor, k: int) -> None:
+    if weights is None:
+        return
+    counted = (weights > 0) & measured
+    if not bool(counted.flatten(counted.ndim - k).any(-1).all()):
+        raise ValueError("weights are zero wherever the operator measures anything: nothing is known of an item")
 
 
 def _check_noise(noise: float | Tensor | None, batch: tuple[int, ...]) -> None:

@@ -17,7 +17,17 @@ from laws import COMPLEX, randn
 from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor, nn
 
-from invprob.fidelities import L2, Fidelity, L1Fidelity, L2Ball, Poisson, SobolevL2, TransmissionPoisson
+from invprob.fidelities import (
+    L2,
+    Fidelity,
+    HalfSquaredDistance,
+    L1Fidelity,
+    L2Ball,
+    Multiple,
+    Poisson,
+    SobolevL2,
+    TransmissionPoisson,
+)
 from invprob.functional import Functional, Zero
 from invprob.linalg import per_item
 from invprob.linop import LinearOperator, Operator
@@ -409,6 +419,7 @@ FIDELITIES: dict[str, Callable[[LinearOperator, Tensor], Fidelity]] = {
     "poisson": lambda A, y: Poisson(A, y.real.abs(), 0.3),
     "transmission": lambda A, y: TransmissionPoisson(A, y.real.abs(), 3.0),
     "l1": lambda A, y: L1Fidelity(A, y),
+    "multiple": lambda A, y: Fidelity(A, Multiple(HalfSquaredDistance(A.as_data(y), None, len(A.range_shape)), 2.5)),
     "l2-ball": lambda A, y: L2Ball(A, y, 0.8),
 }
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from invprob.methods.progress import direct_result
 from pages import Page
 from skimage.metrics import structural_similarity
 
@@ -20,6 +19,7 @@ from invprob.benchmark.store import Store
 from invprob.benchmark.suite_runs import measure_all
 from invprob.linop import Operator
 from invprob.methods import Progress
+from invprob.methods.reporting import direct_result
 from invprob.phantoms import random_ellipses
 from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.instruments import INSTRUMENTS, Instrument, gauss, instrument

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from invprob.methods.progress import Progress
 from pages import Page
 from PIL import Image
 
@@ -14,6 +13,7 @@ from invprob.cli.main import main
 from invprob.grid import Grid
 from invprob.io import load_result, save_result, save_scan
 from invprob.methods import reconstruct
+from invprob.methods.reporting import Progress
 from invprob.metrics import quality
 from invprob.operators import Blur, ConeBeam
 from invprob.report import save_report

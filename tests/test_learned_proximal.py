@@ -301,7 +301,7 @@ def test_gram_iteration_bounds_convolutions_of_every_size(stride):
     K = randn((3, 2, 3, 3), seed=4)
     bound = gram_bound(K, steps=4)
     for n in (4, 9):
-        M = dense_map(lambda x: conv2d(x[None], K, padding=1, stride=stride)[0], (2, n, n), DOUBLE)
+        M = dense_map(lambda x: conv2d(x, K, padding=1, stride=stride), (2, n, n), DOUBLE)
         norm = float(torch.linalg.matrix_norm(M, 2))
         assert norm <= bound
     if stride == 1:
@@ -311,7 +311,7 @@ def test_gram_iteration_bounds_convolutions_of_every_size(stride):
 
 def test_transfer_functions_bound_banks_of_filters():
     h, w = randn((4, 1, 3, 3), seed=5), randn((4,), seed=6).abs()
-    M = dense_map(lambda x: w.sqrt()[:, None, None] * conv2d(x[None, None], h, padding=2)[0], (12, 12), DOUBLE)
+    M = dense_map(lambda x: w.sqrt()[:, None, None] * conv2d(x[:, None], h, padding=2), (12, 12), DOUBLE)
     norm = float(torch.linalg.matrix_norm(M, 2)) ** 2
     assert 0.93 * float(transfer_bound(h, w)) <= norm <= float(transfer_bound(h, w))
 

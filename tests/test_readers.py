@@ -185,7 +185,7 @@ def frames(tmp_path, monkeypatch):
 def test_one_row_of_the_table_adds_a_reader(invprob, frames, tmp_path):
     done = invprob("reconstruct", "a.npz", "--read", "frame=1", "--method", "direct", "--rows", "1:3")
     assert (done.code, done.err) == (0, "")
-    image = load_result(tmp_path / "a_direct.h5").image
+    image = load_result(tmp_path / "a_direct.h5").x
     np.testing.assert_allclose(image.numpy(), frames[1, 1:3], atol=1e-5)
     np.testing.assert_array_equal(load_scan("a.npz", frame=1).data.numpy(), frames[1])
     for command in ("inspect", "check"):
@@ -251,10 +251,10 @@ def test_read_is_what_the_flags_are_short_for(invprob, tmp_path):
         done = invprob("reconstruct", "x.h5", "--method", "fbp", "--overwrite", *arguments)
         assert (done.code, done.err) == (0, "")
         results.append(load_result("x_fbp.h5"))
-    assert results[0].image.shape == (3, 11, 13)
-    assert torch.equal(results[0].image, results[1].image)
+    assert results[0].x.shape == (3, 11, 13)
+    assert torch.equal(results[0].x, results[1].x)
     assert results[0].provenance == results[1].provenance
-    assert not torch.equal(results[0].image, results[2].image)
+    assert not torch.equal(results[0].x, results[2].x)
 
 
 def test_read_reaches_inspect_and_check(invprob, tmp_path):

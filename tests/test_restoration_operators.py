@@ -15,6 +15,7 @@ from torch import Tensor
 from invprob import Scan, linalg, load_scan
 from invprob.fidelities import L2
 from invprob.io import save_scan
+from invprob.linop import normal
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Mask, RandomProjection, estimate_noise
 from invprob.operators.image.random_projection import cosine, hadamard_factors, inverse_cosine, kronecker
@@ -77,9 +78,9 @@ def test_one_kernel_per_item(boundary):
         system = M.mH @ M + shift[k] * torch.eye(30, dtype=DOUBLE)
         assert relative(solved[k].flatten(), torch.linalg.solve(system, b[k].flatten())) <= 1e-10
     noise = torch.full((3,), 0.1, dtype=DOUBLE)
-    direct = A.direct(A(x), noise)
+    direct = A.direct(A(x), noise=noise)
     # "valid" is solved to a residual of 1e-5, which leaves the image that much freer where nothing is measured
-    assert relative(direct[1], each[1].direct(each[1](x[1]), 0.1)) <= (0.05 if boundary == "valid" else 1e-4)
+    assert relative(direct[1], each[1].direct(each[1](x[1]), noise=0.1)) <= (0.05 if boundary == "valid" else 1e-4)
 
 
 def test_what_is_diagonal_is_solved_in_closed_form(monkeypatch):
@@ -97,7 +98,7 @@ def test_what_is_diagonal_is_solved_in_closed_form(monkeypatch):
     closed += [Downsample((4, 6), 2, randn((3, 2), torch.complex128, 4), dtype=DOUBLE)]
     closed += [RandomProjection((6, 5), 11, dtype=DOUBLE), -3 * RandomProjection((6, 5), 11, dtype=DOUBLE)]
     closed += [Mask(randn((6, 5)) > 0, dtype=DOUBLE), Downsample((6, 4), 2, odd, dtype=DOUBLE).lift((2,))]
-    monkeypatch.setattr(linalg, "conjugate_gradient", None)
+    monkeypatch.setattr(normal, "conjugate_gradient", None)
     for A in closed:
         M, v, y = dense(A), randn((2, *A.domain_shape), A.domain_dtype, 5), randn(A.range_shape, A.range_dtype, 6)
         one = torch.eye(M.shape[1], dtype=M.dtype)
@@ -116,14 +117,14 @@ def test_the_preconditioner_makes_solves_short(boundary, monkeypatch):
     kernel = torch.nn.functional.pad(gaussian(2.0, 5), (0, 2))  # not even
     A, D = Blur((40, 36), kernel, boundary, dtype=DOUBLE), Gradient((40, 36), dtype=DOUBLE)
     b, steps = randn(A.domain_shape, seed=2), []
-    cg = linalg.conjugate_gradient
+    cg = normal.conjugate_gradient
 
     def counting(*args, **settings):
         result = cg(*args, **settings)
         steps.append(int(result.n_iter))
         return result
 
-    monkeypatch.setattr(linalg, "conjugate_gradient", counting)
+    monkeypatch.setattr(normal, "conjugate_gradient", counting)
     x = linalg.solve_normal([(A, None, 1.0), (D, None, 1e-3), (None, None, 1e-3)], b)
     plain = counting(lambda v: A.gram(v) + 1e-3 * (D.gram(v) + v), b, ndim=2)
     assert relative(x, plain.x) <= 1e-3

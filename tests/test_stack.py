@@ -35,7 +35,7 @@ SETTINGS = {"strength": 0.01, "max_iter": 3}
 
 
 def image_in(path):
-    return load_result(path).image
+    return load_result(path).x
 
 
 def test_a_stack_is_reconstructed_in_chunks(stack_file):

@@ -13,7 +13,7 @@ from invprob.priors import WaveletL1
 NAMES = ["haar", "db2", "db4", "sym5", "coif1", "db20"]
 
 
-@pytest.mark.filterwarnings("ignore:Problem value")  # PyWavelets on signals shorter than its filters
+@pytest.mark.filterwarnings("ignore:Level value")  # PyWavelets on signals shorter than its filters
 @pytest.mark.parametrize("levels", [0, 1, 3])
 @pytest.mark.parametrize("name", NAMES)
 def test_is_the_periodic_transform_of_pywavelets(name, levels):

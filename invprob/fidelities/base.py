@@ -90,7 +90,7 @@ class Fidelity(Misfit):
     def start(self) -> Tensor:
         """Return the zero image of the batch and kind that the data ask for."""
         A, y = self.A, self.y
-        is_complex = A.is_complex if y is None else y.is_complex()
+        is_complex = A.complex_domain or (y is not None and y.is_complex() and not A.complex_range)
         dtype = COMPLEX_OF[A.dtype] if is_complex else A.dtype
         return torch.zeros(*self._batch, *A.domain_shape, dtype=dtype, device=A.device)
 
@@ -147,3 +147,15 @@ class QuadraticFidelity(Fidelity):
     def back_projected(self) -> Tensor:
         """Return A^H W y, the right-hand side of the normal equations."""
         return self.A.adjoint(self.weigh(self.y))
+
+
+def sound_weights(owner: object, A: LinearOperator, y: Tensor, weights: Tensor | None) -> Tensor | None:
+    """Return weights in the precision of A; ValueError unless they are real, finite, >= 0 and broadcast against y."""
+    if weights is None:
+        return None
+    name = type(owner).__name__
+    if weights.is_complex() or not bool((weights >= 0).all() and weights.isfinite().all()):
+        raise ValueError(f"{name}: weights must be real, finite and not negative")
+    if weights.ndim > y.ndim or any(n not in (1, m) for n, m in zip(weights.shape[::-1], y.shape[::-1], strict=False)):
+        raise ValueError(f"{name}: weights of shape {tuple(weights.shape)} do not fit data {tuple(y.shape)}")
+    return weights.to(device=y.device, dtype=A.dtype)

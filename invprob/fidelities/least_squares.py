@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities.base import QuadraticFidelity
+from invprob.fidelities.base import QuadraticFidelity, sound_weights
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
 
@@ -81,15 +81,7 @@ class L2(QuadraticFidelity):
 
     def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
         y = A.as_data(y)
-        if weights is not None:
-            if weights.is_complex() or not bool((weights >= 0).all() and weights.isfinite().all()):
-                raise ValueError("L2: weights must be real, finite and not negative")
-            if weights.ndim > y.ndim or any(
-                n not in (1, m) for n, m in zip(weights.shape[::-1], y.shape[::-1], strict=False)
-            ):
-                raise ValueError(f"L2: weights of shape {tuple(weights.shape)} do not fit data {tuple(y.shape)}")
-            weights = weights.to(device=y.device, dtype=A.dtype)
-        super().__init__(A, HalfSquaredDistance(y, weights, len(A.range_shape)))
+        super().__init__(A, HalfSquaredDistance(y, sound_weights(self, A, y, weights), len(A.range_shape)))
 
     @property
     def y(self) -> Tensor:

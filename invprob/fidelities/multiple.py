@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,11 @@ class Multiple(Functional):
     def __init__(self, functional: Functional, factor: Scalar) -> None:
         super().__init__()
         self.functional = functional
-        self.factor = factor
+        self.factor: Scalar
+        if isinstance(factor, Tensor):
+            self.register_buffer("factor", factor, persistent=False)
+        else:
+            self.factor = factor
         self.ndim, self.convex = functional.ndim, functional.convex
 
     @property
@@ -32,6 +38,12 @@ class Multiple(Functional):
     def y(self) -> Tensor | None:
         """The data that g holds, if it does."""
         return getattr(self.functional, "y", None)
+
+    def hessian(self) -> linalg.NormalTerm | None:
+        """Return c times that of a quadratic g, None for others."""
+        known = getattr(self.functional, "hessian", None)
+        found = None if known is None else known()
+        return None if found is None else replace(found, scale=found.scale * self.factor)
 
     def value(self, x: Tensor) -> Tensor:
         """Return c g(x) per item."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities.base import Fidelity
+from invprob.fidelities.base import Fidelity, sound_weights
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
 
@@ -67,7 +67,8 @@ class L1Fidelity(Fidelity):
     phi: AbsoluteDistance
 
     def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
-        super().__init__(A, AbsoluteDistance(A.as_data(y), len(A.range_shape), weights))
+        y = A.as_data(y)
+        super().__init__(A, AbsoluteDistance(y, len(A.range_shape), sound_weights(self, A, y, weights)))
 
 
 class BallIndicator(Functional):

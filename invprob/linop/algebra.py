@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invprob.grid import Grid
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
-from invprob.linop.items import ratio
+from invprob.linop.items import broadcast_batch, ratio
 from invprob.linop.linear import Bound, Coarser, LinearOperator
 from invprob.linop.nonlinear import check_fit, joined_measured, speaker
 from invprob.linop.operator import Operator, Shape
@@ -46,6 +46,10 @@ class Combined(LinearOperator):
         self.matched = all(part.matched for part in parts)
         self.nonnegative = all(part.nonnegative for part in parts)
         self.channels = parts[-1].channels
+        self.parameter_batch = broadcast_batch(*(part.parameter_batch for part in parts))
+        if any(part.complex_domain != part.complex_range for part in parts):  # real-linear, as derivatives may be
+            self.complex_domain = complex_factor or parts[-1].complex_domain
+            self.complex_range = complex_factor or parts[0].complex_range
 
     @property
     def dtype(self) -> torch.dtype:
@@ -61,6 +65,10 @@ class Combined(LinearOperator):
     def grid(self) -> Grid:
         """That of the part that sees the image."""
         return self._list()[-1].grid
+
+    def field_of_view(self) -> float | None:
+        """Return that of the part that sees the image."""
+        return self._list()[-1].field_of_view()
 
     def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
@@ -91,6 +99,7 @@ class Adjoint(Wrapped):
     def __init__(self, inner: LinearOperator) -> None:
         super().__init__((inner,), inner.range_shape, inner.domain_shape)
         self.channels = None
+        self.complex_domain, self.complex_range = self.complex_range, self.complex_domain
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.inner.adjoint(x)
@@ -174,8 +183,9 @@ class Composition(Combined):
             return super().direct(y, weights)
         seen = factor.values != 0
         y = ratio(self.as_data(y) * seen, factor.values)
-        weights = seen.to(self.dtype) if weights is None else weights * seen
-        return inner.direct(y, None if bool(seen.all()) and bool((weights > 0).all()) else weights)
+        own = factor.values.abs().square()
+        own = own if weights is None else weights * own
+        return inner.direct(y, None if weights is None and bool((own == own.flatten()[0]).all()) else own)
 
     def diagonal(self) -> Diagonal | None:
         """Return the product of the diagonals where both factors are diagonal in one basis."""

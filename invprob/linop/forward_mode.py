@@ -12,13 +12,18 @@ from torch import Tensor
 
 def derivative_along(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> Tensor:
     """Return the derivative of a function at x along u, of the shape, precision and kind of x."""
-    _loaded()
-    tangent: Tensor = torch.func.jvp(function, (x,), (u,))[1]
-    return tangent
+    return value_and_derivative(function, x, u)[1]
+
+
+def value_and_derivative(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the value of a function at x, and its derivative along u, of the shape, precision and kind of x."""
+    load_rules()
+    value, tangent = torch.func.jvp(function, (x,), (u,))[:2]
+    return value, tangent
 
 
 @cache
-def _loaded() -> bool:
+def load_rules() -> bool:
     """Let torch load its rules, which it does at first use, with a warning about how it writes them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -81,7 +81,8 @@ def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: i
     the same work (Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992). Vectors that lose their
     orthogonality only find it twice. Stops when it grows by less than `tol` relative to itself over a step and the
     Ritz vector leaves a residual of less than sqrt(tol), not before `SURE` steps. The start vector comes from a
-    generator of its own, so that the answer is the same every time. `blank` is one item (any values).
+    generator of its own, so that the answer is the same every time. `blank` is one item (any values); where M is a
+    batch of matrices, so is the answer.
     """
     ndim, generator = blank.ndim, torch.Generator().manual_seed(0)
     v = torch.randn(blank.shape, dtype=blank.dtype, generator=generator).to(blank.device)
@@ -98,25 +99,25 @@ def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: i
         previous = value
         value, last = _top_ritz(alphas, betas)
         beta = norm(w, ndim)
-        if not bool(beta > 4 * torch.finfo(blank.dtype).eps * value):
+        if not bool((beta > 4 * torch.finfo(blank.dtype).eps * value).any()):
             break  # the vectors span all that M makes of the first
         settled = (value - previous <= tol * value) & (beta * last <= math.sqrt(tol) * value)
-        if step >= SURE and bool(settled):
+        if step >= SURE and bool(settled.all()):
             break
         betas.append(beta)
-        before, v = v, w / beta.to(v.real.dtype)
+        before, v = v, w / per_item(torch.where(beta > 0, beta, 1.0), w, ndim)
     return value
 
 
 def _top_ritz(alphas: Sequence[Tensor], betas: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the largest eigenvalue of the tridiagonal matrix, and the size of its unit vector's last entry."""
-    matrix = torch.diag(torch.stack(list(alphas)))
+    matrix = torch.diag_embed(torch.stack(list(alphas), -1))
     if betas:
-        off = torch.stack(list(betas))
-        matrix = matrix + torch.diag(off, 1) + torch.diag(off, -1)
-    value = torch.linalg.eigvalsh(matrix)[-1]
+        off = torch.stack([beta.expand(alphas[0].shape) for beta in betas], -1)
+        matrix = matrix + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
+    value = torch.linalg.eigvalsh(matrix)[..., -1]
     with torch.no_grad():
-        last = torch.linalg.eigh(matrix).eigenvectors[-1, -1].abs()
+        last = torch.linalg.eigh(matrix).eigenvectors[..., -1, -1].abs()
     return value, last
 
 
@@ -133,10 +134,11 @@ def collatz_wielandt(apply: Map, blank: Tensor, *, max_iter: int = 20, tol: floa
     for _ in range(max_iter):
         w = apply(v)
         reached = (v > 0) & (w > 0)
-        if not bool(reached.any()):
-            return torch.zeros_like(bound)
-        bound = torch.minimum(bound, (w[reached] / v[reached]).max().double())
-        if bool(bound * inner(v, v, ndim) <= (1 + tol) * inner(v, w, ndim)):
+        ratios = torch.where(reached, w / torch.where(reached, v, torch.ones_like(v)), 0.0)
+        largest = ratios.flatten(ratios.ndim - ndim).amax(-1).double()
+        bound = torch.minimum(bound, largest)
+        if bool((bound * inner(v, v, ndim) <= (1 + tol) * inner(v, w, ndim)).all()):
             break
-        v = w / w.max()
+        top = w.flatten(w.ndim - ndim).amax(-1)
+        v = w / per_item(torch.where(top > 0, top, 1.0), w, ndim)
     return bound * (1 + 16 * torch.finfo(blank.dtype).eps)

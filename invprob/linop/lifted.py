@@ -31,6 +31,13 @@ class Lifted(Wrapped):
         super().__init__((inner,), (*shape, *inner.domain_shape), (*shape, *inner.range_shape))
         if channels is not None and channels not in CHANNELS:
             raise ValueError(f"lift: channels must be one of {', '.join(CHANNELS)} or None, got {channels!r}")
+        if inner.parameter_batch:
+            raise ValueError(
+                f"lift: {type(inner).__name__} is another operator for each of {inner.parameter_batch} items, which "
+                "would be taken for channels: lift one after the other"
+            )
+        if channels == "slices" and inner.grid.ndim < len(inner.domain_shape):
+            raise ValueError(f"lift: images with {inner.channels or 'channels'} are no slices: lift the slices first")
         if spacing is not None and channels != "slices":
             raise ValueError(f"lift: only slices have a spacing, got channels={channels!r} and spacing={spacing}")
         self.extra = tuple(shape)

@@ -191,7 +191,8 @@ class LinearOperator(Operator):
         y = self.as_data(y)
         b, ndim = self.adjoint(y if weights is None else weights * y), len(self.domain_shape)
         # a power of two, lest products of tiny or huge operators leave the range of float32
-        scale = per_item(torch.exp2(norm(b, ndim).clamp(min=1e-300).log2().round()), b, ndim)
+        size = norm(b, ndim)
+        scale = per_item(torch.exp2(torch.where(size > 0, size, 1.0).log2().round()), b, ndim)
         return scale * conjugate_gradient(lambda x: self.gram(x, weights), b / scale, ndim=ndim, max_iter=10).x
 
     def coarser(self) -> Coarser | None:

@@ -27,6 +27,7 @@ class Chain(Operator):
             complex_range=outer.complex_range or acts_on_both_parts,
         )
         self.outer, self.inner = outer, inner
+        self.matched = outer.matched and inner.matched
         self._speaker = (speaker(outer, inner),)  # in a tuple, as it is no part of its own
         self.data_kind, self.view_axes = self._speaker[0].data_kind, self._speaker[0].view_axes
         self.channels = inner.channels
@@ -112,7 +113,7 @@ class Linearised(LinearOperator):
         self.complex_domain = self.point.is_complex()
         self.complex_range = operator.complex_range or self.value.is_complex()
         self.data_kind, self.view_axes, self.channels = operator.data_kind, operator.view_axes, operator.channels
-        self.matched = not isinstance(operator, LinearOperator) or operator.matched
+        self.matched = operator.matched
 
     @property
     def is_complex(self) -> bool:
@@ -246,7 +247,11 @@ def speaker(outer: Operator, inner: Operator) -> Operator:
 
 
 def joined_measured(outer: Operator, inner: Operator) -> Tensor | None:
-    """Return which entries are readings of the outer operator, and of the inner one where the outer is a filter."""
+    """Return which entries are readings of the outer operator, and of the inner one behind a filter.
+
+    A filter that mixes readings makes one of every entry.
+    """
     own = outer.measured
-    below = inner.measured if outer.transparent else None
+    factor = outer.diagonal() if outer.transparent and isinstance(outer, LinearOperator) else None
+    below = None if factor is None or factor.basis not in ("any", "pixel") else inner.measured
     return own if below is None else below if own is None else own & below

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from invprob.grid import Grid
+from invprob.grid import Grid, space_axes
 from invprob.linop.forward_mode import derivative_along
 from invprob.linop.module import COMPLEX_OF, Module, precision_of
 from invprob.linop.readings import drawn_readings, zero_filled
@@ -36,14 +36,17 @@ class Operator(Module, ABC):
     that no such d is known; `data_kind` what data are: "views" (lines of sight from several sides), a "picture", or
     "samples" of anything else; `view_axes` how many leading data axes count views, or other groups of readings that
     share what no model explains; `channels` what the first axis of an image counts where that is no direction in
-    space; `transparent` that data are filtered data of the same shape, so that a composition asks the operator inside.
+    space; `transparent` that data are filtered data of the same shape, so that a composition asks the operator inside;
+    `parameter_batch` the batch of an operator that is another for every item; `matched = False` that the derivative's adjoint is only near the true one.
     """
 
     degree: float | None = None
     data_kind: DataKind = "samples"
     view_axes: int = 0
     channels: Channels | None = None
+    matched: bool = True
     transparent: bool = False
+    parameter_batch: Shape = ()
 
     def __init__(
         self,
@@ -142,13 +145,14 @@ class Operator(Module, ABC):
     @property
     def grid(self) -> Grid:
         """The spacing of the image's axes of space, the last ones, in the unit of the operator's lengths."""
-        return Grid.of_pixels(len(self.domain_shape))
+        return Grid.of_pixels(space_axes(len(self.domain_shape), None, self.channels))
 
     @property
     def measured(self) -> Tensor | None:
         """Which entries of the data are readings: a boolean that broadcasts against them; None where all are.
 
-        What is no reading counts nowhere: not in noise levels, not in residuals, not in "n % noise".
+        What is no reading counts nowhere: not in noise levels, not in residuals, not in "n % noise". A(x) has to be 0
+        there, whatever x.
         """
         return None
 

@@ -37,7 +37,7 @@ def interpolated(y: Tensor, weights: Tensor | None) -> Tensor:
     """
     if weights is None:
         return y
-    seen = (weights > 0).expand(y.shape)
+    y, seen = torch.broadcast_tensors(y, weights > 0)
     place = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
     last = y.shape[-1] - 1
     before = torch.where(seen, place, -1).cummax(-1).values

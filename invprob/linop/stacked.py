@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from invprob.linop.algebra import Combined, share_what_agrees
+from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.items import broadcast_batch
 from invprob.linop.linear import Coarser, LinearOperator
@@ -109,6 +110,14 @@ class VStack(Combined):
         total = found[0]
         for diagonal in found[1:]:
             total = None if total is None or diagonal is None else total.joined(diagonal, torch.add)
+        return total
+
+    def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal | None:
+        """Return the sum of the parts' in one basis, that asked for or the first part's."""
+        total = self._list()[0].gram_diagonal_estimate(basis)
+        for op in self._list()[1:]:
+            found = None if total is None else op.gram_diagonal_estimate(None if total.basis == "any" else total.basis)
+            total = None if total is None or found is None else total.joined(found, torch.add)
         return total
 
     def __repr__(self) -> str:

@@ -47,7 +47,7 @@ def sobolev_tv(
     ValueError for weights, another likelihood than the Gaussian, and orders that cannot be found.
     """
     A, y = problem.linear, problem.y
-    if problem.weights is not None or not isinstance(problem.likelihood, Gaussian):
+    if problem.weights is not None or problem.A.measured is not None or not isinstance(problem.likelihood, Gaussian):
         raise ValueError(
             "sobolev-tv takes all readings alike, with Gaussian noise, and the scan has weights or another likelihood: "
             "use tv or wavelet"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 
 from invprob import linalg
+from invprob.linop import LinearOperator
+from invprob.linop.algebra import Wrapped
 from invprob.methods.reporting import Progress, direct_result
 from invprob.methods.scales import first_image
 from invprob.operators import Blur
@@ -34,12 +36,21 @@ def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
     ValueError for data that are no views of a parallel, fan or cone beam.
     """
     A, of = problem.linear, problem.quadratic()
-    if A.data_kind != "views" or "window" not in inspect.signature(A.direct).parameters:
+    filters = "window" in inspect.signature(A.direct).parameters
+    wrapped = "window" in inspect.signature(_innermost(A).direct).parameters
+    if A.data_kind != "views" or not wrapped:
         name = type(A).__name__
         raise ValueError(f"fbp is for parallel, fan and cone beams, not for {name}: use least-squares or tv")
-    x = A.direct(of.y, of.weights, window=window)  # type: ignore[call-arg]
+    if not filters and window != "ramp":
+        raise ValueError(f"{A!r} takes the plain ramp alone: leave out the window, or reconstruct {_innermost(A)!r}")
+    x = A.direct(of.y, of.weights, **({"window": window} if filters else {}))
     settings = {"window": window}
     yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
+
+
+def _innermost(A: LinearOperator) -> LinearOperator:
+    """Return what multiples and lifts of operators are made of."""
+    return _innermost(A.inner) if isinstance(A, Wrapped) else A
 
 
 def wiener(problem: Problem) -> Iterator[Progress]:

@@ -53,7 +53,7 @@ def gauss_newton(
     f = problem.fidelity()
     x = f.start() if x0 is None else _sized(f, f.admit(x0.to(A.device)), problem.weights)
     solver = GaussNewton(damping=damping, tol=tol, max_iter=max_iter)
-    g = _prior(f, x, strength, prior) if strength else Zero(f.ndim)
+    g = _prior(problem, f, x, strength, prior) if strength else Zero(f.ndim)
     settings = {"strength": strength, "prior": prior, "damping": damping, "tol": tol, "max_iter": max_iter}
     yield from run("Gauss-Newton", problem, solver, f, g, state=solver.init(f, g, x), settings=settings)
 
@@ -70,11 +70,11 @@ def _sized(f: Misfit, x: Tensor, weights: Tensor | None) -> Tensor:
     return linalg.per_item(c, x, f.ndim) * x
 
 
-def _prior(f: Misfit, x: Tensor, strength: float, kind: str) -> Functional:
+def _prior(problem: Problem, f: Misfit, x: Tensor, strength: float, kind: str) -> Functional:
     """Return the prior, its weight relative to what the data say at the start."""
     A, derivative = f.A, f.A.linearised(x)
     if kind == "tv":
-        pulled = derivative.adjoint(f.phi.grad(torch.zeros_like(derivative.value)))
+        pulled = derivative.adjoint(problem.force())
         largest = pulled.abs().flatten(-f.ndim).amax(-1).double()
         return variation_of(A, strength * largest)
     grid = A.grid

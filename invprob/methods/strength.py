@@ -64,7 +64,9 @@ def choose(levels: Sequence[Problem], parts: Parts, start: float | None = None) 
         finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
     if finest.noise is None or not (views or picture):
         return chosen
-    fine = next((level for level in levels[:-1] if min(level.A.domain_shape) >= SEARCH_SIZE), finest)
+    fine = next(
+        (level for level in levels[:-1] if min(level.A.domain_shape[-level.A.grid.ndim :]) >= SEARCH_SIZE), finest
+    )
     # the error of a prediction is the noise and more: a noise level above it is wrong
     most = prediction.score * (_weight(fine) / _weight(coarse, mask)).sqrt()
     target = torch.minimum(_noise_norm(fine), most)

@@ -49,6 +49,10 @@ class TotalVariation(Prior):
         self.axes = ndim if axes is None else axes
         if not 1 <= self.axes <= ndim:
             raise ValueError(f"TotalVariation: axes must be between 1 and ndim={ndim}, got {axes}")
+        if shared_edges and not isotropic:
+            raise ValueError("TotalVariation: shared edges are vectors, and their length is isotropic: leave one out")
+        if spacing is not None and len(spacing) != self.axes:
+            raise ValueError(f"TotalVariation: {len(spacing)} spacings for {self.axes} axes")
         self.shared_edges = shared_edges
         self.spacing = None if spacing is None or set(spacing) == {1.0} else tuple(spacing)
         self.isotropic = isotropic

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import Fidelity, Misfit
+from invprob.fidelities import Misfit
 from invprob.functional import Functional, Scalar, Term
 
 FLAT = 1e-2  # share of |C| |x| below which |C x| counts as that of a flat image; no measurement on record
@@ -124,7 +124,7 @@ class Solver(ABC, Generic[S]):
     def assumptions(self, f: Functional, g: Functional, state: S) -> tuple[Assumption, ...]:
         """Return the conditions under which this method is known to converge, checked."""
         del state
-        matched = not isinstance(f, Fidelity) or f.A.matched
+        matched = not isinstance(f, Misfit) or f.A.matched
         reason = "exact" if matched else "the back end's pair is unmatched"
         return (
             *(_convexity(name, part) for name, part in (("f", f), ("g", g))),
@@ -141,7 +141,7 @@ def start_image(solver: Solver[Any], f: Functional, g: Functional, x0: Tensor) -
         )
     if x0.ndim < f.ndim:
         raise ValueError(f"the start image of shape {tuple(x0.shape)} has fewer than {f.ndim} axes")
-    if isinstance(f, Fidelity) and not f.A.matched:
+    if isinstance(f, Misfit) and not f.A.matched:
         raise ValueError(f"{type(solver).__name__} needs a true adjoint; {f.A!r} has an unmatched one")
     return f.admit(x0) if isinstance(f, Misfit) else x0
 

@@ -174,11 +174,12 @@ class GaussNewton(Solver[GaussNewtonState]):
         solver = ADMM(rho=rho, balance=True)
         u = tuple(p / per_item(rho, p, term.functional.ndim) for term, p in zip(terms, duals, strict=True))
         state = solver.with_duals(f, g, solver.init(f, g, x), u)
+        advance = solver.prepared(f, g, state)
         for _ in range(self.inner_steps):
             done = state.residual <= tol * self.inner_tol
             if bool(done.all()):
                 break
-            state = solver.step(f, g, state).keep(state, done)
+            state = advance(state).keep(state, done)
         p = (per_item(r, v, term.functional.ndim) * v for term, r, v in zip(terms, state.rho, state.u, strict=True))
         return state.x - x, tuple(p)
 

@@ -98,7 +98,9 @@ class LocalModel:
         if any(term.operator is not None or term.weights is not None for term in self.curvature):
             return None
         shift = mu + sum(torch.as_tensor(term.scale).to(mu) for term in self.curvature)
-        return shift if bool((shift > 0).all()) else None
+        # an item that is at rest and not damped has no direction to find, and does not choose the way for others
+        rest = linalg.norm(self.gradient, self.f.ndim) == 0
+        return torch.where(shift > 0, shift, 1.0) if bool(((shift > 0) | rest).all()) else None
 
     def _direction_from_data(self, s: Tensor, tol: Tensor) -> Tensor:
         """Return d = B^H z - h / s with (B B^H + s) z = B h / s - C (A(x) - y), B = C J, C^H C = W, h = grad g(x).
@@ -148,6 +150,16 @@ class Whitened(LinearOperator):
         self.root_weights = None if W is None else W.sqrt()
         self.root_mu = None if mu is None else mu.sqrt()
         self.residual = self._whiten(derivative.value - y)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the operator."""
+        return self.J.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """That of the operator."""
+        return self.J.device
 
     def _whiten(self, r: Tensor) -> Tensor:
         r = r if self.C is None else self.C(r)

@@ -73,6 +73,7 @@ class Blur(LinearOperator):
         check_boundary(name, boundary, sizes, extent)
         axes = [Axis.of(n, k, boundary) for n, k in zip(sizes, extent, strict=True)]
         super().__init__(sizes, [axis.kept for axis in axes], dtype=dtype, is_complex=taps.is_complex())
+        self.parameter_batch = tuple(taps.shape[: -len(sizes)])
         self.kernel = taps  # a plain attribute in float64, which no change of precision rounds
         self.boundary: Boundary = boundary
         self.nonnegative = not taps.is_complex() and bool((taps >= 0).all())

@@ -72,6 +72,7 @@ class Downsample(LinearOperator):
         self.factor, self.kernel, self.boundary = factors, taps, boundary
         self.nonnegative = blur.nonnegative
         self._start = start
+        self.parameter_batch = tuple(taps.shape[: -len(sizes)])
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments but dtype."""

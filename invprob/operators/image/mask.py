@@ -48,6 +48,7 @@ class Mask(LinearOperator):
             raise ValueError(f"Mask: {int((~weights.isfinite()).sum())} weights are NaN or infinite")
         if not bool((weights != 0).flatten(-d).any(-1).all()):
             raise ValueError("Mask: the mask is zero everywhere, so that nothing would be measured")
+        self.parameter_batch = tuple(weights.shape[:-d])
         self.weights = weights  # a plain attribute in float64, which no change of precision rounds
         self.nonnegative = bool((weights >= 0).all())
         self._is_bool = given.dtype == np.bool_
