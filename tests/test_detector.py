@@ -28,7 +28,9 @@ def test_bins_of_parallel_beams_are_exact():
     lines = body.line_integrals(*many.rays()).reshape(4, 21, 4000).mean(-1)
     assert relative(detected(body, A), lines) < 1e-6
     mass = float((body.values * math.pi * body.semi_axes.prod(1)).sum())
-    assert torch.allclose(detected(body, A).sum(1) * A.detector_size, torch.full((4,), mass).double(), rtol=1e-12)
+    assert torch.allclose(
+        detected(body, A).sum(1) * A.detector_size, torch.full((4,), mass, dtype=torch.float64), rtol=1e-12
+    )
 
 
 def test_bins_of_fan_beams_by_nine_rays():

@@ -32,12 +32,15 @@ class Operator(Module, ABC):
     """y = A(x) for x of shape `(*batch, *domain_shape)` and y of shape `(*batch, *range_shape)`.
 
     `dtype` sets the precision (float32 or float64); whether an end is complex belongs to the physics and is
-    fixed by the class. Attributes, which a subclass may set: `degree` d says that A(c x) = c^d A(x) for c > 0, None
-    that no such d is known; `data_kind` what data are: "views" (lines of sight from several sides), a "picture", or
-    "samples" of anything else; `view_axes` how many leading data axes count views, or other groups of readings that
-    share what no model explains; `channels` what the first axis of an image counts where that is no direction in
-    space; `transparent` that data are filtered data of the same shape, so that a composition asks the operator inside;
-    `parameter_batch` the batch of an operator that is another for every item; `matched = False` that the derivative's adjoint is only near the true one.
+    fixed by the class. Attributes, which a subclass may set:
+
+    degree: d says that A(c x) = c^d A(x) for c > 0, None that no such d is known.
+    data_kind: what data are: "views" (lines of sight from several sides), a "picture", or "samples" of anything else.
+    view_axes: how many leading data axes count views, or other groups of readings that share what no model explains.
+    channels: what the first axis of an image counts where that is no direction in space.
+    transparent: that data are filtered data of the same shape, so that a composition asks the operator inside.
+    parameter_batch: the batch of an operator that is another one for every item, () as a rule.
+    matched: False says that the adjoint (of the derivative) is only near the true one.
     """
 
     degree: float | None = None

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from invprob.linop.items import ratio
+from invprob.linop.items import broadcast_batch, ratio
 
 MANY_GROUPS = 20  # groups of readings from which on some are set aside whole
 
@@ -37,7 +37,8 @@ def interpolated(y: Tensor, weights: Tensor | None) -> Tensor:
     """
     if weights is None:
         return y
-    y, seen = torch.broadcast_tensors(y, weights > 0)
+    shape = broadcast_batch(y.shape, weights.shape)
+    y, seen = y.expand(shape), (weights > 0).expand(shape)
     place = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
     last = y.shape[-1] - 1
     before = torch.where(seen, place, -1).cummax(-1).values

@@ -64,14 +64,17 @@ def choose(levels: Sequence[Problem], parts: Parts, start: float | None = None) 
         finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
     if finest.noise is None or not (views or picture):
         return chosen
-    fine = next(
-        (level for level in levels[:-1] if min(level.A.domain_shape[-level.A.grid.ndim :]) >= SEARCH_SIZE), finest
-    )
+    fine = next((level for level in levels[:-1] if _side(level.A) >= SEARCH_SIZE), finest)
     # the error of a prediction is the noise and more: a noise level above it is wrong
     most = prediction.score * (_weight(fine) / _weight(coarse, mask)).sqrt()
     target = torch.minimum(_noise_norm(fine), most)
     raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
     return raised
+
+
+def _side(A: Operator) -> int:
+    """Return the shorter side of an image in space."""
+    return min(A.domain_shape[-A.grid.ndim :])
 
 
 def shows_noise(A: Operator) -> bool:
