@@ -47,7 +47,11 @@ METHODS: Mapping[str, Method] = {
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),
     "lpn": Method("invprob.methods:lpn", "learned", "a learned proximal network"),
     "sobolev-tv": Method("invprob.methods:sobolev_tv", "classical", "total variation under coloured noise"),
-    "gauss-newton": Method("invprob.methods:gauss_newton", "classical", "nonlinear least squares, with a prior"),
+    "gauss-newton": Method(
+        "invprob.methods:gauss_newton",
+        "classical",
+        "least squares of nonlinear operators, from Python",
+    ),
 }
 
 

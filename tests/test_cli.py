@@ -513,6 +513,20 @@ def test_inspect_warns(invprob, tmp_path):
     assert "doubtful" not in done.out
 
 
+@pytest.mark.parametrize("value", ["no", "maybe", "0"])
+def test_a_truth_value_is_true_or_false(invprob, scan_file, value):
+    done = invprob("reconstruct", scan_file, "--method", "tv", "--set", f"nonnegative={value}")
+    assert (done.code, is_one_line(done.err)) == (2, True)
+    assert "nonnegative of tv is true or false" in done.err
+
+
+def test_results_are_read_as_they_are(invprob, scan_file):
+    invprob("reconstruct", scan_file, "--method", "fbp")
+    done = invprob("inspect", "scan_fbp.h5", "--read", "views=0:3")
+    assert (done.code, is_one_line(done.err)) == (2, True)
+    assert "leave out views" in done.err
+
+
 def test_inspect_tells_of_a_result(invprob, scan_file):
     invprob("reconstruct", scan_file, "--method", "least-squares")
     done = invprob("inspect", "scan_least-squares.h5")

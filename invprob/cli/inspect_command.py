@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from invprob.cli.console import fact, say, warn
+from invprob.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from invprob.io import ScanSummary
@@ -37,6 +38,8 @@ def inspect(
 
     options = reading_options(read, angles=angles, angles_unit=angles_unit)
     if is_result(file):
+        if options:
+            raise UsageError(f"leave out {', '.join(options)}: a result is read as it is")
         describe_result(file)
     else:
         _describe(scan_summary(file, **options))

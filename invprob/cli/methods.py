@@ -21,16 +21,18 @@ def check_method(name: str, settings: Mapping[str, Any]) -> None:
     if name not in registry.METHODS:
         raise UsageError(f"no method is called {name!r}; {registry.nearest(name, registry.METHODS)}")
     known = defaults(name)
+    kinds = inspect.signature(find_recipe(name)).parameters
     for key, value in settings.items():
         if key not in known:
             raise UsageError(f"the method {name} has no setting {key!r}; {registry.nearest(key, known)}")
-        _check_type(f"{key} of {name}", value, known[key])
+        truth = isinstance(known[key], bool) or str(kinds[key].annotation).startswith("bool")
+        _check_type(f"{key} of {name}", value, known[key], truth=truth)
 
 
-def _check_type(what: str, value: Any, default: Any) -> None:
+def _check_type(what: str, value: Any, default: Any, *, truth: bool) -> None:
     """Raise UsageError where a number or a truth value is needed and something else is given."""
-    if isinstance(default, bool):
-        fits, kind = isinstance(value, bool), "true or false"
+    if truth:
+        fits, kind = isinstance(value, bool) or (value is None and default is None), "true or false"
     elif isinstance(default, int):
         fits, kind = isinstance(value, int) and not isinstance(value, bool), f"a number like {default}"
     elif isinstance(default, float):

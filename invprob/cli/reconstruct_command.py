@@ -73,7 +73,10 @@ def reconstruct(
         bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=_WRITING)
     ] = False,
     png: Annotated[
-        Path | None, typer.Option(help="A picture; of a stack, the middle row.", rich_help_panel=_WRITING)
+        Path | None,
+        typer.Option(
+            help="A picture; of a stack the middle row, of a volume the middle slice.", rich_help_panel=_WRITING
+        ),
     ] = None,
     tiff: Annotated[Path | None, typer.Option(help="All rows as 32-bit TIFF.", rich_help_panel=_WRITING)] = None,
     npy: Annotated[Path | None, typer.Option(help="All rows as a NumPy array.", rich_help_panel=_WRITING)] = None,

@@ -151,7 +151,9 @@ def _complain(work: StackReconstruction) -> None:
     for failure in work.failures:
         console.fail(failure)
     rows, finished = work.stack.rows, work.finished
-    if work.interrupted and rows is not None and finished < len(rows):
+    if work.interrupted and rows is not None and work.complete:
+        console.fail(f"interrupted: the last {len(rows) - finished} of {len(rows)} rows are the best images so far")
+    elif work.interrupted and rows is not None and finished < len(rows):
         rest = rows[finished:]
         more = f"{rest[0]}:{rest[-1] + 1}" + (f":{rest.step}" if rest.step > 1 else "")
         console.fail(f"interrupted: {finished} of {len(rows)} rows are finished; do the others with --rows {more}")

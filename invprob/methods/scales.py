@@ -28,9 +28,13 @@ def constant(problem: Problem, value: float) -> Tensor:
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
 
 
-def is_constrained(problem: Problem, nonnegative: bool | None) -> bool:
+def is_constrained(problem: Problem, nonnegative: object) -> bool:
     """Say whether images are kept >= 0: as asked, by default where A >= 0 and the data are real."""
-    return (problem.linear.nonnegative and not problem.y.is_complex()) if nonnegative is None else nonnegative
+    if nonnegative is None:
+        return problem.linear.nonnegative and not problem.y.is_complex()
+    if not isinstance(nonnegative, bool):
+        raise ValueError(f"nonnegative is True, False or None, got {nonnegative!r}")
+    return nonnegative
 
 
 def peak(problem: Problem) -> Tensor:
