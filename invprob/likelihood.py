@@ -136,6 +136,15 @@ class Likelihood(ABC):
         """Return the constructor's arguments."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def in_words(self) -> str:
+        """Return "transmission (blank 900 to 1100, background 0)"."""
+        told = ", ".join(f"{key} {_range(value)}" for key, value in self.arguments().items())
+        return f"{self.name} ({told})" if told else self.name
+
+    def row(self, index: int, ndim: int) -> Self:
+        """Return the likelihood of one index of the batch's first axis; `ndim` axes make one item."""
+        return self.mapped(lambda t: t[index].clone() if t.ndim > ndim else t)
+
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the likelihood with those of its arguments changed that are one number per reading."""
         known = self.arguments().items()
@@ -341,6 +350,11 @@ class Transmission(Counted):
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {kind.name: kind for kind in (Gaussian, Poisson, Transmission, Laplace)}
+
+
+def _range(value: float | Tensor) -> str:
+    low, high = (f"{float(end):.4g}" for end in torch.as_tensor(value).aminmax())
+    return low if low == high else f"{low} to {high}"
 
 
 def _where(mask: Tensor | None, z: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

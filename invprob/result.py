@@ -115,14 +115,21 @@ class Result:
         )
 
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:
-        """Return the result with grid, channels, units and provenance of the scan it was made from."""
+        """Return the result with grid, channels, units and provenance of the scan it was made from.
+
+        A certificate notes what the operator doubts of the scan.
+        """
+        facts = self.certificate
+        if facts is not None:
+            facts = replace(facts, notes=tuple(dict.fromkeys([*facts.notes, *scan.doubts()])))
         return replace(
             self,
+            certificate=facts,
             ndim=len(scan.operator.domain_shape),
             grid=grid_of(scan),
             channels=scan.operator.channels,
             units=scan.units,
-            provenance=dict(scan.provenance),
+            provenance=scan.origin,
             versions=dict(current_versions()),
             command=self.command if command is None else command,
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from invprob.grid import Units
-from invprob.likelihood import Gaussian, Likelihood
+from invprob.likelihood import Gaussian, Likelihood, Readings
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
@@ -38,7 +38,7 @@ class Scan:
         provenance: where the data come from and what was done to them, texts by name.
 
     ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights are negative, or the
-    likelihood cannot have led to the data.
+    likelihood cannot have led to the data; TypeError for what is no tensor, no likelihood or no units.
     """
 
     operator: Operator
@@ -51,6 +51,7 @@ class Scan:
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         shape, item = tuple(self.data.shape), self.operator.range_shape
         if shape[len(shape) - len(item) :] != item:
             raise ValueError(
@@ -76,8 +77,59 @@ class Scan:
         """The leading axes of the data: () for a single item."""
         return tuple(self.data.shape[: self.data.ndim - len(self.operator.range_shape)])
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """The provenance as results tell it: with the likelihood in words, unless it is Gaussian."""
+        plain = isinstance(self.likelihood, Gaussian)
+        return dict(self.provenance) | ({} if plain else {"likelihood": self.likelihood.in_words()})
+
+    def row(self, index: int) -> Scan:
+        """Return a copy of one index of the batch's first axis as a scan of its own."""
+        k = len(self.operator.range_shape)
+        noise, weights = self.noise, self.weights
+        return replace(
+            self,
+            data=self.data[index].clone(),
+            noise=noise[index] if isinstance(noise, Tensor) and noise.ndim else noise,
+            truth=None if self.truth is None else self.truth[index].clone(),
+            weights=weights if weights is None or weights.ndim == k else weights[index].clone(),
+            likelihood=self.likelihood.row(index, k),
+        )
+
+    def estimate(self) -> tuple[Tensor, Tensor | None]:
+        """Return (z, w): what the readings by themselves say A x is, and their weights (`Likelihood.quadratic`)."""
+        y = self.data
+        if not (y.is_floating_point() or y.is_complex()):
+            y = y.to(self.operator.dtype)
+        return self.likelihood.quadratic(Readings(y, self.weights, None, len(self.operator.range_shape)))
+
+    def doubts(self) -> list[str]:
+        """Return, as sentences, what the operator doubts of its geometry and of the data, a batch's middle item."""
+        if not self.data.numel():
+            return self.operator.doubts()
+        if self.batch_shape:
+            return self.row(self.batch_shape[0] // 2).doubts()
+        z, w = self.estimate()
+        known = w is None or bool((w > 0).any())
+        return self.operator.doubts(self.operator.fill(z, w) if known else None)
+
     def _leave_out(self, seen: Tensor) -> None:
         object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))
+
+
+def _check_kinds(scan: Scan) -> None:
+    for name, value in {"data": scan.data, "truth": scan.truth, "weights": scan.weights}.items():
+        if not isinstance(value, Tensor) and (name == "data" or value is not None):
+            raise TypeError(f"{name} must be a tensor, got {_kind(value)}: torch.as_tensor makes one of an array")
+    if not isinstance(scan.likelihood, Likelihood):
+        raise TypeError(f"likelihood must be an object such as Poisson(), got {_kind(scan.likelihood)}")
+    texts = vars(scan.units).values() if isinstance(scan.units, Units) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"units must be Units of three texts, as in Units.attenuation('mm'), got {scan.units!r}")
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _check_finite(data: Tensor) -> None:

@@ -519,6 +519,29 @@ def test_a_saved_scan_comes_back(tmp_path, scan):
     assert os.listdir(tmp_path) == ["scan.h5"]
 
 
+def test_the_origin_of_a_scan_comes_back_as_text(tmp_path, scan):
+    save_scan(tmp_path / "a.h5", replace(scan, provenance={"k": 3, "none": None, 4: "", "rows": "0 to 3"}))
+    back = load_scan(tmp_path / "a.h5", rows=slice(1, 4, 2), views=slice(0, 3)).provenance
+    assert (back["k"], back["none"], back["4"].strip("\0")) == ("3", "None", "")
+    assert (back["rows"], back["views"], back["original_rows"]) == ("1 to 3 in steps of 2", "0 to 2", "0 to 3")
+    for bad, words in (({"": "x"}, "the name ''"), ({"a\0": "x"}, "the name"), ({"long": "x" * 2**17}, "131072 bytes")):
+        with pytest.raises(OutputError, match=words):
+            save_scan(tmp_path / "b.h5", replace(scan, provenance=bad))
+    assert os.listdir(tmp_path) == ["a.h5"]
+    save_scan(tmp_path / "c.h5", replace(scan, provenance={"long": "x" * 2**16}))
+    assert load_scan(tmp_path / "c.h5").provenance["long"] == "x" * 2**16
+
+
+@pytest.mark.parametrize("selection", [3, np.int64(3), "0:3", [0, 1], slice("a", None), slice(0.0, 2.0)])
+@pytest.mark.parametrize("option", ["rows", "views"])
+def test_a_selection_is_a_slice(tmp_path, scan, option, selection):
+    save_scan(tmp_path / "a.h5", scan)
+    with pytest.raises(TypeError, match=f"--{option} takes a slice of whole numbers, such as slice.0, 60., got "):
+        load_scan(tmp_path / "a.h5", **{option: selection})
+    with pytest.raises(InputError, match=f"--{option} has the step 0"):
+        load_scan(tmp_path / "a.h5", **{option: slice(0, 3, 0)})
+
+
 class Doubler(LinearOperator):
     """A registered operator that knows no views."""
 
@@ -636,12 +659,28 @@ def test_a_result_comes_back_with_its_story(tmp_path, scan, result):
     assert torch.equal(back.history["residual"], result.history["residual"])
     assert (back.settings, back.command) == ({"lam": 0.1}, "invprob reconstruct scan.h5")
     assert isinstance(back.certificate.residual_to_noise, torch.Tensor)
-    assert back.certificate.as_dict() == result.certificate.as_dict()
+    assert back.certificate.as_dict() == result.of_scan(scan).certificate.as_dict()
+    assert back.certificate.notes == ("a note", *scan.doubts())
     assert (back.units, back.provenance) == (scan.units, {"source": "made up"})
     assert (back.ndim, back.grid, back.channels) == (2, Grid((0.5, 0.5), scan.units.length), None)
     assert {"python", "torch", "numpy", "invprob"} == set(back.versions)
     with pytest.raises(InputError, match="is a result, not a scan"):
         load_scan(tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("key", ["status", "item_status"])
+def test_a_status_that_is_not_known_is_refused(invprob, tmp_path, result, key):
+    save_result(tmp_path / "out.h5", result)
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        file.attrs[key] = "weird" if key == "status" else json.dumps(["weird"])
+    with pytest.raises(InputError, match="the status 'weird' is not known"):
+        load_result(tmp_path / "out.h5")
+    done = invprob("inspect", "out.h5")
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert "the status 'weird' is not known" in done.err
+    changed = {"status": "weird"} if key == "status" else {"item_status": ("weird",)}
+    with pytest.raises(ValueError, match="no status of a result is called 'weird'"):
+        save_result(tmp_path / "b.h5", replace(result, **changed))
 
 
 def test_a_result_without_a_scan_and_without_a_batch(tmp_path, result):

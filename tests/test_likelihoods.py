@@ -10,7 +10,7 @@ from laws import randn, relative
 
 from invprob import Scan, load_scan, reconstruct
 from invprob.errors import InputError
-from invprob.io import save_scan
+from invprob.io import load_result, save_scan
 from invprob.likelihood import Gaussian, Laplace, Poisson, Transmission, expected_deviance
 from invprob.methods.entry import _normalised
 from invprob.metrics import psnr
@@ -264,3 +264,63 @@ def test_a_likelihood_comes_back_from_a_file(tmp_path):
         group["blanks"] = 1.0
     with pytest.raises(InputError, match="the stored likelihood is no poisson"):
         load_scan(tmp_path / "c.h5")
+
+
+# ---- what is said of it, and its rows
+
+
+def noisy_blank(rows=3):
+    """Counts behind one image with blank counts of their own in every row."""
+    blank = (900 + torch.linspace(0, 200, BINS)).expand(rows, VIEWS, BINS) + 100 * torch.arange(rows)[:, None, None]
+    return Scan(A, drawn(blank.double() * torch.exp(-CLEAN)), likelihood=Transmission(blank, 1.0))
+
+
+def test_a_row_has_the_likelihood_of_its_own():
+    scan = noisy_blank()
+    row = scan.row(2)
+    assert torch.equal(row.data, scan.data[2])
+    assert torch.equal(row.likelihood.blank, scan.likelihood.blank[2])
+    assert row.likelihood.background == 1.0
+    shared = Scan(A, scan.data, likelihood=Transmission(scan.likelihood.blank[0])).row(2)
+    assert torch.equal(shared.likelihood.blank, scan.likelihood.blank[0])
+
+
+def test_a_stack_with_a_likelihood_per_row_becomes_a_result(invprob, tmp_path):
+    scan = noisy_blank()
+    save_scan(tmp_path / "a.h5", scan)
+    told = "transmission (blank 900 to 1300, background 1)"
+    done = invprob("reconstruct", "a.h5", "--method", "fbp", "--report", "page.html", "--png", "a.png")
+    assert (done.code, done.err) == (0, "")
+    assert "that of counts: transmission (blank 1000 to 1200, background 1)" in done.out  # the middle row's
+    stored = load_result(tmp_path / "a_fbp.h5")
+    assert relative(stored.x, reconstruct(scan, "fbp").x) < 1e-5
+    assert stored.provenance["likelihood"] == told
+    assert told in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"likelihood: {told}" in invprob("inspect", "a_fbp.h5").out
+    assert "rows" not in stored.provenance
+
+
+@pytest.mark.parametrize("command", ["check", "inspect"])
+def test_counts_that_are_sound_are_not_doubted(invprob, tmp_path, command):
+    save_scan(tmp_path / "a.h5", transmission()[0])
+    done = invprob(command, "a.h5")
+    assert (done.code, done.err) == (0, "")
+    assert "that of counts: transmission (blank 1000, background 0)" in done.out
+    assert "Nothing in it looks doubtful" in done.out
+
+
+def test_counts_that_are_cut_off_are_doubted():
+    narrow = ParallelBeam((N, N), A.angles, 30, pixel_size=SIDE / N, detector_size=SIDE / N)
+    cut = CLEAN[:, 14:44]
+    for scan in (
+        Scan(narrow, drawn(PHOTONS * torch.exp(-cut)), likelihood=Transmission(PHOTONS)),
+        Scan(narrow, drawn(1000 * cut + BACKGROUND), likelihood=Poisson(BACKGROUND)),
+    ):
+        assert any("do not fall to zero at both edges" in doubt for doubt in scan.doubts())
+    dark = Scan(narrow, torch.zeros(VIEWS, 30), likelihood=Transmission(PHOTONS))  # no photon came through
+    assert dark.doubts() == narrow.doubts()
+
+
+def test_the_noise_of_outliers_is_named(invprob, tmp_path):
+    save_scan(tmp_path / "a.h5", outliers()[0])
+    assert "standard deviation 0.1, from the file; likelihood laplace" in invprob("inspect", "a.h5").out

@@ -12,6 +12,7 @@ from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.io import load_result, load_scan, save_scan
 from invprob.io.rings import ring_offsets, without_rings
+from invprob.likelihood import Poisson, Transmission
 from invprob.operators import ConeBeam, FanBeam, Identity, ParallelBeam
 from invprob.operators.ct.planar import PlanarCT
 from invprob.phantoms import organ, shepp_logan
@@ -87,6 +88,21 @@ def test_a_scan_without_views_is_refused():
         data = torch.ones(20, 24)
         with pytest.raises(InputError, match="leave out --rings: a "):
             without_rings(Scan(A, data * 1j if isinstance(A, ParallelBeam) else data))
+
+
+def test_gains_of_counts_go_to_the_blank():
+    """The logarithm is corrected as line integrals are; the counts stay what was counted."""
+    A = scanner(False)
+    clean = measured(A, "organ").expand(2, VIEWS, BINS)
+    counts = 1e5 * torch.exp(-clean - gains())
+    scan = Scan(A, counts, likelihood=Transmission(1e5))
+    mended = without_rings(scan)
+    assert torch.equal(mended.data, counts)
+    line_integrals = without_rings(Scan(A, clean + gains()))
+    torch.testing.assert_close(mended.estimate()[0], line_integrals.data, rtol=0, atol=1e-4)
+    assert relative(mended.estimate()[0], clean) < 0.5 * relative(scan.estimate()[0], clean)
+    with pytest.raises(InputError, match="leave out --rings: a gain is a factor on counts"):
+        without_rings(Scan(A, counts, likelihood=Poisson()))
 
 
 def test_the_option_reaches_the_file(tmp_path, monkeypatch):

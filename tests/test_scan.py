@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from invprob.likelihood import Poisson
 from invprob.operators import Identity, ParallelBeam
 from invprob.scan import Scan, Units
 
@@ -68,3 +69,18 @@ def test_noise_is_per_item(A):
     Scan(A, torch.ones(3, 4, 12), torch.ones(3))
     with pytest.raises(ValueError, match=r"batch shape \(3,\), got shape \(2,\)"):
         Scan(A, torch.ones(3, 4, 12), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": np.ones((4, 12))}, "data must be a tensor, got a ndarray: torch.as_tensor makes one"),
+        ({"truth": np.ones((8, 8))}, "truth must be a tensor"),
+        ({"likelihood": Poisson}, "an object such as Poisson.., got the class Poisson"),
+        ({"units": "mm"}, "units must be Units of three texts, .* got 'mm'"),
+        ({"units": Units(length=2)}, "units must be Units of three texts"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_in_words(A, changes, words):
+    with pytest.raises(TypeError, match=words):
+        Scan(A, **({"data": torch.ones(4, 12)} | changes))

@@ -18,6 +18,7 @@ from invprob.io import load_result, open_stack, save_scan
 from invprob.operators import Blur, ConeBeam, Identity, ParallelBeam
 from invprob.scan import Scan
 from invprob.stack import StackReconstruction, memory, reconstruct_stack, reconstruction
+from invprob.stack.joined import _joined_certificates
 
 ROOT = Path(__file__).parents[1]
 
@@ -259,3 +260,44 @@ def test_the_images_of_a_complex_operator_are_what_it_says(tmp_path):
     for data, dtype in ((real, torch.float32), (complex_, torch.complex64)):
         assert reconstruction._image_dtype(Scan(blur, data)) is dtype
         assert methods.reconstruct(replace(Scan(blur, data), noise=0.1), "direct").x.dtype is dtype
+
+
+def test_a_picture_that_cannot_be_made_costs_no_image(stack_file, monkeypatch):
+    def fail(*_):
+        raise ValueError("no such row")
+
+    monkeypatch.setattr(Scan, "row", fail)
+    monkeypatch.setattr(Scan, "doubts", lambda _: [])
+    work = reconstruct_stack(stack_file, "out.h5", "fbp")
+    assert (work.complete, work.middle) == (True, None)
+    assert load_result("out.h5").status == "converged"
+    assert "no picture of the middle row: no such row" in work.failures[0]
+
+
+def test_notes_of_chunks_are_told_once():
+    one, two, other = ({"assumptions": (), "notes": (text,)} for text in ("12% of it", "7.5% of it", "more"))
+    joined = _joined_certificates(_joined_certificates(_joined_certificates({}, one), two), other)
+    assert joined["notes"] == ["12% of it", "more"]
+
+
+def test_a_limited_angle_is_told_everywhere(invprob, tmp_path):
+    A = ParallelBeam((16, 16), np.arange(40) * np.pi / 40, 24)
+    bump = torch.zeros(2, 16, 16)
+    bump[:, 6:10, 5:9] = 1.0
+    save_scan(tmp_path / "a.h5", Scan(A, A(bump) + 0.01 * randn((2, 40, 24), torch.float32, 0), 0.01))
+    done = invprob("reconstruct", "a.h5", "--method", "fbp", "--views", "0:20", "--rows", "1:2", "--report", "a.html")
+    doubt = open_stack(tmp_path / "a.h5", views=slice(0, 20)).doubts()[0]
+    assert "degrees" in doubt
+    assert done.code == 0
+    assert done.err.count("warning: ") == 1
+    for text in (done.err, done.out, invprob("inspect", "a_fbp.h5").out):
+        assert doubt[:60] in " ".join(text.split())
+    stored = load_result(tmp_path / "a_fbp.h5")
+    assert doubt in stored.certificate.notes
+    assert (stored.provenance["views"], stored.provenance["rows"]) == ("0 to 19", "1 to 1")
+    assert doubt[:60] in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "Do not rely" not in done.out
+    again = load_result(tmp_path / "a_fbp.h5").of_scan(open_stack(tmp_path / "a.h5", views=slice(0, 20)).load())
+    assert again.certificate.notes.count(doubt) == 1
+    plain = open_stack(tmp_path / "a.h5").load().provenance
+    assert not {"rows", "views"} & set(plain)

@@ -93,11 +93,13 @@ def _count(stack: Stack) -> str:
 
 def _describe(scan: Scan) -> None:
     from invprob.cli.messages import count_weights
+    from invprob.io.summary import noise_in_words
 
     A = scan.operator
     fact("geometry", repr(A))
     fact("shapes", f"image {_sizes(A.domain_shape)}, data {_sizes(A.range_shape)}")
     fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}, data in {scan.units.data}")
+    fact("noise", noise_in_words(scan))
     if scan.weights is not None:
         fact("weights", count_weights(scan.weights))
     seen = A.field_of_view()

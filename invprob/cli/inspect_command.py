@@ -64,6 +64,8 @@ def _describe(summary: ScanSummary) -> None:
     if summary.units is not None:
         units = summary.units
         fact("units", f"lengths in {units.length}, image in {units.image}, data in {units.data}")
+    if summary.noise is not None:
+        fact("noise", summary.noise)
     if summary.values is not None:
         fact("values", _values(summary.values))
     for hint in summary.hints:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invprob.cli.console import fact
+from invprob.cli.console import fact, warn
 from invprob.cli.methods import defaults
 from invprob.io.readers import known_options
+from invprob.io.summary import noise_in_words
 from invprob.judgement import Grade, statements, verdict
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ def introduce(stack: Stack, method: str, settings: Mapping[str, Any], at_once: i
         fact("units", f"lengths in pixels, as the file gives no pixel size{remedy}")
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
-    fact("noise", _noise(scan.noise))
+    fact("noise", noise_in_words(scan))
     if scan.weights is not None:
         fact("weights", count_weights(scan.weights))
     told = ", ".join(f"{key} {'auto' if v is None else v}" for key, v in _complete(method, settings).items())
     fact("method", f"{method} ({told})")
+    for doubt in stack.doubts():
+        if doubt not in stack.warned:  # of which reading warns
+            warn(doubt)
 
 
 def conclude(story: JoinedResults, method: str, settings: Mapping[str, Any]) -> None:
@@ -84,14 +88,6 @@ def count_weights(weights: Tensor) -> str:
     missing = weights.numel() - positive.numel()
     span = f"from {float(positive.min()):.3g} to {float(positive.max()):.3g}, from the file"
     return span if not missing else f"{span}; {missing} of {weights.numel()} readings have none"
-
-
-def _noise(noise: float | Tensor | None) -> str:
-    if noise is None:
-        return "not known (no estimate in the file)"
-    if isinstance(noise, float | int):
-        return f"standard deviation {noise:.4g}, from the file"
-    return f"standard deviation {_median(noise.flatten().tolist(), '{:.4g}')}, from the file"
 
 
 def _complete(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from invprob.cli.messages import judge
 from invprob.io import open_hdf5, read_array
 from invprob.io.attributes import read_json
 from invprob.io.checks import check_file
-from invprob.io.result_file import read_layout
+from invprob.io.result_file import read_item_status, read_layout
 from invprob.io.result_writer import FORMAT
 from invprob.io.safe_hdf5 import exists, read_text
 from invprob.judgement import brief
@@ -43,7 +43,7 @@ def describe_result(path: Path) -> None:
         shape, command = layout.shape, read_text(file, "command")
         others = [what for name, what in _OTHERS.items() if exists(file, name)]
         kept = {key: read_json(file, key) or {} for key in ("settings", "versions", "provenance", "certificate")}
-        item_status = read_json(file, "item_status") or []
+        item_status = read_item_status(file)
         middle = read_array(file, "image", (slice(shape[0] // 2, shape[0] // 2 + 1),) if len(shape) > 2 else ())
     fact("result", f"{path} ({layout.status}, {path.stat().st_size / 2**20:.3g} MiB)")
     kind = ", complex" if np.iscomplexobj(middle) else ""

@@ -20,8 +20,8 @@ from invprob.io.attributes import check_format, read_json, write_array, write_at
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
-from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, selected
-from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
+from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -31,14 +31,15 @@ __all__ = ["FORMAT", "READER", "open_scan", "save_scan"]
 
 LAYOUT = "invprob scan"
 FORMAT, VERSION = "invprob-scan", 1
+_OF_A_FILE = ("source", "digest", "reader", "rows", "views")  # what a provenance says about the file that was read
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = False) -> None:
     """Write `scan` to `path`, whole or not at all.
 
-    Raises OutputError if its operator is not registered (a file names only registered things) or if the path
-    cannot be written, ResourceError if the disk is full.
+    Raises OutputError if its operator is not registered (a file names only registered things), if its provenance has
+    a name or a text that a file cannot hold, or if the path cannot be written, ResourceError if the disk is full.
     """
     A = scan.operator
     name = registry.name_of(registry.OPERATORS, type(A))
@@ -49,6 +50,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
         )
     if not scan.data.numel():
         raise OutputError(f"{printable(path)}: a scan with data of shape {tuple(scan.data.shape)} is empty")
+    _check_provenance(scan.provenance, printable(path))
     tensors = [t for t in (scan.data, scan.truth, scan.weights) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)
@@ -64,11 +66,19 @@ def open_scan(path: Path, options: Options) -> Stack:
         operator = _build(cls, config, printable(path))
         n_batch = max(0, dataset(file, "data").ndim - len(operator.range_shape))
         rows = _select_rows(file, n_batch, options)
-    digest = fingerprint(path)
-    return Stack(path, LAYOUT, rows, lambda some: _read(path, digest, operator, n_batch, some, views))
+    about = {"source": str(path), "digest": fingerprint(path), "reader": FORMAT}
+    about |= {} if views is None else {"views": in_words(views)}
+
+    def read(some: range | None) -> Scan:
+        told = {"rows": in_words(some)} if some is not None and "rows" in options else {}
+        return _read(path, about | told, operator, n_batch, some, slice(None) if views is None else as_slice(views))
+
+    return Stack(path, LAYOUT, rows, read)
 
 
-def _read(path: Path, digest: str, operator: Operator, n_batch: int, some: range | None, views: slice) -> Scan:
+def _read(
+    path: Path, about: Mapping[str, str], operator: Operator, n_batch: int, some: range | None, views: slice
+) -> Scan:
     """Read some rows; the operator is one for all of them, so that its tables and norms are computed once."""
     rows = () if some is None else (as_slice(some),)
     items = rows + (slice(None),) * (n_batch - len(rows))
@@ -79,7 +89,7 @@ def _read(path: Path, digest: str, operator: Operator, n_batch: int, some: range
         weights = _read_weights(file, items, views)
         likelihood = read_likelihood(file, items, views)
         units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
-        provenance = _read_provenance(file) | {"source": str(path), "digest": digest, "reader": FORMAT}
+        provenance = _read_provenance(file) | dict(about)
     try:
         return Scan(
             operator,
@@ -117,7 +127,8 @@ def _write(path: Path, scan: Scan, name: str) -> None:
         if scan.noise is not None:
             write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
         write_attributes(file.create_group("units"), asdict(scan.units))
-        write_attributes(file.create_group("provenance"), scan.provenance)
+        told = {str(key): str(text) for key, text in scan.provenance.items()}
+        write_attributes(file.create_group("provenance"), told)
 
 
 def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:
@@ -144,14 +155,14 @@ def _build(cls: type[Operator], config: Mapping[str, Any], where: str) -> Operat
         raise InputError(f"{where}: the stored geometry is no {cls.__name__} ({printable(error)})") from error
 
 
-def _select_views(cls: type[Operator], config: dict[str, Any], options: Options) -> tuple[dict[str, Any], slice]:
-    """Return the operator's arguments for the selected views, and the slice of the data's axis of views."""
+def _select_views(cls: type[Operator], config: dict[str, Any], options: Options) -> tuple[dict[str, Any], range | None]:
+    """Return the operator's arguments for the selected views, and their indices, None if none were selected."""
     if "views" not in options:
-        return config, slice(None)
+        return config, None
     if "angles" not in config:
         VIEWS.refuse(because=f"a {cls.__name__} has no views")
-    views = as_slice(selected(options["views"], len(config["angles"]), VIEWS.typed))
-    return config | {"angles": config["angles"][views]}, views
+    views = selected(options["views"], len(config["angles"]), VIEWS.typed)
+    return config | {"angles": config["angles"][as_slice(views)]}, views
 
 
 def _select_rows(file: h5py.File, n_batch: int, options: Options) -> range | None:
@@ -183,7 +194,19 @@ def _read_provenance(file: h5py.File) -> dict[str, str]:
     """Return the stored origin; what describes the file the scan was made from is called original_*."""
     group = find(file, "provenance")
     stored = {printable(key): read_text(group, key) or "" for key in group.attrs}
-    return {f"original_{key}" if key in ("source", "digest", "reader") else key: text for key, text in stored.items()}
+    return {f"original_{key}" if key in _OF_A_FILE else key: text for key, text in stored.items()}
+
+
+def _check_provenance(provenance: Mapping[str, str], where: str) -> None:
+    """Raise OutputError for what would not come back from a file."""
+    for key, text in provenance.items():
+        if not str(key) or "\0" in str(key):
+            raise OutputError(f"{where}: the provenance has an entry with the name {key!r}: give it a name")
+        size = len(str(text).encode())
+        if size > MAX_TEXT:
+            raise OutputError(
+                f"{where}: the provenance {printable(key)!r} has {size} bytes, more than {MAX_TEXT}: shorten it"
+            )
 
 
 def _recognises(probe: Probe) -> bool:

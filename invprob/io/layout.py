@@ -87,12 +87,17 @@ class Stack:
         """One row, or the single item: the middle one, or the first where that cannot be read."""
         return self._looked_at[0]
 
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """What reading the sample warned of, as reading it again does."""
+        return self._looked_at[1]
+
     def load(self, rows: range | None = None) -> Scan:
         """Read some rows by their indices in the file, all by default; InputError for what cannot be used."""
         self.check()
         if self.rows is not None:
             return self.read(self.rows if rows is None else rows)
-        for warning in self._looked_at[1]:
+        for warning in self.warned:
             warnings.warn(warning, InputWarning, stacklevel=2)
         return self.sample
 
@@ -108,10 +113,8 @@ class Stack:
 
     def doubts(self) -> list[str]:
         """Return what is doubtful, as sentences: what reading the sample warned of, and what its operator says."""
-        scan, warned = self._looked_at
-        A, said = scan.operator, " ".join(warned)
-        item = A.fill(scan.data, scan.weights).reshape(-1, *A.range_shape)[0]
-        return [*warned, *(doubt for doubt in A.doubts(item) if doubt not in said)]
+        said = " ".join(self.warned)
+        return [*self.warned, *(doubt for doubt in self.sample.doubts() if doubt not in said)]
 
     def followed_by(self, change: Callable[[Scan], Scan]) -> Stack:
         """Return the stack with every scan changed after it was read."""

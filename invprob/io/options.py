@@ -128,7 +128,16 @@ RINGS = Option("rings", "whether to take away what a bin adds to all views", "tr
 
 
 def selected(selection: slice | None, count: int, option: str) -> range:
-    """Return the indices below `count` that `selection` picks; InputError naming `option` if none."""
+    """Return the indices below `count` that `selection` picks; InputError naming `option` if none.
+
+    TypeError for what is no slice of whole numbers.
+    """
+    sliced = selection is None or isinstance(selection, slice)
+    ends = (selection.start, selection.stop, selection.step) if selection is not None and sliced else ()
+    if not sliced or not all(end is None or hasattr(end, "__index__") for end in ends):
+        raise TypeError(f"{option} takes a slice of whole numbers, such as slice(0, 60), got {selection!r}")
+    if selection is not None and selection.step == 0:
+        raise InputError(f"{option} has the step 0, which must be at least 1")
     chosen = range(count) if selection is None else range(*selection.indices(count))
     if chosen.step < 0 or not chosen:
         raise InputError(f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up")

@@ -21,10 +21,12 @@ from invprob.io.attributes import check_format, read_json
 from invprob.io.result_writer import FORMAT, VERSION, ResultWriter
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.linop.operator import Channels
-from invprob.result import INCOMPLETE, Result, current_versions, grid_of
+from invprob.result import INCOMPLETE, MISSING, STATUS, Result, current_versions, grid_of
 from invprob.scan import Scan
 
-__all__ = ["FORMAT", "Layout", "load_result", "read_layout", "run_attributes", "save_result"]
+__all__ = ["FORMAT", "Layout", "load_result", "read_item_status", "read_layout", "run_attributes", "save_result"]
+
+_OF_ITEMS = (*STATUS, MISSING)
 
 
 def run_attributes(
@@ -39,7 +41,7 @@ def run_attributes(
     if scan is not None:
         A = scan.operator
         attributes |= _place(len(A.domain_shape), grid_of(scan), A.channels, scan.units)
-        attributes["provenance"] = dict(scan.provenance)
+        attributes["provenance"] = scan.origin
     return attributes
 
 
@@ -55,8 +57,12 @@ def save_result(
     """Write a result with its settings, history and certificate, its samples and spread where it has them.
 
     Grid, units and origin are those of its `scan` if that is given, else what the result knows of them itself.
-    Raises OutputError or ResourceError if it cannot be written, ValueError for samples or a spread of another shape.
+    Raises OutputError or ResourceError if it cannot be written, ValueError for samples or a spread of another shape and
+    for a status that is not known.
     """
+    for status in (result.status, *result.item_status):
+        if status not in (*_OF_ITEMS, INCOMPLETE):
+            raise ValueError(f"no status of a result is called {status!r}: known are {', '.join(_OF_ITEMS)}")
     result = result if scan is None else result.of_scan(scan)
     sources = [result.provenance["source"]] if "source" in result.provenance else []
     attributes = {
@@ -88,7 +94,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
         return Result(
             x=_read_unfinished(file) if unfinished else _read_finished(file),
             status=layout.status,
-            item_status=tuple(read_json(file, "item_status") or ()),
+            item_status=read_item_status(file),
             n_iter=torch.zeros(0, dtype=torch.int64) if n_iter is None else n_iter,
             seconds=math.nan if seconds is None else seconds,
             history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
@@ -142,7 +148,26 @@ def read_layout(file: h5py.File) -> Layout:
             f"{printable(file.filename)}: {axes} axes of an item, a spacing of {0 if grid is None else grid.ndim} and "
             f"channels {printable(channels)} do not fit an image of {len(shape)} axes"
         )
-    return Layout(shape, read_text(file, "status") or INCOMPLETE, axes, grid, channels, known)  # type: ignore[arg-type]
+    status = read_text(file, "status") or INCOMPLETE
+    if status not in (*_OF_ITEMS, INCOMPLETE):
+        raise _unknown_status(file, status)
+    return Layout(shape, status, axes, grid, channels, known)  # type: ignore[arg-type]
+
+
+def read_item_status(file: h5py.File) -> tuple[str, ...]:
+    """Read the status of every item of an open result file; InputError for a word that is not known."""
+    found = read_json(file, "item_status") or ()
+    if not isinstance(found, list | tuple):
+        raise _unknown_status(file, found)
+    for status in found:
+        if status not in _OF_ITEMS:
+            raise _unknown_status(file, status)
+    return tuple(found)
+
+
+def _unknown_status(file: h5py.File, status: object) -> InputError:
+    where, known = printable(file.filename), ", ".join(_OF_ITEMS)
+    return InputError(f"{where}: the status {printable(status)!r} is not known (known are {known}): update invprob")
 
 
 def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units) -> dict[str, Any]:

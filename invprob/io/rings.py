@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from invprob.errors import InputError
+from invprob.likelihood import Transmission
 from invprob.scan import Scan
 
 __all__ = ["ring_offsets", "without_rings"]
@@ -39,7 +40,8 @@ def ring_offsets(sinograms: NDArray[Any], width: int = WIDTH) -> NDArray[np.floa
 def without_rings(scan: Scan) -> Scan:
     """Return the scan with the offset of every bin taken away, each row and each detector row on its own.
 
-    InputError for a scan without views, or with complex data.
+    Counts behind an absorber stay what they are: the offset c of their logarithm makes the blank counts exp(-c) times
+    what they were. InputError for a scan without views, with complex data, or with other counts.
     """
     A, data = scan.operator, scan.data
     shape, angles = A.range_shape, getattr(A, "angles", None)
@@ -47,11 +49,18 @@ def without_rings(scan: Scan) -> Scan:
         raise InputError(
             f"leave out --rings: a {type(A).__name__} with {data.dtype} data has no bins seen by all views"
         )
-    views = -len(shape)
-    offsets = ring_offsets(A.fill(data, scan.weights).movedim(views, -2).numpy())
-    found = torch.from_numpy(offsets).unsqueeze(views).to(data)
+    likelihood, views = scan.likelihood, -len(shape)
+    if likelihood.counted and not isinstance(likelihood, Transmission):
+        raise InputError(f"leave out --rings: a gain is a factor on counts ({likelihood.name}), no offset")
+    integrals, weights = scan.estimate()
+    offsets = ring_offsets(A.fill(integrals, weights).movedim(views, -2).numpy())
+    found = torch.from_numpy(offsets).unsqueeze(views).to(integrals)
     told = f"what each bin adds to all views was taken away, as a median over {WIDTH} bins tells it"
-    return replace(scan, data=data - found, provenance={**scan.provenance, "rings": told})
+    provenance = {**scan.provenance, "rings": told}
+    if isinstance(likelihood, Transmission):
+        blank = (torch.as_tensor(likelihood.blank).to(found) * (-found).exp()).expand(data.shape)
+        return replace(scan, likelihood=replace(likelihood, blank=blank), provenance=provenance)
+    return replace(scan, data=data - found, provenance=provenance)
 
 
 def _of_one(sinogram: NDArray[Any], width: int) -> NDArray[np.float64]:

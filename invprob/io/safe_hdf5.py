@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.checks import check_file
 
-__all__ = ["dataset", "dataset_names", "exists", "find", "open_hdf5", "read_array", "read_text"]
+__all__ = ["MAX_TEXT", "dataset", "dataset_names", "exists", "find", "open_hdf5", "read_array", "read_text"]
 
 _MAX_LINKS = 16
 _MAX_RANK = 6
@@ -33,7 +33,7 @@ _MAX_EXTENT = 2**31
 _MAX_CHUNK = 2**30
 # gzip reaches 1029:1 on zeros, so a high ratio alone is no crime; a high ratio and a large size is.
 _BOMB_BYTES, _BOMB_RATIO = 4 * 2**30, 1000
-_MAX_TEXT = 2**16
+MAX_TEXT = 2**16
 _MAX_NAMES = 1000
 # What libhdf5 and h5py bring themselves; any other filter would load a plug-in, that is, run code.
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # gzip, shuffle, fletcher32, szip, nbit, scaleoffset, lzf
@@ -115,7 +115,7 @@ def read_array(file: h5py.File, name: str, selection: tuple[slice, ...] = ()) ->
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def read_text(owner: Any, key: str, limit: int = _MAX_TEXT) -> str | None:
+def read_text(owner: Any, key: str, limit: int = MAX_TEXT) -> str | None:
     """Return the text attribute `key` of a group or dataset, None if there is none; at most `limit` bytes."""
     where = _place(owner.file, f"{owner.name}@{key}")
     with _explained(where):

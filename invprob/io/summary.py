@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
@@ -17,9 +18,18 @@ from invprob.io.layout import Reader, Stack
 from invprob.io.options import Options, as_slice
 from invprob.io.readers import accepted_options, opened, reader_of
 from invprob.io.safe_hdf5 import dataset, dataset_names, find, open_hdf5, read_array, read_text
+from invprob.likelihood import Gaussian
 from invprob.scan import Scan, Units
 
-__all__ = ["AngleSummary", "DatasetSummary", "ScanSummary", "ValueSummary", "scan_summary", "stored_values"]
+__all__ = [
+    "AngleSummary",
+    "DatasetSummary",
+    "ScanSummary",
+    "ValueSummary",
+    "noise_in_words",
+    "scan_summary",
+    "stored_values",
+]
 
 _BLOCK, _BUDGET = 2**26, 2**30  # bytes read at a time, and at most
 
@@ -59,9 +69,9 @@ class ValueSummary:
 class ScanSummary:
     """A scan file at a glance; `hints` are sentences on what is missing, wrong or doubtful.
 
-    `geometry`, `units`, `angles` and `rows` describe the scan as `load_scan` would return it; they are None where not
-    even a row of it can be read. `found` holds what was found in the data, in words by what it is. `values` are the
-    stored ones, before any correction.
+    `geometry`, `units`, `noise`, `angles` and `rows` describe the scan as `load_scan` would return it; they are None
+    where not even a row of it can be read. `found` holds what was found in the data, in words by what it is. `values`
+    are the stored ones, before any correction.
     """
 
     path: str
@@ -73,6 +83,7 @@ class ScanSummary:
     geometry: str | None
     found: Mapping[str, str]
     units: Units | None
+    noise: str | None
     angles: AngleSummary | None
     hints: tuple[str, ...]
 
@@ -99,9 +110,23 @@ def scan_summary(path: str | os.PathLike[str], **options: Any) -> ScanSummary:
         geometry=repr(scan.operator) if scan else None,
         found=stack.found if stack else {},
         units=scan.units if scan else None,
+        noise=noise_in_words(scan) if scan else None,
         angles=_angle_summary(scan) if scan else None,
         hints=tuple(hints),
     )
+
+
+def noise_in_words(scan: Scan) -> str:
+    """Return what is known of the noise: its level, or the likelihood that brings it along."""
+    likelihood = scan.likelihood
+    if likelihood.counted:
+        return f"that of counts: {likelihood.in_words()}"
+    if scan.noise is None:
+        level = "not known (no estimate in the file)"
+    else:
+        low, high = (f"{float(end):.4g}" for end in torch.as_tensor(scan.noise).aminmax())
+        level = f"standard deviation {low if low == high else f'{low} to {high}'}, from the file"
+    return level if isinstance(likelihood, Gaussian) else f"{level}; likelihood {likelihood.in_words()}"
 
 
 def stored_values(stack: Stack) -> ValueSummary:

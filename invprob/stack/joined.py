@@ -59,7 +59,7 @@ class JoinedResults:
         self.history = _side_by_side(self.history, result.history)
         self.seconds += result.seconds
         self.item_status += result.item_status
-        before, self.provenance = self.provenance, dict(scan.provenance)
+        before, self.provenance = self.provenance, scan.origin
         if "clamped" in before:
             self.provenance["clamped"] = _added(before["clamped"], scan.provenance["clamped"])
         if scan.truth is not None:
@@ -84,13 +84,19 @@ def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _joined_certificates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both certificates as one; an assumption that fails anywhere fails."""
+    """Return both certificates as one; an assumption that fails anywhere fails.
+
+    Of notes that differ in their numbers alone the first one stays.
+    """
     worst: dict[str, Mapping[str, Any]] = {}
     for assumption in (*before.get("assumptions", ()), *now["assumptions"]):
         known = worst.setdefault(assumption["statement"], assumption)
         if _doubt(assumption) > _doubt(known):
             worst[assumption["statement"]] = assumption
-    return _joined(before, now) | {"assumptions": list(worst.values())}
+    notes: dict[str, str] = {}
+    for note in (*before.get("notes", ()), *now.get("notes", ())):
+        notes.setdefault(re.sub(r"[\d.]+", "0", note), note)
+    return _joined(before, now) | {"assumptions": list(worst.values()), "notes": list(notes.values())}
 
 
 def _doubt(assumption: Mapping[str, Any]) -> int:

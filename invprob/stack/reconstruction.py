@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from invprob.errors import InputError
 from invprob.io import ResultWriter, Stack, open_stack, run_attributes
@@ -210,7 +209,10 @@ class StackReconstruction:
             self.middle = (scan, replace(result, state=None))
         elif start <= middle:
             row = min(middle - start, length - 1)
-            self.middle = (_row(scan, row), replace(result, state=None).row(row))
+            try:
+                self.middle = (scan.row(row), replace(result, state=None).row(row))
+            except (ValueError, TypeError, RuntimeError) as error:  # the images are more than a picture of one
+                self.failures.append(f"there is no picture of the middle row: {error}")
 
     def _annotate(self, writer: ResultWriter) -> None:
         joined = self.joined
@@ -281,12 +283,3 @@ def _image_dtype(sample: Scan) -> torch.dtype:
 
 def _length(rows: range | None) -> int:
     return 1 if rows is None else len(rows)
-
-
-def _row(scan: Scan, index: int) -> Scan:
-    """Return one row of a stack as a scan of its own."""
-    noise = scan.noise[index] if isinstance(scan.noise, Tensor) and scan.noise.ndim else scan.noise
-    truth = None if scan.truth is None else scan.truth[index].clone()
-    shared = scan.weights is None or scan.weights.ndim < scan.data.ndim
-    weights = scan.weights if shared or scan.weights is None else scan.weights[index].clone()
-    return replace(scan, data=scan.data[index].clone(), noise=noise, truth=truth, weights=weights)

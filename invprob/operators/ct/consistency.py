@@ -16,6 +16,7 @@ __all__ = ["sinogram_doubts"]
 _MASS_VARIATION = 0.05  # standard deviation of the views' masses relative to their mean
 _VISIBLE_MOTION = 0.3  # bins; less cannot be told from noise
 _UNEXPLAINED = 0.5  # share of the motion that is no sine of the angle
+_SURE = 3.0  # times what the noise of the bins moves a centre of mass by
 
 
 def sinogram_doubts(sinogram: NDArray[np.floating], angles: NDArray[np.float64]) -> list[str]:
@@ -37,9 +38,21 @@ def sinogram_doubts(sinogram: NDArray[np.floating], angles: NDArray[np.float64])
     waves = np.stack([np.cos(angles), np.sin(angles), np.ones_like(angles)], axis=1)
     residual = float(np.std(centre - waves @ np.linalg.lstsq(waves, centre, rcond=None)[0]))
     motion = float(np.std(centre))
-    if motion > _VISIBLE_MOTION and residual > _UNEXPLAINED * motion:
+    if motion > _VISIBLE_MOTION and residual > max(_UNEXPLAINED * motion, _SURE * _noise_of_centre(values)):
         doubts.append(
             f"the centre of mass moves by {motion:.2g} bins, {residual:.2g} not as a sine of the angle: "
             "another unit or order of the angles, a truncated field of view, or much noise"
         )
     return doubts
+
+
+def _noise_of_centre(values: NDArray[np.float64]) -> float:
+    """Return how far noise moves the centre of mass of a view: sigma |bins - their middle| / mass.
+
+    sigma is the median of second differences along the bins, in which the object has little part.
+    """
+    if values.shape[1] < 3:
+        return 0.0
+    sigma = float(np.median(np.abs(np.diff(values, 2, axis=1)))) / (0.6745 * np.sqrt(6))
+    bins = np.arange(values.shape[1])
+    return sigma * float(np.linalg.norm(bins - bins.mean()) / values.sum(axis=1).mean())
