@@ -172,7 +172,7 @@ def deblur(*, quick: bool, patience: float) -> Iterator[Finding]:
         "adjoint": partial(A.adjoint, b),
         "gram": partial(A.gram, b),
         "solve (A^H A + shift I)": partial(A.solve, b, 0.1),
-        "direct (Wiener)": partial(A.direct, b, 0.01),
+        "direct (Wiener)": partial(A.direct, b, noise=0.01),
     }
     ms = race(calls | {"pair": partial(pair, b)}, patience=patience)
     for what in calls:
