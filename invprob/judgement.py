@@ -120,7 +120,7 @@ def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
         grade: Grade = "bad" if worst > _NOISE_BAD else "fair"
         return Statement(grade, f"{measured}: {cause}.")
     if worst < _NOISE_LOW and direct:
-        return Statement("fair", f"{measured}: part of the noise is in the image: tikhonov or tv take it out.")
+        return Statement("fair", f"{measured}: part of the noise is in the image; tikhonov or tv take it out.")
     if worst < _NOISE_LOW:
         return Statement("fair", f"{measured}: part of the noise went into the image; raise the strength.")
     return Statement("good", f"{measured}, as it should be (1 is perfect).")

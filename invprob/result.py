@@ -96,7 +96,7 @@ class Result:
     def item(self) -> Result:
         """Return the result with a copy of the middle item of the batch alone, index n // 2, which pictures show.
 
-        Status, iterations and history are those of it; the certificate and the settings stay those of all.
+        Status, iterations, history and the certificate's numbers are those of it; settings stay those of all.
         """
         batch = self._batch
         middle, axes = math.prod(batch) // 2, len(batch)
@@ -136,8 +136,13 @@ class Result:
             kept = pick(torch.arange(len(ends)).reshape(batch), 0).flatten().tolist()
             ends = tuple(ends[i] for i in kept)
             status = status if status == INCOMPLETE else max(ends, key=[*STATUS, *_OTHERS].index, default=status)
+        facts = {} if self.certificate is None else vars(self.certificate)
+        numbers: dict[str, Any] = {
+            name: pick(t, 0) for name, t in facts.items() if isinstance(t, Tensor) and t.shape == batch
+        }
         return replace(
             part,
+            certificate=None if self.certificate is None else replace(self.certificate, **numbers),
             status=status,
             item_status=ends,
             n_iter=pick(self.n_iter, 0) if self.n_iter.shape == batch else self.n_iter,

@@ -676,7 +676,7 @@ def test_a_part_of_a_batch_has_its_own_story(tmp_path, part):
         n_iter=torch.arange(6).reshape(2, 3),
         seconds=1.0,
         history={"iteration": torch.tensor([1, 2]), "residual": torch.rand(2, 2, 3), "other": torch.rand(2, 3)},
-        certificate=None,
+        certificate=Certificate(norm=3.0, residual_to_noise=torch.rand(2, 3, dtype=torch.float64)),
     )
     found = whole.item() if part == "item" else whole.row(1)
     kept = (1, 0) if part == "item" else (1, slice(None))
@@ -685,9 +685,12 @@ def test_a_part_of_a_batch_has_its_own_story(tmp_path, part):
     assert torch.equal(found.n_iter, whole.n_iter[kept])
     assert torch.equal(found.history["residual"], whole.history["residual"][:, *kept])
     assert all(found.history[name] is whole.history[name] for name in ("iteration", "other"))  # of no batch, or another
+    assert torch.equal(found.certificate.residual_to_noise, whole.certificate.residual_to_noise[kept])
+    assert found.certificate.norm == 3.0
     save_result(tmp_path / "part.h5", found)
     back = load_result(tmp_path / "part.h5")
     assert (back.item_status, back.n_iter.tolist()) == (found.item_status, found.n_iter.tolist())
+    assert back.certificate.as_dict() == found.certificate.as_dict()
     single = whole.row(1).row(0)
     assert (single.item_status, single.item().item_status, single.n_iter.tolist()) == (("stopped",), ("stopped",), 3)
     with pytest.raises(IndexError, match="a single item"):

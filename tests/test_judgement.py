@@ -51,7 +51,7 @@ def test_a_good_result_is_called_good():
             "converged",
             {"residual_to_noise": 0.5, "fixed_point_residual": None},
             "fair",
-            "part of the noise is in the image: tikhonov or tv take it out.",
+            "part of the noise is in the image; tikhonov or tv take it out.",
         ),
         ("converged", {"residual_to_noise": None}, "good", "the noise level is not known"),
         ("converged", {"stationarity": 0.05, "duality_gap": 0.05}, "fair", "raise max_iter or lower tol"),

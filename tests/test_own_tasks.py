@@ -262,7 +262,7 @@ def test_tensors_in_a_quality_become_plain_numbers(tmp_path):
     ],
 )
 def test_a_tensor_is_a_batch_and_keeps_its_kind(given, due):
-    """On version 0.2 complex batches lost their imaginary parts."""
+    """Before, complex batches lost their imaginary parts."""
     seen = []
 
     class Plain(InpaintingTask):
