@@ -58,7 +58,7 @@ def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]
         *_optimality(certificate),
         *_assumptions(certificate),
         *_operator(certificate),
-        *(Statement("known", str(note).rstrip(".") + ".") for note in certificate.get("notes") or ()),
+        *(Statement("known", _capital(str(note)).rstrip(".") + ".") for note in certificate.get("notes") or ()),
     ]
 
 
@@ -119,6 +119,8 @@ def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
         cause = "the strength is too high, or geometry or noise level are not what they are said to be"
         grade: Grade = "bad" if worst > _NOISE_BAD else "fair"
         return Statement(grade, f"{measured}: {cause}.")
+    if worst < _NOISE_LOW and direct:
+        return Statement("fair", f"{measured}: part of the noise is in the image; tikhonov or tv take it out.")
     if worst < _NOISE_LOW:
         return Statement("fair", f"{measured}: part of the noise went into the image; raise the strength.")
     return Statement("good", f"{measured}, as it should be (1 is perfect).")
@@ -222,4 +224,4 @@ def _percent(share: float) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+    return text[:1].upper() + text[1:]

@@ -2,7 +2,7 @@
 
 All functions take `x` and `truth` of one shape `(*batch, *item)`, real or complex, where the last
 `ndim` axes make one item; they compute in float64 and return a float64 tensor of shape `(*batch,)`.
-They raise `ValueError` where the shapes differ or `ndim` does not fit.
+They raise `ValueError` where the shapes differ or `ndim` does not fit, `TypeError` for what is no tensor.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+
+from invprob.linop.items import require_tensor
 
 __all__ = ["mae", "mse", "nrmse", "psnr", "quality", "ssim"]
 
@@ -118,6 +120,7 @@ def quality(
             in them, and its values are averaged over the other axes (channels, echoes).
         data_range: as for `psnr`; by default the truth's, per item: max - min of a real one, max |t| of a complex one.
     """
+    _require_tensors("quality", x, truth)
     found = {"relative error": nrmse(x, truth, ndim=ndim)}
     space = ndim if space is None else space
     if not 1 <= space <= ndim:
@@ -162,6 +165,7 @@ def _item_axes(ndim: int) -> tuple[int, ...]:
 
 def _checked(name: str, x: Tensor, truth: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
     """Both images in double precision, complex if either is."""
+    _require_tensors(name, x, truth)
     if x.shape != truth.shape:
         raise ValueError(
             f"{name}: x has shape {tuple(x.shape)} and truth {tuple(truth.shape)}; "
@@ -174,6 +178,11 @@ def _checked(name: str, x: Tensor, truth: Tensor, ndim: int) -> tuple[Tensor, Te
         )
     dtype = torch.complex128 if x.is_complex() or truth.is_complex() else torch.float64
     return x.to(dtype), truth.to(dtype)
+
+
+def _require_tensors(name: str, x: Tensor, truth: Tensor) -> None:
+    for given in (x, truth):
+        require_tensor(name, given)
 
 
 def _checked_range(name: str, data_range: float | Tensor, x: Tensor, ndim: int) -> Tensor:

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from invprob.grid import Grid, Units, space_axes
@@ -95,23 +96,60 @@ class Result:
     def item(self) -> Result:
         """Return the result with a copy of the middle item of the batch alone, index n // 2, which pictures show.
 
-        Status, history and certificate stay those of all: they are what is known.
+        Status, iterations, history and the certificate's numbers are those of it; settings stay those of all.
         """
-        k = self.ndim
-        middle = math.prod(self.x.shape[: self.x.ndim - k]) // 2
-        return self._of(lambda t, lead: t.reshape(*t.shape[:lead], -1, *t.shape[t.ndim - k :]).select(lead, middle))
+        batch = self._batch
+        middle, axes = math.prod(batch) // 2, len(batch)
+        return self._of(
+            lambda t, lead: t.reshape(*t.shape[:lead], -1, *t.shape[lead + axes :]).select(lead, middle).clone()
+        )
 
     def row(self, index: int) -> Result:
-        """Return the result with a copy of one index of the batch's first axis alone, the rest as `item` does."""
-        return self._of(lambda t, lead: t.select(lead, index))
+        """Return the result with a copy of one index of the batch's first axis alone, the rest as `item` does.
+
+        IndexError without a batch.
+        """
+        if not self._batch:
+            raise IndexError("row: the result is of a single item, which has no rows")
+        return self._of(lambda t, lead: t.select(lead, index).clone())
+
+    @property
+    def _batch(self) -> torch.Size:
+        return self.x.shape[: self.x.ndim - self.ndim]
 
     def _of(self, pick: Callable[[Tensor, int], Tensor]) -> Result:
-        """Return the result with a part of all images; `pick` is told how many axes stand before the batch."""
-        return replace(
+        """Return the result with a part of all images; `pick` is told how many axes stand before the batch.
+
+        What a file tells of another batch than that of the images stays as it is; so does all of a single item.
+        """
+        batch = self._batch
+        part = replace(
             self,
-            x=pick(self.x, 0).clone(),
-            samples=None if self.samples is None else pick(self.samples, 1).clone(),
-            spread=None if self.spread is None else pick(self.spread, 0).clone(),
+            x=pick(self.x, 0),
+            samples=None if self.samples is None else pick(self.samples, 1),
+            spread=None if self.spread is None else pick(self.spread, 0),
+        )
+        if not batch:
+            return part
+        status, ends = self.status, self.item_status
+        if len(ends) == math.prod(batch):
+            kept = pick(torch.arange(len(ends)).reshape(batch), 0).flatten().tolist()
+            ends = tuple(ends[i] for i in kept)
+            status = status if status == INCOMPLETE else max(ends, key=[*STATUS, *_OTHERS].index, default=status)
+        facts = {} if self.certificate is None else vars(self.certificate)
+        numbers: dict[str, Any] = {
+            name: pick(t, 0) for name, t in facts.items() if isinstance(t, Tensor) and t.shape == batch
+        }
+        return replace(
+            part,
+            certificate=None if self.certificate is None else replace(self.certificate, **numbers),
+            status=status,
+            item_status=ends,
+            n_iter=pick(self.n_iter, 0) if self.n_iter.shape == batch else self.n_iter,
+            history={
+                name: pick(column, 1) if column.shape[1:] == batch else column for name, column in self.history.items()
+            },
+            state=None,
         )
 
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:

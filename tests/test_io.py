@@ -704,6 +704,38 @@ def test_a_result_knows_which_axes_are_an_item(tmp_path, result):
     assert result.size == "4 images of 6 x 7 pixels"
 
 
+@pytest.mark.parametrize("part", ["row", "item"])
+def test_a_part_of_a_batch_has_its_own_story(tmp_path, part):
+    """Before, one image had the status, the iterations and the history of all rows, and so had its file."""
+    ends = ("converged", "max_iter", "converged", "stopped", "diverged", "max_iter")
+    whole = Result(
+        x=torch.rand(2, 3, 6, 7),
+        status="diverged",
+        item_status=ends,
+        n_iter=torch.arange(6).reshape(2, 3),
+        seconds=1.0,
+        history={"iteration": torch.tensor([1, 2]), "residual": torch.rand(2, 2, 3), "other": torch.rand(2, 3)},
+        certificate=Certificate(norm=3.0, residual_to_noise=torch.rand(2, 3, dtype=torch.float64)),
+    )
+    found = whole.item() if part == "item" else whole.row(1)
+    kept = (1, 0) if part == "item" else (1, slice(None))
+    assert (found.status, found.item_status) == (("stopped", ends[3:4]) if part == "item" else ("diverged", ends[3:]))
+    assert torch.equal(found.x, whole.x[kept])
+    assert torch.equal(found.n_iter, whole.n_iter[kept])
+    assert torch.equal(found.history["residual"], whole.history["residual"][:, *kept])
+    assert all(found.history[name] is whole.history[name] for name in ("iteration", "other"))  # of no batch, or another
+    assert torch.equal(found.certificate.residual_to_noise, whole.certificate.residual_to_noise[kept])
+    assert found.certificate.norm == 3.0
+    save_result(tmp_path / "part.h5", found)
+    back = load_result(tmp_path / "part.h5")
+    assert (back.item_status, back.n_iter.tolist()) == (found.item_status, found.n_iter.tolist())
+    assert back.certificate.as_dict() == found.certificate.as_dict()
+    single = whole.row(1).row(0)
+    assert (single.item_status, single.item().item_status, single.n_iter.tolist()) == (("stopped",), ("stopped",), 3)
+    with pytest.raises(IndexError, match="a single item"):
+        single.row(0)
+
+
 def test_samples_and_spread_come_back(tmp_path, result):
     with_samples = replace(result, samples=torch.rand(5, 4, 6, 7), spread=torch.rand(4, 6, 7))
     save_result(tmp_path / "out.h5", with_samples)
@@ -938,6 +970,16 @@ def test_tiff_carries_size_and_unit(tmp_path):
         assert (facts["image_unit"], facts["spacing"]) == ("1/mm", [0.25, 0.5])
         np.testing.assert_array_equal(file.asarray(), images.numpy())
     save_tiff(tmp_path / "b.tif", images[0])
+
+
+def test_tiff_of_a_line_is_a_page_of_one_row(tmp_path):
+    line = torch.rand(6)
+    save_tiff(tmp_path / "a.tif", line, grid=Grid((0.25,), "mm"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), line.numpy()[None])
+    turned = torch.polar(line, line)
+    save_tiff(tmp_path / "b.tif", turned)
+    pages = tifffile.imread(tmp_path / "b.tif")
+    np.testing.assert_allclose(pages, torch.stack([turned.abs(), turned.angle()])[:, None])
 
 
 def test_tiff_of_a_volume_tells_imagej_how_far_apart_the_slices_are(tmp_path):

@@ -47,6 +47,12 @@ def test_a_good_result_is_called_good():
         ("converged", {"residual_to_noise": 1.5}, "fair", "fair: The residual is 1.50 times the noise"),
         ("converged", {"residual_to_noise": 9.0}, "bad", "bad: The residual is 9.00 times the noise"),
         ("converged", {"residual_to_noise": 0.5}, "fair", "part of the noise went into the image"),
+        (
+            "converged",
+            {"residual_to_noise": 0.5, "fixed_point_residual": None},
+            "fair",
+            "part of the noise is in the image; tikhonov or tv take it out.",
+        ),
         ("converged", {"residual_to_noise": None}, "good", "the noise level is not known"),
         ("converged", {"stationarity": 0.05, "duality_gap": 0.05}, "fair", "raise max_iter or lower tol"),
         ("converged", {"stationarity": 0.5, "duality_gap": 7.0}, "bad", "bad: The conditions of a minimum"),
@@ -56,7 +62,7 @@ def test_a_good_result_is_called_good():
         ("converged", {"adjoint_mismatch": 0.01}, "fair", "is not the projector's adjoint"),
         ("converged", {"fixed_point_residual": None}, "good", "The method is direct"),
         ("converged", {"fixed_point_residual": None, "residual_to_noise": 2.0}, "good", "known: The residual is 2.00"),
-        ("converged", {"notes": ["sigma is outside the trained range"]}, "good", "known: sigma is outside"),
+        ("converged", {"notes": ["sigma is outside the trained range"]}, "good", "known: Sigma is outside"),
     ],
 )
 def test_what_is_wrong_is_said(status, changes, grade, words):

@@ -163,6 +163,14 @@ def test_every_prior_meets_every_likelihood(method, kind):
         assert any("weighted least squares stand for" in note for note in result.certificate.notes)
 
 
+def test_direct_methods_say_what_they_take():
+    for scan, _ in (emission(), transmission()):
+        (note,) = reconstruct(scan, "direct").certificate.notes
+        name = scan.likelihood.name
+        assert ("takes the logarithms of the counts" in note) == (name == "transmission")
+        assert f"the {name} likelihood" in note
+
+
 def test_outliers_are_ignored_by_the_sum_of_moduli():
     scan, _ = outliers()
     gauss = Scan(A, scan.data, scan.noise)

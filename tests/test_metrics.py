@@ -219,3 +219,11 @@ def test_quality_leaves_out_what_cannot_be_computed() -> None:
     assert set(quality(x[1], truth[1])) == {"relative error"}
     with pytest.raises(ValueError, match="space=3 axes do not fit items of 2"):
         quality(x, truth, space=3)
+
+
+@pytest.mark.parametrize("measure", [quality, nrmse])
+def test_what_is_no_tensor_is_refused_in_words(measure) -> None:
+    x, truth = pair(2, 16, 16)
+    for given in ((x.numpy(), truth), (x, truth.numpy())):
+        with pytest.raises(TypeError, match=rf"{measure.__name__}: a tensor .* got ndarray: as in .*as_tensor"):
+            measure(*given)

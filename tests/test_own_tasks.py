@@ -242,6 +242,48 @@ def test_words_tell_numbers_and_groups_of_numbers():
     assert task.words(quality) == "sigma 1: noisy 20.125, denoised 31; far 0.25"
 
 
+def test_tensors_in_a_quality_become_plain_numbers(tmp_path):
+    trainer = Trainer(TASKS["operator"]())
+    quality = {"psnr": torch.tensor(3.0), "of": {"level": torch.tensor(0.5)}, "each": (torch.tensor([1, 2]), None)}
+    assert trainer.task.words(quality) == "psnr 3; of: level 0.5"
+    path = export(trainer, tmp_path, "holes", quality=quality)
+    found = json.loads(path.with_suffix(".json").read_text())["quality"]
+    assert found == {"psnr": 3.0, "of": {"level": 0.5}, "each": [[1, 2], None]}
+
+
+@pytest.mark.parametrize(
+    ("given", "due"),
+    [
+        (torch.complex128, torch.complex64),
+        (torch.complex64, torch.complex64),
+        (torch.float64, torch.float32),
+        (torch.int64, torch.int64),
+        (torch.bool, torch.bool),
+    ],
+)
+def test_a_tensor_is_a_batch_and_keeps_its_kind(given, due):
+    """Before, complex batches lost their imaginary parts."""
+    seen = []
+
+    class Plain(InpaintingTask):
+        def build(self):
+            return nn.Linear(3, 3)
+
+        def batches(self, first, last):
+            return lambda step: torch.full((2, 3), 1j if given.is_complex else 1, dtype=given)
+
+        def predict(self, network, batch):
+            seen.append(batch)
+            return network(batch.to(torch.complex64).abs())
+
+        def loss(self, answer, batch, step):
+            return answer.square().mean()
+
+    Trainer(Plain(TrainingSettings(**QUICK))).advance()
+    assert seen[0].dtype == due
+    assert bool((seen[0] == (1j if given.is_complex else 1)).all())
+
+
 def test_what_a_trainer_refuses():
     class Complex(InpaintingTask):
         def build(self):

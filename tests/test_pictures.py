@@ -11,7 +11,8 @@ from PIL import Image
 import invprob
 from invprob.errors import OutputError
 from invprob.grid import Grid
-from invprob.report.picture import Picture, show
+from invprob.report.picture import Picture, bulk, show
+from invprob.result import Result
 
 
 def randn(*shape, dtype=torch.float32):
@@ -152,3 +153,45 @@ def test_files_are_whole_and_not_overwritten_unasked(tmp_path):
     assert picture._repr_png_()[:4] == b"\x89PNG"
     with pytest.raises(OutputError, match="--overwrite"):
         picture.save(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("value", [1e20, -1e20, 1.7e308, -1.7e308, float(np.finfo(float).max), 0.0])
+def test_constants_of_any_size_are_shown(value):
+    picture = show(torch.full((8, 8), value, dtype=torch.float64))
+    assert -np.inf < picture.low < picture.high < np.inf
+    assert len(set(decoded(picture.png()).flatten())) == 1
+
+
+def test_the_largest_numbers_there_are_do_not_overflow():
+    values = np.linspace(-1, 1, 64).reshape(8, 8)
+    picture = show(torch.tensor(values * 1.7e308))
+    np.testing.assert_allclose([picture.low, picture.high], 1.7e308 * np.percentile(values, [0.5, 99.5]))
+    np.testing.assert_array_equal(decoded(picture.png()), decoded(show(torch.tensor(values)).png()))
+
+
+def test_a_phase_is_blank_where_there_is_nothing():
+    x = torch.polar(torch.ones(20, 20), torch.linspace(-3, 3, 20).expand(20, 20))
+    x[:10] *= 0.01
+    phase = show(torch.stack([torch.zeros_like(x), x, 9 * x]), 3, part="phase")
+    assert phase.blank.tolist() == [[row < 10] * 20 for row in range(20)]
+    colours = decoded(phase.png())
+    assert set(colours[:10].flatten()) == {128}
+    assert len({tuple(colour) for colour in colours[10]}) > 10
+    assert show(torch.zeros(4, 4, dtype=torch.complex64), part="phase").blank.all()
+    assert show(x[0] / 0.01, 1, part="phase").blank.shape == (1, 20)
+    assert show(x).blank is None
+
+
+def test_the_bulk_of_values_has_no_limit_of_size():
+    values = torch.arange(1000.0)
+    assert bulk(-values, 0.99) == pytest.approx(np.quantile(values, 0.99))
+    assert bulk(torch.full((2**24 + 8,), 2.0, dtype=torch.float32), 0.5) == 2.0  # torch.quantile refuses as many
+    assert [bulk(torch.zeros(5), 0.9), bulk(torch.full((5,), torch.nan), 0.9)] == [1.0, 1.0]
+
+
+def test_what_is_no_tensor_is_refused_in_words():
+    with pytest.raises(TypeError, match=r"show: a tensor is needed, got ndarray: as in show\(torch.as_tensor\(x\)\)"):
+        show(np.ones((3, 4)))
+    result = Result(torch.ones(3, 4), "converged", ("converged",), torch.tensor(3), 1.0, {}, None)
+    with pytest.raises(TypeError, match=r"got Result: give its image, as in show\(result.x\)"):
+        show(result)

@@ -156,7 +156,9 @@ def test_results_of_every_kind_have_a_page(page, result, scan, change):
         "flat": {"x": torch.zeros_like(image)},
         "wide": {"x": torch.rand(20, 3000)},
     }
-    with_scan = scan if change in ("complex", "stack", "flat") else None
+    with_scan = scan if change in ("complex", "flat") else None
+    if change == "stack":
+        with_scan = replace(scan, data=scan.data.expand(3, -1, -1), truth=scan.truth.expand(3, -1, -1))
     words = Page(page(replace(result, **changes[change]), with_scan)).words
     assert ("Image 1 of 3" in " ".join(words.split())) == (change == "stack")
     assert ("nothing of it was checked" in words) == (change == "bare")
@@ -222,12 +224,28 @@ def test_a_complex_image_is_compared_as_it_is(page):
     words = " ".join(Page(page(result, scan)).words.split())
     assert "Image magnitude" in words
     assert "relative error 141.42%" in words  # |1j t - t| = sqrt(2) |t|, though the magnitudes are the same
+    assert "Phase of the truth" in words
+    assert words.count("grey where the magnitude is below 2 % of white") == 2
 
 
 def test_a_scan_of_other_items_is_refused(page, result):
     scan = Scan(Identity((3, 8, 8)), torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match="items of 2 axes, the scan of 3"):
         page(result, scan)
+    A = Identity((40, 40))
+    for larger in (Scan(A, torch.rand(40, 40)), Scan(A, torch.rand(40, 40), truth=torch.rand(40, 40))):
+        with pytest.raises(ValueError, match=r"items of shape \(32, 32\), the scan of \(40, 40\): give the scan"):
+            page(result, larger)
+
+
+def test_a_scan_of_another_batch_is_refused(page, result, scan):
+    five = Scan(Identity((SIZE, SIZE)), torch.rand(5, SIZE, SIZE), truth=torch.rand(5, SIZE, SIZE))
+    with pytest.raises(ValueError, match=r"a batch of shape \(\), the scan of \(5,\): give the scan"):
+        page(result, five)
+    stack = replace(result, x=five.truth, item_status=("converged",) * 5)
+    assert "Truth" in page(stack, five)
+    with pytest.raises(ValueError, match=r"a batch of shape \(5,\), the scan of \(\)"):
+        page(stack, scan)
 
 
 def decoded(picture):

@@ -135,6 +135,33 @@ def test_the_sound_ones_are_sound():
         testing.check(A)
 
 
+def test_numbers_that_are_not_finite_are_told_first_and_alone():
+    report = testing.examine(broken(_forward=lambda self, x: 2 * x / (0 * x)))
+    assert [law.name for law in report.failures] == [law.name for law in report] == ["finite"]
+    assert "A gives infinite in 12 of 12 values" in report["finite"].look
+    report = testing.examine(broken(_adjoint=lambda self, y: y * math.nan))
+    assert [law.name for law in report] == ["finite"]
+    assert "A^H gives NaN in 12 of 12 values of random data" in report["finite"].look
+
+
+def test_tensors_that_functions_hold_must_follow():
+    M = randn((5, 12)).float()
+
+    def made(follow):
+        return LinearOperator.from_functions(
+            lambda x: x.flatten(-2) @ follow(x).mT, lambda y: (y @ follow(y)).unflatten(-1, SHAPE), SHAPE, (5,)
+        )
+
+    report = testing.examine(made(lambda t: M))
+    assert [law.name for law in report.failures] == ["conversion"]
+    assert "after A.to(torch.float64) it fails: tensors that the functions hold" in report["conversion"].look
+    testing.check(made(M.to))
+
+
+def test_a_wrong_adjoint_is_not_called_a_wrong_gram():
+    assert testing.examine(BROKEN["adjoint"][0], only="matrix")["matrix"].look == "A^H is not M^H"
+
+
 # ---- nonlinear operators
 
 
@@ -203,6 +230,19 @@ def test_an_expansive_prox_is_no_prox_of_a_convex_functional():
     assert testing.examine(away)
 
 
+def test_a_functional_of_real_images_is_told_how_to_say_so():
+    class Sign(Functional):
+        ndim = 2
+
+        def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+            return torch.sign(v) * (v.abs() - torch.as_tensor(tau)[..., None, None]).clamp(min=0)
+
+    report = testing.examine(Sign())
+    assert report.failures
+    assert all("say real=True" in law.look for law in report.failures)
+    testing.check(Sign(), real=True)
+
+
 def test_a_fidelity_is_checked_on_both_sides():
     f = L2(parallel(), randn((4, 8)))
     names = [law.name for law in testing.check(f)]
@@ -249,10 +289,17 @@ def test_a_report_is_a_table_of_sentences():
 
 def test_only_some_laws():
     assert [law.name for law in testing.check(Plain(), only=["norm", "adjoint"])] == ["adjoint", "norm"]
-    with pytest.raises(ValueError, match="unknown laws adjoin; known: shapes"):
+    assert [law.name for law in testing.check(Plain(), only="adjoint")] == ["adjoint"]
+    with pytest.raises(ValueError, match="unknown laws adjoin; known: finite"):
         testing.check(Plain(), only=["adjoin"])
     with pytest.raises(TypeError, match="int is no Operator"):
         testing.check(3)
+
+
+def test_options_that_there_are_not():
+    for thing, words in ((Plain(), "operators"), (L1(0.3), "functionals"), (lambda v, sigma: v, "denoisers")):
+        with pytest.raises(TypeError, match=f"testing: {words} have no option colour, tint; they have only"):
+            testing.check(thing, colour=1, tint=2)
 
 
 def test_large_operators_are_tried_without_their_matrix():

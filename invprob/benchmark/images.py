@@ -11,7 +11,7 @@ from torch import Tensor
 from invprob.benchmark.plan import BASELINE
 from invprob.benchmark.problems import Problem, cases
 from invprob.benchmark.results import Entry, Results
-from invprob.report.picture import Picture, show
+from invprob.report.picture import Picture, bulk, show
 
 __all__ = ["MethodImages", "ProblemImages", "problem_images"]
 
@@ -78,7 +78,7 @@ def problem_images(results: Results, problem: Problem) -> ProblemImages | None:
     images = [torch.from_numpy(entry.run.image) for entry in chosen if entry.run.image is not None]
     errors = [image - truth for image in images]
     signed = A.channels != "colour" and not any(error.is_complex() for error in errors)
-    scale = max(float(error.abs().quantile(0.99)) for error in errors[-_SHOWN:]) or 1.0
+    scale = max(bulk(error, 0.99) for error in errors[-_SHOWN:])
     low = -scale if signed else 0.0
     plane = torch.from_numpy(view(truth).values)
     row, column, height, width = _busiest(plane.mean(-1) if plane.ndim == 3 else plane)

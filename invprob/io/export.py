@@ -31,12 +31,15 @@ def save_tiff(
 ) -> None:
     """Write images `(*batch, H, W)` as pages of 32-bit real numbers, with the spacing where it is known.
 
+    A single line `(W,)` is a page of one row.
+
     Of complex images the pages are the magnitudes of all, then the phases of all, in radians. `grid` is that of the
     last axes: the size of pixels becomes TIFF resolution, and the distance of a volume's slices what ImageJ calls
     spacing. The unit of the values, the spacing and what the pages are stand in the image description as JSON (under
     ImageJ's "Info" for a volume).
     """
     units = units or Units()
+    images = images[None] if images.ndim == 1 else images
     facts: dict[str, Any] = {"image_unit": units.image, "length_unit": units.length}
     if images.is_complex():
         pages = np.stack([_array(images.abs()), _array(images.angle())])

@@ -5,8 +5,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+def require_tensor(name: str, given: Any) -> None:
+    """Raise TypeError that names what to give instead, unless what a function was given is a tensor."""
+    if isinstance(given, Tensor):
+        return
+    whole = isinstance(getattr(given, "x", None), Tensor)  # a result
+    way = f"give its image, as in {name}(result.x)" if whole else f"as in {name}(torch.as_tensor(x))"
+    raise TypeError(f"{name}: a tensor is needed, got {type(given).__name__}: {way}")
 
 
 def item_axes(ndim: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from invprob.certificate import Certificate, certify_image
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
-from invprob.likelihood import Gaussian
+from invprob.likelihood import Gaussian, Transmission
 from invprob.loop import Step, conclude, image_of, iterate
 from invprob.problem import Problem
 from invprob.result import Result
@@ -93,13 +93,22 @@ def plain(problem: Problem, f: Functional) -> bool:
     return isinstance(problem.likelihood, Gaussian) and isinstance(f, QuadraticFidelity)
 
 
-def judged(facts: Certificate, problem: Problem, x: Tensor, f: Functional) -> Certificate:
+def judged(facts: Certificate, problem: Problem, x: Tensor, f: Functional, *, direct: bool = False) -> Certificate:
     """Return a certificate whose numbers about the data are those of the problem's own likelihood."""
     notes = facts.notes
-    if isinstance(f, QuadraticFidelity):
+    if direct:
+        notes = (*notes, _stand_in(problem))
+    elif isinstance(f, QuadraticFidelity):
         notes = (*notes, f"weighted least squares stand for the {problem.likelihood.name} likelihood")
     residual, to_noise = problem.data_residual(x), problem.residual_to_noise(x)
     return replace(facts, data_residual=residual, residual_to_noise=to_noise, notes=notes)
+
+
+def _stand_in(problem: Problem) -> str:
+    """Return the sentence on what a direct method takes where readings are not spread as Gaussian ones are."""
+    if isinstance(problem.likelihood, Transmission):
+        return "a direct method takes the logarithms of the counts, not the transmission likelihood"
+    return f"a direct method does not use the {problem.likelihood.name} likelihood"
 
 
 def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Result:
@@ -114,7 +123,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=facts if plain(problem, f) else judged(facts, problem, x, f),
+        certificate=facts if plain(problem, f) else judged(facts, problem, x, f, direct=True),
         state=None,
         settings=settings,
         ndim=len(problem.A.domain_shape),

@@ -15,7 +15,7 @@ from torch import Tensor
 from invprob import metrics
 from invprob.io.atomic import check_output, write_whole
 from invprob.judgement import brief, statements, verdict
-from invprob.report.picture import Picture, middle_item, show
+from invprob.report.picture import Picture, bulk, middle_item, show
 from invprob.report.plots import curves
 from invprob.report.template import render
 
@@ -30,7 +30,7 @@ _SIGNED = "RdBu_r"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
 _SAMPLES = 3  # as many of them as are shown
-_FEW = 2**24  # values of which a quantile is taken
+_FAINT = "grey where the magnitude is below 2 % of white"
 _FORMS = {"PSNR": "{:.2f} dB", "SSIM": "{:.4f}", "relative error": "{:.2%}"}
 
 
@@ -67,7 +67,7 @@ def save_report(
         scan: what it was made from, of the same batch: the page then shows the data and, if there is one, the truth.
         overwrite: whether a file that is there may be replaced; by default not.
 
-    OutputError or ResourceError if the page cannot be written, ValueError for a scan of other items.
+    OutputError or ResourceError if the page cannot be written, ValueError for a scan of other items or another batch.
     """
     text = _page(result, scan)
 
@@ -80,11 +80,8 @@ def save_report(
 
 def _page(result: Result, scan: Scan | None) -> str:
     result = result if scan is None or result.grid is not None else result.of_scan(scan)
-    if scan is not None and len(scan.operator.domain_shape) != result.ndim:
-        raise ValueError(
-            f"the result has items of {result.ndim} axes, the scan of {len(scan.operator.domain_shape)}: give the scan "
-            "that it was made from"
-        )
+    if scan is not None:
+        _check_scan(result, scan)
     found = statements(None if result.certificate is None else result.certificate.as_dict(), result.item_status)
     truth = None if scan is None or scan.truth is None else middle_item(scan.truth, result.ndim).to(result.x.device)
     return render(
@@ -101,6 +98,22 @@ def _page(result: Result, scan: Scan | None) -> str:
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
         command=result.command,
     )
+
+
+def _check_scan(result: Result, scan: Scan) -> None:
+    """Raise ValueError for a scan of items of another shape, or of another batch of them."""
+    due, first = scan.operator.domain_shape, result.x.ndim - result.ndim
+    batch, item = tuple(result.x.shape[:first]), tuple(result.x.shape[first:])
+    way = "give the scan that it was made from"
+    if len(due) != result.ndim:
+        raise ValueError(f"the result has items of {result.ndim} axes, the scan of {len(due)}: {way}")
+    if item != due:
+        raise ValueError(f"the result has items of shape {item}, the scan of {due}: {way}")
+    if batch != scan.batch_shape:
+        raise ValueError(
+            f"the result has a batch of shape {batch}, the scan of {scan.batch_shape}: {way}, "
+            "of result.row(k) or result.item() that of its data alone"
+        )
 
 
 def _facts(result: Result) -> str:
@@ -122,7 +135,7 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
     yield Panel("Image", shown, unit, bar=bar, bar_share=share)
     same = (shown.low, shown.high)
     if complex_image and result.channels != "colour":
-        yield Panel("Phase", draw(result.x, part="phase"), "rad")
+        yield Panel("Phase", draw(result.x, part="phase"), "rad", _FAINT)
     one = result.item()
     if one.spread is not None:
         spread = replace(draw(one.spread), low=0.0)
@@ -133,9 +146,10 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
             yield Panel(f"Sample {i + 1} of {count}", draw(one.samples[i], window=same), unit, "on the same scale")
     if truth is not None:
         yield Panel("Truth", draw(truth, part=_part(complex_image), window=same), unit, "on the same scale")
+        if truth.is_complex() and result.channels != "colour":
+            yield Panel("Phase of the truth", draw(truth, part="phase"), "rad", _FAINT)
         error = one.x - truth
-        sizes = error.abs().nan_to_num().flatten()
-        largest = float((sizes.quantile(0.995) if sizes.numel() < _FEW else sizes.max()) or 1.0)
+        largest = bulk(error, 0.995)
         if error.is_complex() or result.channels == "colour":
             size = error.abs()
             yield Panel("Error", draw(size, window=(0.0, largest)), unit, "size of image minus truth")

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from invprob.grid import Grid, space_axes
 from invprob.io.atomic import check_output, write_whole
+from invprob.linop.items import require_tensor
 from invprob.linop.operator import Channels
 
-__all__ = ["Over", "Part", "Picture", "middle_item", "show"]
+__all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "show"]
 
 Part = Literal["magnitude", "phase", "real", "dB"]
 Over = Literal["slice", "max", "mean"]
@@ -31,6 +32,9 @@ _DYNAMIC_RANGE = 40.0  # decibels below the maximum that become black, as is usu
 _LARGEST = 1024  # pixels along the longer side on a page; more would not be seen
 _LIMIT = 8192  # pixels along the longer side that showing voxels in proportion may lead to
 _GREY, _CYCLIC = "gray", "twilight"
+_BLANK = 0.5  # the grey of what has no colour, which a phase has none of
+_FAINT = 0.02  # of the magnitude shown as white: below it a phase is that of noise
+_HUGE = 1e300  # sums of larger numbers overflow
 _SAME = 1e-3  # relative difference of sides that is no difference to the eye
 _ONE = {"colour": "colour", "echoes": "echo", "frames": "frame", "slices": "slice", None: "channel"}
 
@@ -46,6 +50,7 @@ class Picture:
         caption: which part of the item it is ("slice 32 of 64, magnitude", counted from 0), nothing where it is all of
             it.
         sides: height and width of a pixel, relative to each other; by default it is a square.
+        blank: where there is nothing to show, `(H, W)`: a neutral grey stands there.
     """
 
     values: NDArray[np.float64]
@@ -54,6 +59,7 @@ class Picture:
     colours: str = _GREY
     caption: str = ""
     sides: tuple[float, float] = (1.0, 1.0)
+    blank: NDArray[np.bool_] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,10 +94,14 @@ class Picture:
 
     def _image(self, largest: int | None) -> Image.Image:
         finite = np.isfinite(self.values)
-        share = np.where(finite, (np.where(finite, self.values, 0.0) - self.low) / (self.high - self.low), 0.0)
-        share = share.clip(0, 1)
+        scale = _scale(max(abs(self.low), abs(self.high)))
+        low, high = self.low / scale, self.high / scale
+        inside = np.where(finite, self.values, self.low).clip(self.low, self.high)
+        share = np.where(finite, (inside / scale - low) / (high - low), 0.0).clip(0, 1)
         if self.colours != _GREY and self.values.ndim == 2:
             share = mpl.colormaps[self.colours](share)[..., :3]
+        if self.blank is not None:
+            share[self.blank] = _BLANK
         image = Image.fromarray((255 * share).round().astype(np.uint8))
         if image.size != self.size:
             image = image.resize(self.size, Image.Resampling.NEAREST)  # a voxel stays a block, no value is made up
@@ -118,8 +128,9 @@ def show(
     the slices instead. Three channels said to be "colour" become red, green and blue.
 
     Arguments:
-        part: "real" (of a real item the default), "magnitude" (of a complex one), "phase" in radians, or "dB",
-            20 log10 of the magnitude relative to the largest one of the item.
+        part: "real" (of a real item the default), "magnitude" (of a complex one), "phase" in radians, blank where the
+            magnitude is below 2 % of what would be white, or "dB", 20 log10 of the magnitude relative to the largest
+            one of the item.
         over: "slice", "max" or "mean", along the axes of space before the last two; taken of the `part`.
         grid: the spacing of the axes of space, the last ones: pixels that are no squares are shown in proportion.
         channels: what the first axis of the item counts where it is no direction in space (`Operator.channels`).
@@ -128,7 +139,9 @@ def show(
         colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
 
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
+    TypeError for what is no tensor.
     """
+    require_tensor("show", item)
     part = _checked(item, ndim, part, over, channels)
     space = space_axes(ndim, grid, channels)
     one, words = _one_item(item, ndim, space, channels)
@@ -140,14 +153,26 @@ def show(
         words.append("dB below the maximum" if part == "dB" else part)
     if space == 1:
         values = values.unsqueeze(-2)
-    array = (values.movedim(0, -1) if channels == "colour" else values).double().numpy(force=True)
+    array = _array(values.movedim(0, -1) if channels == "colour" else values)
     low, high = window or natural or _window(array, part)
     if not low < high:
         raise ValueError(f"show: the window must run from black to white, low < high, got {(low, high)}")
     sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[-2], grid.spacing[-1])
     if math.isclose(*sides, rel_tol=_SAME):
         sides = (1.0, 1.0)
-    return Picture(array, low, high, colours or (_CYCLIC if part == "phase" else _GREY), ", ".join(words), sides)
+    blank = _faint(one, space) if part == "phase" else None
+    colours = colours or (_CYCLIC if part == "phase" else _GREY)
+    return Picture(array, low, high, colours, ", ".join(words), sides, blank)
+
+
+def bulk(values: Tensor, share: float) -> float:
+    """Return the magnitude that a share of the finite values does not exceed, of any number of them; 1 where it is 0.
+
+    `torch.quantile` takes 2^24 values at most.
+    """
+    sizes = _array(values.abs())
+    sizes = sizes[np.isfinite(sizes)]
+    return float(np.quantile(sizes, share) if sizes.size else 0.0) or 1.0
 
 
 def middle_item(items: Tensor, ndim: int) -> Tensor:
@@ -215,6 +240,30 @@ def _without_slices(values: Tensor, over: Over) -> tuple[Tensor, list[str]]:
 
 def _window(values: NDArray[np.float64], part: Part) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, _WINDOW) if finite.size else (0.0, 1.0)
+    scale = _scale(float(np.abs(finite).max()) if finite.size else 0.0)
+    low, high = (float(p) * scale for p in np.percentile(finite / scale, _WINDOW)) if finite.size else (0.0, 1.0)
     low = 0.0 if part == "magnitude" else low  # which nothing falls below
-    return float(low), float(high) if high > low else float(low) + 1.0
+    if high > low:
+        return low, high
+    high = low + max(1.0, abs(low))
+    return (low, high) if math.isfinite(high) else (low / 2, low)
+
+
+def _scale(largest: float) -> float:
+    """Return what to divide by so that no sum or difference overflows: 1 but for the largest of numbers."""
+    return largest if largest > _HUGE else 1.0
+
+
+def _faint(plane: Tensor, space: int) -> NDArray[np.bool_]:
+    """Return where the slice that is shown has next to no magnitude, and so no phase to speak of."""
+    size = plane.abs()
+    for _ in range(space - 2):
+        size = _without_slices(size, "slice")[0]
+    array = _array(size.unsqueeze(-2) if space == 1 else size)
+    faint: NDArray[np.bool_] = ~(array >= _FAINT * _window(array, "magnitude")[1])
+    return faint
+
+
+def _array(values: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = values.double().numpy(force=True)
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,9 @@ OF_LINEAR_OPERATORS = OPERATOR_RULES + LINEAR_RULES + NORMAL_RULES + DATA_RULES 
 OF_FUNCTIONALS = FUNCTIONAL_RULES + PROX_RULES
 
 
-def check(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | None = None, **options: Any) -> Report:
+def check(
+    thing: Operator | Functional | Denoiser, *, only: str | Sequence[str] | None = None, **options: Any
+) -> Report:
     """Return the laws of an operator, a functional (prior, fidelity) or a denoiser D(v, sigma); all of them are kept.
 
     Arguments:
@@ -43,7 +46,9 @@ def check(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | None
     return report
 
 
-def examine(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | None = None, **options: Any) -> Report:
+def examine(
+    thing: Operator | Functional | Denoiser, *, only: str | Sequence[str] | None = None, **options: Any
+) -> Report:
     """Return the laws of an operator, a functional or a denoiser, kept or broken, each with the number that decided.
 
     Tolerances are those of the thing's precision: 1e-6 in float32 and 1e-12 in float64 for an adjoint. Operators of up
@@ -52,7 +57,7 @@ def examine(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | No
 
     Arguments:
         thing: an `Operator`, a `Functional`, or a function D(v, sigma).
-        only: the names of the laws to ask for; all by default.
+        only: the name or names of the laws to ask for; all by default.
         options: what the things are tried with, by name:
             seed: of the random images, 0 by default.
             around: for operators, an image near which nonlinear ones are tried, as for those of positive images.
@@ -63,20 +68,29 @@ def examine(thing: Operator | Functional | Denoiser, *, only: Sequence[str] | No
             dtype: for functionals and denoisers, the precision they are tried in.
             make, degree, real, positive, convex, constraint, tol: for functionals alone (`FunctionalProbe`).
 
-    TypeError for what is none of these, ValueError for laws that do not exist.
+    TypeError for what is none of these and for options it does not have, ValueError for laws that do not exist.
     """
     if isinstance(thing, Operator):
         rules = OF_LINEAR_OPERATORS if isinstance(thing, LinearOperator) else OF_OPERATORS
-        return Report(repr(thing), judged(rules, OperatorProbe(thing, **options), only))
+        return Report(repr(thing), judged(rules, _probe("operators", OperatorProbe, thing, options), only))
     if isinstance(thing, Functional):
-        laws = judged(OF_FUNCTIONALS, FunctionalProbe(thing, **options), only)
+        laws = judged(OF_FUNCTIONALS, _probe("functionals", FunctionalProbe, thing, options), only)
         return Report(_named(thing), laws + _of_data(thing, only, options))
     if callable(thing):
-        return Report(_named(thing), judged(DENOISER_RULES, DenoiserProbe(thing, **options), only))
+        return Report(_named(thing), judged(DENOISER_RULES, _probe("denoisers", DenoiserProbe, thing, options), only))
     raise TypeError(f"testing: {type(thing).__name__} is no Operator, Functional or function D(v, sigma)")
 
 
-def _of_data(thing: Functional, only: Sequence[str] | None, options: dict[str, Any]) -> tuple[Law, ...]:
+def _probe(what: str, kind: Callable[..., Any], thing: object, options: dict[str, Any]) -> Any:
+    """Return a probe of a thing; TypeError for options that things of its kind do not have."""
+    known = list(inspect.signature(kind).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"testing: {what} have no option {', '.join(unknown)}; they have only, {', '.join(known)}")
+    return kind(thing, **options)
+
+
+def _of_data(thing: Functional, only: str | Sequence[str] | None, options: dict[str, Any]) -> tuple[Law, ...]:
     """Return the laws of a fidelity's functional on data space."""
     if not isinstance(thing, Misfit):
         return ()

@@ -91,6 +91,23 @@ class FunctionalProbe:
         return False
 
     @cached_property
+    def advice(self) -> str:
+        """What else to say of an exception: that complex images raise one, where real ones do not."""
+        if self._real is not None or self._error(self.dtype) is not None:
+            return ""
+        if isinstance(self._error(COMPLEX_OF[self.dtype]), TypeError | None):
+            return ""
+        return "; of complex images alone: where it takes real ones only, say real=True, or let it raise TypeError"
+
+    def _error(self, dtype: torch.dtype) -> Exception | None:
+        """Return what one call with images of a kind raises, if anything."""
+        try:
+            self.call(next(iter(sorted(self.g.supports)), "value"), self.draw(dtype, ()))
+        except Exception as error:  # whatever it is
+            return error
+        return None
+
+    @cached_property
     def positive(self) -> bool:
         """Whether it has a value for positive images only."""
         if self._positive is not None or "value" not in self.g.supports or self.constraint:

@@ -21,6 +21,22 @@ NARROW = (torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 WIDE = (torch.float64, torch.complex128)
 
 
+def finite(p: OperatorProbe) -> Iterator[Finding]:
+    """Numbers come out where numbers go in."""
+    with torch.no_grad():
+        for door in p.doors:
+            try:
+                out = door.call(p.draw(door))
+            except Exception:  # which the other laws tell
+                continue
+            bad = int((~out.isfinite()).sum())
+            kind = "NaN" if bool(out.isnan().any()) else "infinite"
+            what = "random data" if door.name == "A^H" else "a random image"
+            domain = p.linear is None and p.around is None
+            hint = ": give around=x, an image that it takes, if it does not take all" if domain else ""
+            yield fact(bad == 0, f"{door.name} gives {kind} in {bad} of {out.numel()} values of {what}{hint}")
+
+
 def shapes(p: OperatorProbe) -> Iterator[Finding]:
     """Right shapes come out, wrong ones are told."""
     for door in p.doors:
@@ -104,7 +120,15 @@ def conversion(p: OperatorProbe) -> Iterator[Finding]:
         )
         kinds = (other.complex_domain, other.complex_range) == (A.complex_domain, A.complex_range)
         yield fact(kinds, "A.to(...) changes real into complex or back")
-        there = other(x.to(other.domain_dtype))
+        try:
+            there = other(x.to(other.domain_dtype))
+        except Exception as error:  # whatever the functions raise
+            look = (
+                f"after A.to({target}) it fails: tensors that the functions hold must follow, as in M.to(x) "
+                f"({type(error).__name__}: {error})"
+            )
+            yield Finding(1.0, 0.0, look, error)
+            continue
         yield fact(there.dtype == other.range_dtype, f"after A.to({target}) it gives {there.dtype}")
         yield Finding(relative(there, before), 2e-5, f"after A.to({target}) it computes something else")
         other.to(A.dtype)
@@ -200,6 +224,7 @@ def _slope_error(A: Function, x: Tensor, u: Tensor, slope: Tensor) -> float:
 
 
 OPERATOR_RULES = (
+    Rule("finite", "gives finite numbers of finite numbers", finite, first=True),
     Rule("shapes", "takes (*batch, *domain_shape), gives (*batch, *range_shape), and names what does not fit", shapes),
     Rule("batches", "treats every item of a batch as if it were alone: none, one or several batch axes", batches),
     Rule("purity", "gives the same bits for the same input, leaves it as it was, draws no global randomness", purity),

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from invprob.training.settings import TrainingSettings
 
-__all__ = ["Movable", "Task"]
+__all__ = ["Movable", "Task", "plain"]
 
 
 class Movable(Protocol):
-    """All that a trainer knows of a batch; a tensor is one, too."""
+    """All that a trainer knows of a batch; a tensor is one, too: complex ones stay complex, integers integers."""
 
     def to(self, weight: Tensor, /) -> Self:
         """Return the batch in the precision and on the device of a network's weights."""
@@ -75,7 +75,7 @@ class Task(ABC, Generic[B]):
     def words(self, quality: Mapping[str, Any]) -> str:
         """Return what `quality` found in one line: its numbers and its groups of numbers, by their names."""
         parts = []
-        for key, value in quality.items():
+        for key, value in plain(quality).items():
             if isinstance(value, Mapping):
                 parts.append(f"{key}: {', '.join(_numbers(value))}")
             else:
@@ -89,7 +89,16 @@ class Task(ABC, Generic[B]):
 
     def card(self, network: Any, quality: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a card says of the network and of what `quality` found, in values that JSON has."""
-        return {"what": type(self).__name__, "architecture": type(network).__name__, "quality": dict(quality)}
+        return {"what": type(self).__name__, "architecture": type(network).__name__, "quality": plain(quality)}
+
+
+def plain(value: Any) -> Any:
+    """Return a value with numbers and lists in place of its tensors, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def _numbers(values: Mapping[str, Any]) -> list[str]:

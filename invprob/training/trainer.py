@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from invprob.errors import InputError, printable
 from invprob.priors.networks.precision import autocast
 from invprob.training import checkpoint
+from invprob.training.batches import like
 from invprob.training.denoiser_task import DenoiserTask
 from invprob.training.parallel import Team
 from invprob.training.proximal_settings import ProximalSettings
@@ -78,7 +79,7 @@ class Trainer:
         Raises `ArithmeticError`, and leaves the weights as they were, where a gradient is not finite.
         """
         settings, weight = self.settings, next(self.network.parameters())
-        batch = self.batches(self.step).to(weight)
+        batch = _moved(self.batches(self.step), weight)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step)
         self._optimizer.zero_grad()
@@ -148,6 +149,14 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
+
+
+def _moved(batch: Any, weight: Tensor) -> Any:
+    """Return a batch in the precision and on the device of a weight; of a plain tensor the kind stays what it is."""
+    if not isinstance(batch, Tensor):
+        return batch.to(weight)
+    numbers = batch.is_floating_point() or batch.is_complex()
+    return like(batch, weight) if numbers else batch.to(weight.device)  # indices and masks
 
 
 def _task(settings: TrainingSettings) -> Task[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from invprob.io.atomic import write_whole
+from invprob.training.task import plain
 from invprob.training.trainer import KINDS, Trainer
 
 __all__ = ["export"]
@@ -47,7 +48,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},
     }
     card = {key: facts[key] for key in _ORDER if key in facts} | facts
-    text = json.dumps(card, indent=2) + "\n"
+    text = json.dumps(plain(card), indent=2) + "\n"
     write_whole(folder / f"{name}.json", lambda partial: _write(partial, text.encode()))
     return path
 
