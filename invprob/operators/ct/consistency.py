@@ -7,6 +7,8 @@ projections break both, and noise blurs them, so these are hints and not errors.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +55,6 @@ def _noise_of_centre(values: NDArray[np.float64]) -> float:
     """
     if values.shape[1] < 3:
         return 0.0
-    sigma = float(np.median(np.abs(np.diff(values, 2, axis=1)))) / (0.6745 * np.sqrt(6))
+    sigma = float(np.median(np.abs(np.diff(values, 2, axis=1)))) / (0.6745 * math.sqrt(6))
     bins = np.arange(values.shape[1])
-    return sigma * float(np.linalg.norm(bins - bins.mean()) / values.sum(axis=1).mean())
+    return sigma * float(np.linalg.norm(bins - bins.mean())) / float(values.sum(axis=1).mean())
