@@ -107,11 +107,10 @@ class Scan:
         """Return, as sentences, what the operator doubts of its geometry and of the data, a batch's middle item."""
         if not self.data.numel():
             return self.operator.doubts()
-        if self.batch_shape:
-            return self.row(self.batch_shape[0] // 2).doubts()
         z, w = self.estimate()
-        known = w is None or bool((w > 0).any())
-        return self.operator.doubts(self.operator.fill(z, w) if known else None)
+        middle = tuple(n // 2 for n in self.batch_shape)
+        known = w is None or bool((w.expand(z.shape)[middle] > 0).any())
+        return self.operator.doubts(self.operator.fill(z, w)[middle] if known else None)
 
     def _leave_out(self, seen: Tensor) -> None:
         object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))

@@ -261,3 +261,15 @@ def test_check_has_help(invprob):
 def test_what_is_no_file_is_3(invprob, name):
     done = invprob("check", name)
     assert (done.code, done.err.count("\n")) == (3, 1)
+
+
+def test_noise_does_not_move_the_centre_of_mass_by_itself():
+    A = parallel(turn(180), 48)
+    body = torch.zeros(A.domain_shape)
+    body[14:19, 14:19] = 1.0
+    noise = 0.3 * randn(A.range_shape, torch.float32, 1)
+    centred = A(body) + noise
+    order = torch.randperm(len(centred), generator=torch.Generator().manual_seed(0))
+    aside = A(body.roll((6, 8), (0, 1))) + noise
+    for y, doubted in ((centred, False), (centred[order], False), (aside, False), (aside[order], True)):
+        assert any("centre of mass" in doubt for doubt in A.doubts(y)) is doubted

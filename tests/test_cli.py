@@ -66,7 +66,8 @@ def write_exchange(path, rows=5, unit="degrees", **changes):
 
 
 def with_nan(rows=5, at=(3, 4, 7)):
-    counts = np.full((VIEWS, rows, 36), 20000.0)
+    counts = np.full((VIEWS, rows, 36), 40100.0)
+    counts[:, :, 6:30] = 20000.0
     counts[at] = np.nan
     return counts
 

@@ -57,4 +57,4 @@ def _noise_of_centre(values: NDArray[np.float64]) -> float:
         return 0.0
     sigma = float(np.median(np.abs(np.diff(values, 2, axis=1)))) / (0.6745 * math.sqrt(6))
     bins = np.arange(values.shape[1])
-    return sigma * float(np.linalg.norm(bins - bins.mean()) / values.sum(axis=1).mean())
+    return sigma * float(np.linalg.norm(bins - bins.mean())) / float(values.sum(axis=1).mean())
