@@ -28,6 +28,7 @@ from invprob.fidelities import (
     Multiple,
     TransmissionLikelihood,
 )
+from invprob.fidelities.transmission import logarithms
 from invprob.functional import Functional
 from invprob.linop import LinearOperator, Operator
 
@@ -339,11 +340,7 @@ class Transmission(Counted):
         """
         blank, b = (torch.as_tensor(t).to(on.y) for t in (self.blank, self.background))
         if at is None:
-            s = on.y - b
-            seen = s > 0
-            s = torch.where(seen, s, 1.0)
-            z, w = (blank / s).log(), s.square() / torch.where(seen, on.y, 1.0)
-            return _where(seen if on.mask is None else seen & on.mask, z, w)
+            return logarithms(on.y, blank, b, on.mask)
         s = (blank * (-at).exp()).clamp(min=DIMMEST)
         u = s + b
         return _where(on.mask, at + (u - on.y) / s, s.square() / u)

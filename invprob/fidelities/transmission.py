@@ -249,11 +249,15 @@ class TransmissionPoisson(Fidelity):
         photon came through, have weight 0; so has what the mask leaves out.
         """
         phi = self.phi
-        signal = phi.y - phi.background
-        seen = (signal > 0) if phi.mask is None else (signal > 0) & phi.mask
-        y = torch.where(seen, (phi.blank / torch.where(seen, signal, 1.0)).log(), 0.0)
-        weights = torch.where(seen, signal.square() / torch.where(seen, phi.y, 1.0), 0.0)
-        return L2(self.A, y, weights)
+        return L2(self.A, *logarithms(phi.y, phi.blank, phi.background, phi.mask))
+
+
+def logarithms(counts: Tensor, blank: Tensor, background: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return log(I_0 / (c - b)) and (c - b)^2 / c, both 0 where c <= b or the mask is False (Sauer & Bouman 1993)."""
+    signal = counts - background
+    seen = (signal > 0) if mask is None else (signal > 0) & mask
+    y = torch.where(seen, (blank / torch.where(seen, signal, 1.0)).log(), 0.0)
+    return y, torch.where(seen, signal.square() / torch.where(seen, counts, 1.0), 0.0)
 
 
 def _fits(t: Tensor, counts: Tensor) -> bool:

@@ -16,7 +16,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.items import broadcast_batch, ratio
 from invprob.linop.linear import Bound, Coarser, LinearOperator
-from invprob.linop.nonlinear import check_fit, joined_measured, speaker
+from invprob.linop.nonlinear import Composed, check_fit
 from invprob.linop.operator import Operator, Shape
 
 IMAGINARY = (complex, np.complexfloating)  # numbers that make an operator complex
@@ -126,17 +126,19 @@ class Adjoint(Wrapped):
         return f"{in_front_of_dot(self.inner)}.H"
 
 
-class Composition(Combined):
+class Composition(Composed, Combined):
     """(A B) x = A (B x). Of its data speaks A, and B where A is a filter of data (`transparent`)."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         check_fit(outer, inner)
         super().__init__((outer, inner), inner.domain_shape, outer.range_shape)
-        known = self._speaker()
-        self.data_kind, self.view_axes = known.data_kind, known.view_axes
+        self.data_kind, self.view_axes = self.speaker.data_kind, self.speaker.view_axes
 
-    def _speaker(self) -> Operator:
-        return speaker(*self._list())
+    @property
+    def factors(self) -> tuple[Operator, Operator]:
+        """The outer and the inner operator."""
+        outer, inner = self._list()
+        return outer, inner
 
     def _forward(self, x: Tensor) -> Tensor:
         outer, inner = self._list()
@@ -153,24 +155,6 @@ class Composition(Combined):
     def _weighted_gram(self, x: Tensor, weights: Tensor) -> Tensor:
         outer, inner = self._list()
         return inner.adjoint(outer.gram(inner(x), weights))
-
-    @property
-    def measured(self) -> Tensor | None:
-        """Which entries are readings of the outer operator, and of the inner one behind a filter."""
-        return joined_measured(*self._list())
-
-    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
-        """Ask the part that knows the data."""
-        return self._speaker().hold_out(share, generator)
-
-    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Ask the part that knows the data."""
-        return self._speaker().fill(y, weights)
-
-    def doubts(self, y: Tensor | None = None) -> list[str]:
-        """Ask the outer operator; behind a filter only the geometry can be doubted, as data look otherwise."""
-        outer, inner = self._list()
-        return inner.doubts() if outer.transparent else outer.doubts(y)
 
     def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the inner operator's direct reconstruction where the outer is a mask on its data; else by CG.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,47 @@ from invprob.linop.module import COMPLEX_OF
 from invprob.linop.operator import Operator, Shape
 
 
-class Chain(Operator):
+class Composed(Operator):
+    """What an operator after another says of its data: the outer one speaks, and the inner one behind a filter."""
+
+    @property
+    @abstractmethod
+    def factors(self) -> tuple[Operator, Operator]:
+        """The outer and the inner operator."""
+
+    @property
+    def speaker(self) -> Operator:
+        """The factor that knows what the data are."""
+        outer, inner = self.factors
+        return inner if outer.transparent else outer
+
+    @property
+    def measured(self) -> Tensor | None:
+        """Which entries are readings of the outer operator, and of the inner one behind a filter.
+
+        A filter that mixes readings makes one of every entry.
+        """
+        outer, inner = self.factors
+        own = outer.measured
+        factor = outer.diagonal() if outer.transparent and isinstance(outer, LinearOperator) else None
+        below = None if factor is None or factor.basis not in ("any", "pixel") else inner.measured
+        return own if below is None else below if own is None else own & below
+
+    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
+        """Ask the factor that knows the data."""
+        return self.speaker.hold_out(share, generator)
+
+    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ask the factor that knows the data."""
+        return self.speaker.fill(y, weights)
+
+    def doubts(self, y: Tensor | None = None) -> list[str]:
+        """Ask the outer operator, whose data they are; behind a filter it is not known what data should look like."""
+        outer, inner = self.factors
+        return inner.doubts() if outer.transparent else outer.doubts(y)
+
+
+class Chain(Composed):
     """(A o B)(x) = A(B(x)) where one of the two is not linear; its derivative is the product of theirs."""
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
@@ -28,11 +70,15 @@ class Chain(Operator):
         )
         self.outer, self.inner = outer, inner
         self.matched = outer.matched and inner.matched
-        self._speaker = (speaker(outer, inner),)  # in a tuple, as it is no part of its own
-        self.data_kind, self.view_axes = self._speaker[0].data_kind, self._speaker[0].view_axes
+        self.data_kind, self.view_axes = self.speaker.data_kind, self.speaker.view_axes
         self.channels = inner.channels
         known = outer.degree, inner.degree
         self.degree = None if known[0] is None or known[1] is None else known[0] * known[1]
+
+    @property
+    def factors(self) -> tuple[Operator, Operator]:
+        """The outer and the inner operator."""
+        return self.outer, self.inner
 
     @property
     def dtype(self) -> torch.dtype:
@@ -70,23 +116,6 @@ class Chain(Operator):
     def grid(self) -> Grid:
         """That of the inner operator's image."""
         return self.inner.grid
-
-    @property
-    def measured(self) -> Tensor | None:
-        """Which entries are readings of the outer operator, and of the inner one behind a filter."""
-        return joined_measured(self.outer, self.inner)
-
-    def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
-        """Ask the part that knows the data."""
-        return self._speaker[0].hold_out(share, generator)
-
-    def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Ask the part that knows the data."""
-        return self._speaker[0].fill(y, weights)
-
-    def doubts(self, y: Tensor | None = None) -> list[str]:
-        """Ask the outer operator, whose data they are; behind a filter it is not known what data should look like."""
-        return self.inner.doubts() if self.outer.transparent else self.outer.doubts(y)
 
     def __repr__(self) -> str:
         return f"{self.outer!r} o {self.inner!r}"
@@ -239,19 +268,3 @@ def check_fit(outer: Operator, inner: Operator) -> None:
             f"{type(outer).__name__} @ {type(inner).__name__}: {outer.dtype} on {outer.device} and {inner.dtype} on "
             f"{inner.device}: bring them together with .to(...)"
         )
-
-
-def speaker(outer: Operator, inner: Operator) -> Operator:
-    """Return which of two operators knows what the data of their composition are."""
-    return inner if outer.transparent else outer
-
-
-def joined_measured(outer: Operator, inner: Operator) -> Tensor | None:
-    """Return which entries are readings of the outer operator, and of the inner one behind a filter.
-
-    A filter that mixes readings makes one of every entry.
-    """
-    own = outer.measured
-    factor = outer.diagonal() if outer.transparent and isinstance(outer, LinearOperator) else None
-    below = None if factor is None or factor.basis not in ("any", "pixel") else inner.measured
-    return own if below is None else below if own is None else own & below
