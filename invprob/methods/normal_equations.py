@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import constant
-from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
+from invprob.methods.scales import first_image, plausible_noise
+from invprob.methods.strength import Strength, best_misfit, choose, fixed
 from invprob.priors import Tikhonov
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
@@ -21,7 +22,7 @@ from invprob.transforms import Gradient
 
 
 def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
-    """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
+    """Conjugate gradients stopped early, where the image predicts data best (`best_misfit`).
 
     Arguments:
         strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
@@ -32,9 +33,7 @@ def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: in
     if given is not None:
         target = given * size
     else:
-        target = yield from held_out_misfit(of, max_iter)
-        if of.noise is not None:
-            target = torch.maximum(target, of.noise * of.readings**0.5)
+        target = yield from best_misfit(of, max_iter)
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
     share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
     settings = {"strength": share.tolist(), "max_iter": max_iter}
@@ -45,8 +44,7 @@ def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 3
     """1/2 |A x - y|^2 + lam/2 |D x|^2 with lam = strength |A|^2, by conjugate gradients.
 
     Arguments:
-        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
-            for.
+        strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         max_iter: the most iterations.
     """
     A, given, of = problem.linear, fixed(strength), problem.quadratic()
@@ -57,7 +55,14 @@ def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 3
     def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[Solver[Any], Misfit, Functional]:
         return solver, on.fidelity(keep), Tikhonov(chosen * A.norm().double() ** 2, D)
 
-    chosen = constant(problem, given) if given is not None else (yield from choose([of], parts, start=1.0))
-    _, f, g = parts(of, chosen, None)
-    settings = {"strength": chosen.tolist(), "max_iter": max_iter}
-    yield from run("conjugate gradients", problem, solver, f, g, settings=settings)
+    found = yield from choose([of], parts, given, _expected(of, D))
+    _, f, g = parts(of, found.strength, None)
+    settings = {"strength": found.strength.tolist(), "max_iter": max_iter}
+    yield from run("conjugate gradients", problem, solver, f, g, settings=settings, choice=found.choice)
+
+
+def _expected(problem: Problem, D: Gradient) -> Tensor:
+    """Return lam / |A|^2 for a prior as sure of slopes as the first image has them: noise^2 / (|A|^2 mean |D x|^2)."""
+    slopes = linalg.norm(D(first_image(problem)), len(D.range_shape)).square() / prod(D.domain_shape)
+    noise = plausible_noise(problem) / problem.linear.norm().double()
+    return linalg.ratio(noise.square(), slopes).clamp(1e-6, 1.0)

@@ -17,6 +17,7 @@ from invprob.loop import Step, conclude, image_of, iterate
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import Solver, State
+from invprob.tuning import Choice
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Progress:
         residual: the largest relative residual; None of a method that draws samples, which has none.
         conclude: makes the result.
         show: makes its image alone, where the certificate is what costs; None (the default) for that of `conclude`.
+        choice: how the strength of the prior was chosen; None (the default) where it was given or is still sought.
     """
 
     phase: str
@@ -37,6 +39,7 @@ class Progress:
     residual: float | None
     conclude: Callable[[], Result]
     show: Callable[[], Tensor] | None = None
+    choice: Choice | None = None
 
     def result(self) -> Result:
         """Return the best image so far, in the units of the scan, with its certificate."""
@@ -59,10 +62,11 @@ def run(
     *,
     state: State | None = None,
     settings: dict[str, Any] | None = None,
+    choice: Choice | None = None,
 ) -> Generator[Progress, None, State]:
-    """Run the loop, report every iteration and return the last state."""
+    """Run the loop, report every iteration and return the last state; results tell of the choice of the strength."""
     for step in iterate(solver, f, g, state=state):
-        yield report(phase, problem, solver, f, g, step, settings)
+        yield report(phase, problem, solver, f, g, step, settings, choice)
     return step.state
 
 
@@ -74,6 +78,7 @@ def report(
     g: Functional | None,
     step: Step,
     settings: dict[str, Any] | None = None,
+    choice: Choice | None = None,
 ) -> Progress:
     """Return the report of one step of the loop."""
 
@@ -82,10 +87,17 @@ def report(
         facts = done.certificate
         if facts is not None and not plain(problem, f):
             facts = judged(facts, problem, done.x, f)
-        return replace(done, certificate=facts, settings={**(settings or {}), "solver": type(solver).__name__})
+        history = done.history
+        if choice is not None:
+            history = {**history, **choice.history}
+            facts = None if facts is None else replace(facts, notes=(*facts.notes, *choice.notes))
+        told = {**(settings or {}), "solver": type(solver).__name__}
+        return replace(done, certificate=facts, history=history, settings=told)
 
     residual = float(step.state.residual.max())
-    return Progress(phase, step.state.iteration, solver.max_iter, residual, result, lambda: image_of(step, f, g))
+    return Progress(
+        phase, step.state.iteration, solver.max_iter, residual, result, lambda: image_of(step, f, g), choice
+    )
 
 
 def plain(problem: Problem, f: Functional) -> bool:

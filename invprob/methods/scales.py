@@ -11,15 +11,18 @@ from invprob import linalg
 from invprob.fidelities import Misfit, QuadraticFidelity
 from invprob.functional import Functional
 from invprob.linop import LinearOperator, Operator
+from invprob.operators.image.noise_level import estimate_noise
 from invprob.priors import TotalVariation
 from invprob.problem import Problem
 from invprob.solvers import ADMM, Solver, State
 from invprob.solvers.admm import ADMMState
+from invprob.tuning.risk import probe
 
 # lam / rho relative to the contrast of the image: with loose coarse grids (ROUGH of tv) two to three times as fast as
 # 0.1 at the same objective, from sparse views to limited angles
 THRESHOLD = 0.03
 WEAKEST = 5e-4  # rho is at least this share of |A|^2, for strengths near 0; no measurement on record
+FAINTEST = 1e-3  # noise is taken to be no less, relative to the root mean square of the data, where a scale is needed
 OF_DATA = 0.3  # rho of the data's own term, whose curvature is about 1: from 0.1 to 3 it was found to matter little
 
 
@@ -40,6 +43,28 @@ def is_constrained(problem: Problem, nonnegative: object) -> bool:
 def peak(problem: Problem) -> Tensor:
     """Return max |A^H W y| per item, what strengths are relative to."""
     return problem.linear.adjoint(problem.force()).abs().flatten(-problem.ndim).amax(-1).double()
+
+
+def plausible_noise(problem: Problem) -> Tensor:
+    """Return the noise level of Gaussian data as stated, or as they show it if they are smooth else, never quite 0."""
+    k, n = len(problem.A.range_shape), torch.as_tensor(problem.readings).double()
+    rms = (problem.size(problem.y).square() / n).sqrt()
+    level = estimate_noise(problem.y, k) if problem.noise is None else problem.noise
+    level = torch.maximum(level.to(rms), FAINTEST * rms)
+    return torch.where(level > 0, level, 1.0)
+
+
+def pull_of_noise(problem: Problem) -> Tensor:
+    """Return the root mean square of A^H W n for noise n, as stated or as the data show it, over max |A^H W y|.
+
+    A strength is of its order: a prior has to hold against the noise's pull. `(*batch,)`, never 0.
+    """
+    of = problem.quadratic()
+    weights = of.counted()
+    n = probe(of.A.range_shape, of.y, weights)
+    pull = of.linear.adjoint((n if weights is None else weights * n).to(of.y.dtype))
+    size = pull.abs().double().square().flatten(-of.ndim).mean(-1).sqrt()
+    return torch.where(peak(of) > 0, linalg.ratio(size * plausible_noise(of), peak(of)), 1.0).clamp(1e-6, 1.0)
 
 
 def variation_of(A: Operator, lam: Tensor) -> TotalVariation:

@@ -1,34 +1,37 @@
-"""How strong the prior of a recipe is: as asked, or found from the noise level or from held-out readings."""
+"""How strong the prior of a recipe is: as asked, or such that the image predicts data of its own kind best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from invprob.fidelities import Misfit
-from invprob.functional import Functional
 from invprob.likelihood import Gaussian
 from invprob.linop import Operator
 from invprob.loop import iterate
-from invprob.methods.reporting import Progress, report, run
-from invprob.methods.scales import started
+from invprob.methods.continuation import Reached
+from invprob.methods.reporting import Progress, report
+from invprob.methods.scales import constant, pull_of_noise
+from invprob.methods.trials import Criterion, Parts, probed, search_held_out, search_risk
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
-from invprob.solvers import ConjugateGradient, Solver
+from invprob.solvers import ConjugateGradient
 from invprob.solvers.conjugate_gradient import CGState
-from invprob.tuning import DiscrepancySearch, HeldOutSearch, Search
+from invprob.tuning import Choice, MinimumSearch
+from invprob.tuning.risk import generalised_cross_validation, predictive_risk
 
 Strength = float | str
-Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
-SEARCH_SIZE = 192  # shorter image side on which misfit and noise are compared: coarser grids misfit by themselves
-# residual at which, or steps after which, a trial strength is judged; no measurement on record, of these and the next
-SEARCH_TOL, SEARCH_STEPS = 5e-3, 60
-OF_SCANS, OF_PICTURES = 3e-2, 0.3  # strongest strength tried, relative to max |A^H y|
+SEARCH_SIZE = (
+    192  # shorter image side from which scores are those of the finest grid: coarser ones misfit by themselves
+)
+# what the best strength of total variation is, relative to the pull of the noise: 0.5 to 0.6 from few views to blur
+EXPECTED = 0.5
+ROUNDS = 10  # the most trials of a search
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 
 
@@ -41,35 +44,86 @@ def fixed(strength: Strength) -> float | None:
     return float(strength)
 
 
-def choose(levels: Sequence[Problem], parts: Parts, start: float | None = None) -> Generator[Progress, None, Tensor]:
-    """Return the strength per item that predicts held-out readings best, but no less than what the noise asks for.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A strength per item, and how it was found.
 
-    Held-out readings are tried on the coarsest level, from `start` downwards. Where the noise level is known, or can be
-    estimated because the data are a picture, and the image found would fit the data more closely than it, the
-    strength is raised until the misfit is the noise's (Morozov 1966), on the first level fine enough to tell. Not
-    so where readings are few and no picture: on the benchmark's few-4 even the true noise level costs 0.4 dB, as the
-    prior then leaves what the data tell, and a wrong one 3 to 5.
-    Both are measured by the likelihood of the data. `parts(level, strength, keep)` returns solver, data term of the
-    readings that `keep` marks (None: all) and prior.
+    Arguments:
+        strength: `(*batch,)`.
+        choice: the story of its choice; None of a number that was given.
+        level: the grid on which it was found, of those from coarse to fine.
+        at: where the last trial ended; None without trials.
     """
-    coarse, finest = levels[0], levels[-1]
-    mask = coarse.held_out()
-    views, picture = finest.A.data_kind == "views", shows_noise(finest.A)
-    start = (OF_SCANS if views else OF_PICTURES) if start is None else start
-    first = torch.full(coarse.batch, start, dtype=torch.float64, device=coarse.y.device)
-    prediction = HeldOutSearch(first)
-    chosen = yield from _search(prediction, coarse, parts, mask)
-    if picture and finest.weights is None and isinstance(finest.likelihood, Gaussian):
-        seen = _noise_seen(finest)
-        finest = replace(finest, noise=seen if finest.noise is None else torch.maximum(finest.noise.to(seen), seen))
-    if finest.noise is None or not (views or picture):
-        return chosen
-    fine = next((level for level in levels[:-1] if _side(level.A) >= SEARCH_SIZE), finest)
-    # the error of a prediction is the noise and more: a noise level above it is wrong
-    most = prediction.score * (_weight(fine) / _weight(coarse, mask)).sqrt()
-    target = torch.minimum(_noise_norm(fine), most)
-    raised: Tensor = yield from _search(DiscrepancySearch(target, chosen, only_raise=True), fine, parts, None)
-    return raised
+
+    strength: Tensor
+    choice: Choice | None = None
+    level: int = 0
+    at: Reached | None = None
+
+
+def choose(
+    levels: Sequence[Problem], parts: Parts, given: float | None = None, start: Tensor | None = None
+) -> Generator[Progress, None, Found]:
+    """Return the strength that was given, else the one whose image predicts data best, per item.
+
+    How well is estimated without the truth (`invprob.tuning.risk`): by the unbiased predictive risk where the noise
+    level is known or a picture shows it, by generalised cross-validation where it is not. Views, and pictures with as
+    many readings as pixels, take the stronger of what both ask for, as a model error looks like detail to the one, and
+    noise like signal to the other. Other samples without a noise level, and readings with outliers, are set aside and
+    predicted.
+
+    Arguments:
+        levels: the problem on grids from coarse to fine; the search is bracketed on the coarsest and ends on the first
+            that is fine enough.
+        parts: solver, data term of the readings that a mask keeps and prior, for a strength.
+        given: the strength, where there is nothing to choose.
+        start: where the search begins, `(*batch,)`; by default where the prior holds against the pull of the noise.
+    """
+    finest = levels[-1]
+    if given is not None:
+        return Found(constant(finest, given))
+    start = EXPECTED * pull_of_noise(finest) if start is None else start
+    index = next((i for i, level in enumerate(levels) if _side(level.A) >= SEARCH_SIZE), len(levels) - 1)
+    on = _as_least_squares(levels[index])
+    if on is not None and on.noise is None and on.A.data_kind == "samples":
+        on = None
+    if index > 0 or on is None:
+        held_out = MinimumSearch(start, rounds=ROUNDS)
+        at = yield from search_held_out(held_out, levels[0], parts)
+        start = held_out.best
+        if on is None:
+            return Found(start, _choice(held_out, "held-out data", levels[0]), 0, at)
+    rules = _rules(on)
+    search = MinimumSearch(start, criteria=len(rules), rounds=ROUNDS)
+    at, noise = yield from search_risk(search, on, parts, tuple(rules.values()))
+    return Found(search.best, replace(_choice(search, " and ".join(rules), on), noise=noise), index, at)
+
+
+def _as_least_squares(level: Problem) -> Problem | None:
+    """Return the problem of least squares on which risks are estimated, with the noise that a picture shows; or None.
+
+    Outliers have a variance that no reading tells.
+    """
+    gaussian = isinstance(level.likelihood, Gaussian)
+    if not gaussian and not level.likelihood.counted:
+        return None
+    return _with_noise_seen(level) if gaussian and shows_noise(level.A) else level.quadratic()
+
+
+def _rules(on: Problem) -> dict[str, Criterion]:
+    """Return what scores a strength, by name."""
+    rules: dict[str, Criterion] = {}
+    if on.noise is None or on.A.data_kind == "views" or shows_noise(on.A):
+        rules["generalised cross-validation"] = generalised_cross_validation
+    if on.noise is not None:
+        rules["the predictive risk"] = partial(predictive_risk, noise=on.noise)
+    return rules
+
+
+def _choice(search: MinimumSearch, rule: str, on: Problem) -> Choice:
+    trials, scores = search.curve()
+    readings = torch.as_tensor(on.readings, device=scores.device).double()
+    return Choice(search.best, rule, trials, scores, search.flat(readings**-0.5))
 
 
 def _side(A: Operator) -> int:
@@ -77,50 +131,52 @@ def _side(A: Operator) -> int:
     return min(A.domain_shape[-A.grid.ndim :])
 
 
+def _with_noise_seen(level: Problem) -> Problem:
+    """Return a problem whose noise level is what its picture shows, or says if that is more."""
+    seen = noise_seen(level)
+    return replace(level, noise=seen if level.noise is None else torch.maximum(level.noise.to(seen), seen))
+
+
 def shows_noise(A: Operator) -> bool:
     """Return whether data are a picture with about as many readings as pixels, in which noise can be seen."""
     return A.data_kind == "picture" and A.measured is None and 2 * prod(A.range_shape) > prod(A.domain_shape)
 
 
-def _noise_seen(level: Problem) -> Tensor:
+def noise_seen(level: Problem) -> Tensor:
     """Return the noise that a picture shows, its mean power over the channels of one in colour."""
     if level.colours == 1:
         return estimate_noise(level.y, len(level.A.range_shape)).double()
     return estimate_noise(level.y, len(level.A.range_shape) - 1).double().square().mean(-1).sqrt()
 
 
-def _weight(level: Problem, mask: Tensor | None = None) -> Tensor:
-    """Return the sum of the weights per item, under a mask if there is one."""
-    one = torch.ones(level.A.range_shape, dtype=level.A.dtype, device=level.y.device)
-    return level.size(one.expand(*level.batch, *one.shape), mask).square()
+def best_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
+    """Return the data residual |A x - y| at which conjugate gradients predict data best, per item.
 
-
-def _noise_norm(level: Problem) -> Tensor:
-    noise = torch.zeros(level.batch, dtype=torch.float64) if level.noise is None else level.noise
-    return noise * level.readings**0.5
-
-
-def _search(search: Search, on: Problem, parts: Parts, mask: Tensor | None) -> Generator[Progress, None, Tensor]:
-    """Run a search on a level; readings under the mask, if there is one, are held out and make the score."""
-    keep = None if mask is None else ~mask
-    x0, tried = None, 0
-    while (trial := search.ask()) is not None:
-        tried += 1
-        solver, f, g = parts(on, trial, keep)
-        solver = replace(solver, tol=max(solver.tol, SEARCH_TOL), max_iter=min(solver.max_iter, SEARCH_STEPS))
-        begin = None if x0 is None else started(on, solver, f, g, x0)
-        phase = f"choosing the strength, {search.name} {tried} of at most {search.rounds}"
-        state = yield from run(phase, on, solver, f, g, state=begin, settings={"strength": trial.tolist()})
-        x0 = state.x
-        search.tell(on.excess(x0) if mask is None else on.misfit(x0, mask))
-    return search.best
-
-
-def held_out_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
-    """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item.
-
-    For a problem of least squares.
+    For a problem of least squares; the rules are those of `choose`, as far as steps have taken the place of strengths.
     """
+    problem = _with_noise_seen(problem) if shows_noise(problem.A) else problem
+    if problem.noise is None and problem.A.data_kind == "samples":
+        return (yield from _held_out_misfit(problem, max_iter))
+    both, rules = probed(problem), _rules(problem)
+    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), both.pair.fidelity()
+    best = torch.full((len(rules), *problem.batch), torch.inf, dtype=torch.float64, device=problem.y.device)
+    target, worse = torch.zeros_like(best), torch.zeros_like(best)
+    for step in iterate(solver, f):
+        yield report("choosing when to stop", both.pair, solver, f, None, step)
+        remainder = cast(CGState, step.state).misfit
+        misfit, df = both.scores_of(both.pair.y - remainder)
+        score = torch.stack([rule(misfit, df) for rule in rules.values()])
+        better = (score < best) & (worse < WORSE)
+        best = torch.where(better, score, best)
+        target = torch.where(better, problem.size(remainder[0]), target)
+        worse = torch.where(better, 0.0, worse + 1)
+        if bool((worse >= WORSE).all()):
+            break
+    return target.amax(0)
+
+
+def _held_out_misfit(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
+    """Return the data residual |A x - y| at which conjugate gradients predict held-out readings best, per item."""
     mask = problem.held_out()
     solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0), problem.fidelity(~mask)
     share = torch.as_tensor(problem.count(~mask)).double() / problem.readings

@@ -7,26 +7,15 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.continuation import continued, reached
 from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import (
-    admm,
-    constant,
-    contrast,
-    first_image,
-    is_constrained,
-    peak,
-    penalty,
-    started,
-    variation_of,
-)
+from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started, variation_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import NonNegative, Sum
-from invprob.problem import Problem, prolong, pyramid
-from invprob.solvers import ADMM, State
-from invprob.solvers.admm import ADMMState
+from invprob.problem import Problem, pyramid
+from invprob.solvers import ADMM
 
 ROUGH = 10  # tolerance of a coarse grid, which only has to be as good as its grid, over that of the final one: with
 # THRESHOLD two to three times as fast at the same objective
@@ -45,8 +34,7 @@ def tv(
     Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
 
     Arguments:
-        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
-            for.
+        strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real, False allows negative images
             under such operators.
         tol: the relative residual that counts as converged.
@@ -64,26 +52,13 @@ def tv(
         g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
         return admm(f, g, penalty(lam, size, level.linear), tol=tol, max_iter=max_iter), f, g
 
-    chosen = constant(problem, given) if given is not None else (yield from choose(levels, parts))
+    found = yield from choose(levels, parts, given)
+    chosen, at = found.strength, found.at
     settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
-    state: State | None = None
-    for level in levels:
+    for level in levels[found.level :]:
         solver, f, g = parts(level, chosen, None)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
-        start = _finer(state, level, solver, f, g) if isinstance(state, ADMMState) else None
-        start = started(level, solver, f, g, first) if start is None else start
+        start = started(level, solver, f, g, first) if at is None else continued(level, solver, f, g, at, chosen)
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
-        state = yield from run(phase, level, solver, f, g, state=start, settings=settings)
-
-
-def _finer(coarse: ADMMState, level: Problem, solver: ADMM, f: Misfit, g: Functional) -> State:
-    """Return the start on a finer grid: the coarse image, interpolated, with the coarse multipliers of g."""
-    fine = started(level, solver, f, g, prolong(coarse.x, f.A.domain_shape, smooth=True))
-    if not isinstance(fine, ADMMState):
-        return fine
-    of_prior = len(fine.u) - (f.normal_term() is None)
-    u = tuple(
-        prolong(c, tuple(t.shape[-f.ndim :]), smooth=False) * linalg.per_item(linalg.ratio(rc, rf), t, t.ndim - rc.ndim)
-        for c, t, rc, rf in zip(coarse.u[:of_prior], fine.u, coarse.rho, fine.rho, strict=False)
-    )
-    return solver.with_duals(f, g, fine, (*u, *fine.u[of_prior:]))
+        state = yield from run(phase, level, solver, f, g, state=start, settings=settings, choice=found.choice)
+        at = reached(state, chosen)

@@ -67,7 +67,7 @@ def refined(
     for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
-    noise = constant(problem, given) * largest if given is not None else _noise(problem, x, FAINTEST * largest)
+    noise = constant(problem, given) * largest if given is not None else _noise(problem, found, FAINTEST * largest)
     on = replace(problem, noise=noise) if problem.noise is None else problem
     f = (on.quadratic(x) if quadratic else on).fidelity()
     start = Start(x, unit(problem), noise)
@@ -76,10 +76,13 @@ def refined(
     yield from run(phase, problem, solver, f, g, state=started(problem, solver, f, g, x), settings=settings)
 
 
-def _noise(problem: Problem, x: Tensor, least: Tensor) -> Tensor:
-    """Return the noise level that the misfit of x speaks for; the scan's own, if it has one, as far as that agrees."""
-    misfit = torch.maximum(problem.noise_seen(x).double(), least)
-    return misfit if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * misfit)
+def _noise(problem: Problem, found: Progress, least: Tensor) -> Tensor:
+    """Return the noise level that total variation's image speaks for; the scan's own as far as that agrees."""
+    misfit = torch.maximum(problem.noise_seen(found.image()).double(), least)
+    told = None if found.choice is None else found.choice.noise
+    # part of the noise is in the image, the less of it is in the misfit
+    seen = misfit if told is None else torch.maximum(misfit, told)
+    return seen if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * seen)
 
 
 def _largest(problem: Problem) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.continuation import continued
 from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import admm, constant, contrast, first_image, is_constrained, peak, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import NonNegative, Sum, WaveletL1
 from invprob.problem import Problem
@@ -31,8 +32,7 @@ def wavelet(
     f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
 
     Arguments:
-        strength: a number >= 0; "auto" (the default) predicts held-out readings best, but no less than the noise asks
-            for.
+        strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db2".
         nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
         tol: the relative residual that counts as converged.
@@ -50,8 +50,9 @@ def wavelet(
         return admm(f, g, penalty(lam, size, on.linear), tol=tol, max_iter=max_iter), f, g
 
     given = fixed(strength)
-    chosen = constant(problem, given) if given is not None else (yield from choose([problem], parts))
+    found = yield from choose([problem], parts, given)
+    chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "wavelet": wavelet, "nonnegative": constrained, "tol": tol}
-    start = started(problem, solver, f, g, first)
-    yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings)
+    start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
+    yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)

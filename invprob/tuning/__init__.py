@@ -1,5 +1,4 @@
-"""How strong the prior should be: the discrepancy principle, and data held out."""
+"""How strong the prior should be: searches, and scores that need no truth."""
 
-from invprob.tuning.searches import DiscrepancySearch as DiscrepancySearch
-from invprob.tuning.searches import HeldOutSearch as HeldOutSearch
-from invprob.tuning.searches import Search as Search
+from invprob.tuning.choice import Choice as Choice
+from invprob.tuning.searches import MinimumSearch as MinimumSearch

@@ -1,157 +1,126 @@
-"""Searches for the strength of a prior, per item, in the form ask (for a strength to try) and tell (what came of it).
+"""The search for the strength of a prior, per item, in the form ask (for a strength to try) and tell (what came of it).
 
 The caller solves in between, so progress, warm starts and interruption stay in its hands.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-CLEARLY = 1.05  # a prediction error this many times the best ends the held-out search; no measurement on record
-STEP = 10**0.5  # ratio between neighbouring strengths of the held-out search, which a parabola refines
-FIRST_SLOPE = 0.25  # of log misfit against log strength, before two points tell; no measurement on record
-FLATTEST = 0.02  # a slope below it is rounding, or a misfit that does not go with the strength
-FARTHEST = 2.3  # of one step: a decade
+# of log strength: between neighbours of the search for a minimum, which parabolas refine, and how near to a trial a
+# minimum has to be found for another one not to be worth it
+STRIDE, NEAR = math.log(2.5), 0.35
+ALIKE = (
+    1e-3  # scores that differ by less, relative to the lowest, are as good: of two such strengths the larger is taken
+)
 
 
-class Search(ABC):
-    """A search over strengths > 0, one per item, `(*batch,)`."""
+class MinimumSearch:
+    """Finds the strongest of the minima of one or more scores: by strides from a start, then by parabolas.
 
-    name: str
-    rounds: int
-
-    @abstractmethod
-    def ask(self) -> Tensor | None:
-        """Return the strengths to try next, None when the search is over."""
-
-    @abstractmethod
-    def tell(self, score: Tensor) -> None:
-        """Take what the strengths just asked for have led to."""
-
-    @property
-    @abstractmethod
-    def best(self) -> Tensor:
-        """The strengths found so far."""
-
-
-class DiscrepancySearch(Search):
-    """Finds where the misfit |A x - y|, which grows with the strength, equals a target (Morozov 1966).
-
-    Secant steps on log misfit against log strength, kept inside the bracket known so far.
+    Of several scores that each should be low, such as two estimates of one prediction error, the one that asks for
+    the stronger prior decides.
 
     Arguments:
-        target: the misfit sought, `(*batch,)`; 0 for an item without one, whose strength stays.
-        start: the first strengths, `(*batch,)`.
-        only_raise: whether an item is settled, too, if its misfit was above the target at the start; by default not.
-        tolerance: an item is settled when its misfit is within this share of the target.
+        start: the first strengths tried, `(*batch,)`.
+        criteria: how many scores `tell` takes, as `(criteria, *batch)`.
         rounds: the most trials.
     """
 
-    name = "noise level"
-
-    def __init__(
-        self, target: Tensor, start: Tensor, *, only_raise: bool = False, tolerance: float = 0.01, rounds: int = 8
-    ) -> None:
-        self.rounds = rounds
-        self.target = target.double()
-        self.tolerance = tolerance
-        self.only_raise = only_raise
-        self.log = start.double().clamp(min=1e-12).log()
-        self.low = torch.full_like(self.log, -torch.inf)
-        self.high = torch.full_like(self.log, torch.inf)
-        self.previous: tuple[Tensor, Tensor] | None = None
-        self.settled = ~(target > 0)  # without a noise level, or readings to tell it by, there is nothing to search
-        self.asked = 0
-
-    def ask(self) -> Tensor | None:
-        """Return the strengths to try next."""
-        if self.asked >= self.rounds or bool(self.settled.all()):
-            return None
-        self.asked += 1
-        return self.log.exp()
-
-    def tell(self, score: Tensor) -> None:
-        """Take the misfit."""
-        error = (score.double().clamp(min=1e-300) / self.target.clamp(min=1e-300)).log()
-        self.settled = self.settled | (error.abs() <= self.tolerance)
-        if self.only_raise and self.previous is None:
-            self.settled = self.settled | (error > 0)
-        self.low = torch.where(error < 0, torch.maximum(self.low, self.log), self.low)
-        self.high = torch.where(error > 0, torch.minimum(self.high, self.log), self.high)
-        slope = torch.full_like(error, FIRST_SLOPE)
-        if self.previous is not None:
-            run = self.log - self.previous[0]
-            rise = error - self.previous[1]
-            slope = torch.where((run != 0) & (rise / run > FLATTEST), rise / torch.where(run != 0, run, 1.0), slope)
-        step = (-error / slope).clamp(-FARTHEST, FARTHEST)
-        trial = self.log + step
-        inside = (trial > self.low) & (trial < self.high)
-        middle = (self.low + self.high) / 2
-        trial = torch.where(inside | ~middle.isfinite(), trial, middle)
-        self.previous = (self.log, error)
-        self.log = torch.where(self.settled, self.log, trial)
-
-    @property
-    def best(self) -> Tensor:
-        """The strengths whose misfit met the target, else the latest guess."""
-        return self.log.exp()
-
-
-class HeldOutSearch(Search):
-    """Finds the strength that best predicts readings set aside: from strong to weak in half decades.
-
-    An item is settled when two weaker strengths in a row predict worse than the one before, or one predicts clearly
-    worse than the best; a parabola through the best and its neighbours refines it.
-
-    Arguments:
-        start: the strongest strengths tried, `(*batch,)`.
-        rounds: the most trials.
-    """
-
-    name = "held-out data"
-
-    def __init__(self, start: Tensor, *, rounds: int = 8) -> None:
-        self.rounds = rounds
-        self.log = start.double().log()
-        self.scores: list[Tensor] = []
+    def __init__(self, start: Tensor, *, criteria: int = 1, rounds: int = 10) -> None:
+        self.rounds, self.criteria = rounds, criteria
+        self.next = start.double().clamp(min=1e-12).log()
         self.settled = torch.zeros_like(start, dtype=torch.bool)
+        self.logs: list[Tensor] = []
+        self.scores: list[Tensor] = []
 
     def ask(self) -> Tensor | None:
-        """Return the next weaker strengths."""
-        if len(self.scores) >= self.rounds or bool(self.settled.all()):
+        """Return the strengths to try next, that of a settled item once more."""
+        if len(self.logs) >= self.rounds or bool(self.settled.all()):
             return None
-        return (self.log - len(self.scores) * torch.tensor(STEP).double().log()).exp()
+        return self.next.exp()
 
     def tell(self, score: Tensor) -> None:
-        """Take the prediction error; a settled item's later scores do not count."""
-        score = torch.where(self.settled, torch.inf, score.double())
-        self.scores.append(score)
-        if len(self.scores) >= 3:
-            a, b, c = self.scores[-3:]
-            self.settled = self.settled | ((b >= a) & (c >= a))
-        self.settled = self.settled | (score > CLEARLY * torch.stack(self.scores).amin(0))
-
-    @property
-    def score(self) -> Tensor:
-        """The lowest prediction error so far."""
-        return torch.stack(self.scores).amin(0)
+        """Take the scores, `(criteria, *batch)` or of a single one `(*batch,)`; those of settled items do not count."""
+        score = score.double().reshape(self.criteria, *self.next.shape)
+        self.logs.append(torch.where(self.settled, -torch.inf, self.next))
+        self.scores.append(torch.where(self.settled | score.isnan(), torch.inf, score))
+        lead = self._leading()
+        last = lead.scores.isfinite().sum(0) - 1
+        weaker, stronger = lead.k >= last, (lead.k == 0) & (last > 0)
+        near = torch.where(lead.scores.isfinite(), (lead.logs - lead.vertex).abs(), torch.inf).amin(0) < NEAR
+        proposed = torch.where(weaker, _at(lead.logs, last.clamp(min=0)) - STRIDE, lead.vertex)
+        proposed = torch.where(stronger & ~weaker, lead.logs[0] + STRIDE, proposed)
+        settled = self.settled | (~weaker & ~stronger & near)
+        self.next = torch.where(settled, self.next, proposed)
+        self.settled = settled
 
     @property
     def best(self) -> Tensor:
-        """The strengths at the lowest prediction error, refined where it lies between two others."""
-        if not self.scores:
-            return self.log.exp()
-        table = torch.stack(self.scores)
-        k = table.argmin(0)
-        inner = k.clamp(1, max(1, len(self.scores) - 2))
-        offset = torch.zeros_like(self.log)
-        if len(self.scores) >= 3:
-            left, mid, right = (table.gather(0, (inner + d).unsqueeze(0)).squeeze(0) for d in (-1, 0, 1))
-            bend = left - 2 * mid + right
-            vertex = 0.5 * (left - right) / torch.where(bend > 0, bend, 1.0)
-            usable = (inner == k) & (bend > 0) & vertex.isfinite()
-            offset = torch.where(usable, vertex.clamp(-0.5, 0.5), 0.0)
-        return (self.log - (k + offset) * torch.tensor(STEP).double().log()).exp()
+        """The strengths at the lowest score, refined where it lies between two others."""
+        return self._leading().vertex.exp() if self.logs else self.next.exp()
+
+    def curve(self) -> tuple[Tensor, Tensor]:
+        """Return the strengths tried and the score that decides, each `(trials, *batch)`, from strong to weak.
+
+        NaN stands where an item was settled before its neighbours.
+        """
+        lead = self._leading()
+        known = lead.scores.isfinite()
+        return torch.where(known, lead.logs.exp(), torch.nan), torch.where(known, lead.scores, torch.nan)
+
+    def flat(self, noise: Tensor | float) -> Tensor:
+        """Return where a stride to either side changes the score by less than the share `noise` of it."""
+        lead = self._leading()
+        near = (lead.logs - lead.vertex).abs() < 1.5 * STRIDE
+        return torch.where(near, lead.scores, -torch.inf).amax(0) < (1 + noise) * _at(lead.scores, lead.k)
+
+    def _leading(self) -> _Curve:
+        """Return what has been tried, from strong to weak, with the score whose minimum is strongest."""
+        # trials of a settled item stand last, at log strength -inf with a score of inf
+        order = torch.stack(self.logs).argsort(dim=0, descending=True, stable=True)
+        logs = torch.stack(self.logs).gather(0, order)
+        curves = []
+        for scores in torch.stack(self.scores, 1):
+            scores = scores.gather(0, order)
+            # the strongest of those that are as good as the best
+            k = (scores <= (1 + ALIKE) * scores.amin(0)).to(torch.uint8).argmax(0)
+            curves.append(_Curve(logs, scores, k, _vertex(logs, scores, k)))
+        lead = curves[0]
+        for other in curves[1:]:
+            stronger = other.vertex > lead.vertex
+            parts = ((getattr(c, name) for c in (other, lead)) for name in ("logs", "scores", "k", "vertex"))
+            lead = _Curve(*(torch.where(stronger, a, b) for a, b in parts))
+        return lead
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Log strengths and scores `(trials, *batch)` from strong to weak, the row of the minimum, a parabola's vertex."""
+
+    logs: Tensor
+    scores: Tensor
+    k: Tensor
+    vertex: Tensor
+
+
+def _at(table: Tensor, k: Tensor) -> Tensor:
+    return table.gather(0, k.unsqueeze(0)).squeeze(0)
+
+
+def _vertex(logs: Tensor, scores: Tensor, k: Tensor) -> Tensor:
+    """Return where a parabola through row k and its neighbours is lowest, row k itself where there are none."""
+    here = _at(logs, k)
+    if len(logs) < 3:
+        return here
+    inner = k.clamp(1, len(logs) - 2)
+    (a, b, c), (fa, fb, fc) = ([_at(table, inner + d) for d in (-1, 0, 1)] for table in (logs, scores))
+    left, right = (b - a) * (fb - fc), (b - c) * (fb - fa)
+    bend = left - right
+    vertex = b - 0.5 * ((b - a) * left - (b - c) * right) / torch.where(bend != 0, bend, 1.0)
+    usable = (inner == k) & (fa >= fb) & (fc >= fb) & (bend != 0) & vertex.isfinite()
+    return torch.where(usable, torch.minimum(torch.maximum(vertex, c), a), here)

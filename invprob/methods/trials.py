@@ -1,0 +1,128 @@
+"""Trial strengths: solving with each loosely, from where the one before it ended, and scoring what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import Misfit
+from invprob.functional import Functional
+from invprob.linalg import per_item
+from invprob.methods.continuation import Reached, continued, reached
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import plausible_noise
+from invprob.problem import Problem
+from invprob.solvers import Solver
+from invprob.tuning import MinimumSearch
+from invprob.tuning.risk import PROBE, probe, unexplained_noise
+
+# solver, data term of the readings that the mask keeps (None: all) and prior for a strength per item
+Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
+Criterion = Callable[[Tensor, Tensor], Tensor]  # |A x - y|^2 / n and degrees of freedom per reading to a score
+# residual at which, but at most so many times the solver's own, or steps after which a trial strength is judged
+SEARCH_TOL, LOOSER, SEARCH_STEPS = 5e-3, 20, 100
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A problem and its twin whose data a probe has moved, as a batch of two, in which degrees of freedom are seen.
+
+    Arguments:
+        problem: the problem as it is.
+        pair: both, with a leading batch axis of two.
+        b: the probe.
+        eps: its strength, `(*batch,)`.
+    """
+
+    problem: Problem
+    pair: Problem
+    b: Tensor
+    eps: Tensor
+
+    def scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return |A x - y|^2_w / n and df, the degrees of freedom per reading, for the images of both."""
+        return self.scores_of(self.problem.A(x))
+
+    def scores_of(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same for what the images of both predict, A x."""
+        on, (d, moved) = self.problem, predicted
+        n = torch.as_tensor(on.readings, device=d.device).double()
+        weights = on.counted()
+        change = (self.b.conj() * (moved - d)).real.double()
+        df = (change if weights is None else weights * change).sum(linalg.item_axes(len(on.A.range_shape))) / (
+            n * self.eps
+        )
+        return on.size(d - on.y).square() / n, df
+
+
+def probed(problem: Problem) -> Probed:
+    """Return a problem of Gaussian noise beside its twin."""
+    k = len(problem.A.range_shape)
+    b = probe(problem.A.range_shape, problem.y, problem.counted())
+    eps = PROBE * plausible_noise(problem)
+    moved = problem.y + per_item(eps, problem.y, k).to(problem.y.real.dtype) * b
+    twice = (2, *problem.batch)
+    pair = replace(
+        problem,
+        y=torch.stack([problem.y, moved]),
+        noise=None if problem.noise is None else problem.noise.expand(twice),
+        weights=None if problem.weights is None else problem.weights.expand(2, *problem.y.shape),
+    )
+    return Probed(problem, pair, b, eps)
+
+
+def search_risk(
+    search: MinimumSearch, on: Problem, parts: Parts, criteria: Sequence[Criterion]
+) -> Generator[Progress, None, tuple[Reached | None, Tensor | None]]:
+    """Score trial strengths by criteria of misfit and degrees of freedom.
+
+    Returns where the last trial ended, and the noise level per item that the trial nearest to the best speaks for.
+    """
+    both, at = probed(on), None
+    trials, levels = [], []
+    while (trial := search.ask()) is not None:
+        chosen = trial.expand(both.pair.batch)
+        at = yield from _trial(search, both.pair, parts, chosen, None, at, "prediction error")
+        misfit, df = both.scores(at.x)
+        search.tell(torch.stack([score(misfit, df) for score in criteria]))
+        trials.append(trial.log())
+        levels.append(unexplained_noise(misfit, df))
+    if at is None:
+        return None, None
+    nearest = (torch.stack(trials) - search.best.log()).abs().argmin(0, keepdim=True)
+    return at.first(), torch.stack(levels).gather(0, nearest).squeeze(0)
+
+
+def search_held_out(search: MinimumSearch, on: Problem, parts: Parts) -> Generator[Progress, None, Reached | None]:
+    """Score trial strengths by how they predict readings set aside, in the units of the problem's likelihood.
+
+    Returns where the last trial ended.
+    """
+    mask, at = on.held_out(), None
+    while (trial := search.ask()) is not None:
+        at = yield from _trial(search, on, parts, trial, ~mask, at, "held-out data")
+        search.tell(on.misfit(at.x, mask).square())
+    return at
+
+
+def _trial(
+    search: MinimumSearch,
+    on: Problem,
+    parts: Parts,
+    strength: Tensor,
+    keep: Tensor | None,
+    at: Reached | None,
+    score: str,
+) -> Generator[Progress, None, Reached]:
+    solver, f, g = parts(on, strength, keep)
+    loosely = max(solver.tol, min(SEARCH_TOL, LOOSER * solver.tol))
+    solver = replace(solver, tol=loosely, max_iter=min(solver.max_iter, SEARCH_STEPS))
+    start = None if at is None else continued(on, solver, f, g, at, strength)
+    phase = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}"
+    state = yield from run(phase, on, solver, f, g, state=start, settings={"strength": strength.tolist()})
+    return reached(state, strength)
