@@ -49,7 +49,8 @@ class Result:
         status: the worst of `item_status`: converged, stopped, max_iter or diverged; `message` is the sentence.
         n_iter: iterations per item, `(*batch,)`; 0 of a direct method, empty where a file does not tell.
         seconds: how long it took, NaN where a file does not tell.
-        history: columns over the checks: iteration and seconds `(rows,)`, residual and objective `(rows, *batch)`.
+        history: columns over the checks: iteration and seconds `(rows,)`, residual and objective `(rows, *batch)`;
+            where a strength was chosen trial_strength and trial_score, `(trials, *batch)` from strong to weak.
         certificate: what was checked; None where nothing was.
         state: where the solver stopped, to go on from; never part of a file.
         samples: draws from the posterior, `(S, *batch, *item)`, of a method that samples.

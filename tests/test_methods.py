@@ -37,7 +37,8 @@ def test_scaling_the_data_scales_the_image(method, c):
     plain = reconstruct(s, method)
     scaled = reconstruct(Scan(s.operator, c * s.data, c * s.noise), method)
     # conjugate gradients stopped early in float32 amplify the rounding of c * data itself
-    limit = 1e-3 if method == "least-squares" else 1e-4
+    # as do the degrees of freedom that choose the strength of tikhonov
+    limit = {"least-squares": 1e-3, "tikhonov": 3e-3}.get(method, 1e-4)
     assert torch.dist(scaled.x / c, plain.x) <= limit * plain.x.norm()
     assert scaled.item_status == plain.item_status
 
@@ -89,7 +90,9 @@ def test_the_noise_level_is_reported_and_respected():
     s = scan(noise=0.05)
     result = reconstruct(s, "tv")
     assert result.status == "converged"
-    assert 0.95 < float(result.certificate.residual_to_noise) < 1.3
+    # thin rays are a model error of their own: the truth itself leaves 1.29
+    of_truth = float((s.operator(s.truth) - s.data).norm() / s.noise / s.data.numel() ** 0.5)
+    assert float(result.certificate.residual_to_noise) == pytest.approx(of_truth, rel=0.1)
     assert result.certificate.adjoint_mismatch < 1e-6
     assert result.certificate.norm <= result.certificate.norm_bound * (1 + 1e-6)
     stopped = reconstruct(s, "least-squares")

@@ -34,6 +34,13 @@ class Reached:
         """Return that of the first of a batch alone."""
         return Reached(self.x[0], tuple(slope[0] for slope in self.slopes))
 
+    def keep(self, before: Reached | None, which: Tensor) -> Reached:
+        """Return this, but for the items `which`, `(*batch,)`, where it ended before."""
+        if before is None or not bool(which.any()):
+            return self
+        pairs = zip(before.slopes, self.slopes, strict=True)
+        return Reached(_chosen(which, before.x, self.x), tuple(_chosen(which, old, new) for old, new in pairs))
+
 
 def reached(state: State, strength: Tensor) -> Reached:
     """Return where a run with a strength per item ended."""
@@ -62,3 +69,7 @@ def continued(problem: Problem, solver: Solver[Any], f: Misfit, g: Functional, a
 
 def _times(factor: Tensor, t: Tensor) -> Tensor:
     return t * per_item(factor, t, t.ndim - factor.ndim)
+
+
+def _chosen(which: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(which.reshape(which.shape + (1,) * (b.ndim - which.ndim)), a, b)

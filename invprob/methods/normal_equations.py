@@ -14,7 +14,7 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import first_image, plausible_noise
-from invprob.methods.strength import Strength, best_misfit, choose, fixed
+from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
 from invprob.priors import Tikhonov
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
@@ -22,7 +22,7 @@ from invprob.transforms import Gradient
 
 
 def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
-    """Conjugate gradients stopped early, where the image predicts data best (`best_misfit`).
+    """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
 
     Arguments:
         strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
@@ -33,7 +33,9 @@ def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: in
     if given is not None:
         target = given * size
     else:
-        target = yield from best_misfit(of, max_iter)
+        target = yield from held_out_misfit(of, max_iter)
+        if of.noise is not None:
+            target = torch.maximum(target, of.noise * of.readings**0.5)
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
     share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
     settings = {"strength": share.tolist(), "max_iter": max_iter}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,15 +18,17 @@ from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import plausible_noise
 from invprob.problem import Problem
-from invprob.solvers import Solver
+from invprob.result import Result
+from invprob.solvers import ConjugateGradient, Solver
 from invprob.tuning import MinimumSearch
 from invprob.tuning.risk import PROBE, probe, unexplained_noise
 
 # solver, data term of the readings that the mask keeps (None: all) and prior for a strength per item
 Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # |A x - y|^2 / n and degrees of freedom per reading to a score
-# residual at which, but at most so many times the solver's own, or steps after which a trial strength is judged
-SEARCH_TOL, LOOSER, SEARCH_STEPS = 5e-3, 20, 100
+# residual at which, or steps after which, a trial of a splitting method is judged; conjugate gradients go to their own
+# residual, as how many steps they take is nothing smooth that a probe could be followed through
+SEARCH_TOL, SEARCH_STEPS = 5e-3, 100
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,37 @@ def search_risk(
     both, at = probed(on), None
     trials, levels = [], []
     while (trial := search.ask()) is not None:
+        settled = search.settled
         chosen = trial.expand(both.pair.batch)
-        at = yield from _trial(search, both.pair, parts, chosen, None, at, "prediction error")
+        events = _trial(search, both.pair, parts, chosen, None, at, "prediction error")
+        now = yield from _of_the_first(events)
+        at = now.keep(at, settled.expand(both.pair.batch))
         misfit, df = both.scores(at.x)
         search.tell(torch.stack([score(misfit, df) for score in criteria]))
-        trials.append(trial.log())
+        trials.append(torch.where(settled, -torch.inf, trial.log()))
         levels.append(unexplained_noise(misfit, df))
     if at is None:
         return None, None
     nearest = (torch.stack(trials) - search.best.log()).abs().argmin(0, keepdim=True)
     return at.first(), torch.stack(levels).gather(0, nearest).squeeze(0)
+
+
+def _of_the_first(events: Generator[Progress, None, Reached]) -> Generator[Progress, None, Reached]:
+    """Yield the events of a pair as those of its first alone, which is the problem as it is."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return cast("Reached", end.value)
+        yield replace(event, conclude=partial(_first_result, event), show=partial(_first_image, event))
+
+
+def _first_result(event: Progress) -> Result:
+    return event.result().row(0)
+
+
+def _first_image(event: Progress) -> Tensor:
+    return event.image()[0]
 
 
 def search_held_out(search: MinimumSearch, on: Problem, parts: Parts) -> Generator[Progress, None, Reached | None]:
@@ -105,7 +129,9 @@ def search_held_out(search: MinimumSearch, on: Problem, parts: Parts) -> Generat
     """
     mask, at = on.held_out(), None
     while (trial := search.ask()) is not None:
-        at = yield from _trial(search, on, parts, trial, ~mask, at, "held-out data")
+        settled = search.settled
+        now = yield from _trial(search, on, parts, trial, ~mask, at, "held-out data")
+        at = now.keep(at, settled)
         search.tell(on.misfit(at.x, mask).square())
     return at
 
@@ -120,7 +146,7 @@ def _trial(
     score: str,
 ) -> Generator[Progress, None, Reached]:
     solver, f, g = parts(on, strength, keep)
-    loosely = max(solver.tol, min(SEARCH_TOL, LOOSER * solver.tol))
+    loosely = solver.tol if isinstance(solver, ConjugateGradient) else max(solver.tol, SEARCH_TOL)
     solver = replace(solver, tol=loosely, max_iter=min(solver.max_iter, SEARCH_STEPS))
     start = None if at is None else continued(on, solver, f, g, at, strength)
     phase = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}"

@@ -21,21 +21,28 @@ _CURVES = {"residual": "Relative change", "objective": "Objective"}
 
 
 def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return plots over the iterations as data URIs, by what they show; none without a history."""
-    if "iteration" not in history or history["iteration"].numel() < 2:
-        return {}
-    iterations = history["iteration"].numpy()
-    return {title: _plot(iterations, _curve(history[name])) for name, title in _CURVES.items() if name in history}
+    """Return plots over the iterations, and of the search for a strength, as data URIs, by what they show."""
+    found = {}
+    if "iteration" in history and history["iteration"].numel() >= 2:
+        iterations = history["iteration"].numpy()
+        found = {title: _plot(iterations, _curve(history[name])) for name, title in _CURVES.items() if name in history}
+    if "trial_strength" in history:
+        strengths, scores = (_middle(history[name]) for name in ("trial_strength", "trial_score"))
+        if np.isfinite(scores).sum() >= 2:
+            found["Strength tried, by expected error"] = _plot(strengths, scores / np.nanmin(scores), of_trials=True)
+    return found
 
 
-def _plot(iterations: NDArray[Any], values: NDArray[Any]) -> str:
+def _plot(x: NDArray[Any], values: NDArray[Any], *, of_trials: bool = False) -> str:
     figure = Figure(figsize=(3.6, 2.3), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.plot(iterations, values, color=_LINE, linewidth=1.6)
+    axes.plot(x, values, color=_LINE, linewidth=1.6, marker="o" if of_trials else "", markersize=4)
     if np.nanmax(values) > _DECADE * np.nanmin(values) > 0:
         axes.set_yscale("log")
-    axes.set_xlabel("iteration", fontsize=8, color=_INK)
+    if of_trials:
+        axes.set_xscale("log")
+    axes.set_xlabel("strength" if of_trials else "iteration", fontsize=8, color=_INK)
     axes.tick_params(labelsize=8, colors=_INK, which="both")
     axes.grid(True, color=_FAINT, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
@@ -43,6 +50,12 @@ def _plot(iterations: NDArray[Any], values: NDArray[Any]) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return _encoded(stream.getvalue())
+
+
+def _middle(column: Tensor) -> NDArray[Any]:
+    """Return the column of the item that pictures show, the middle one."""
+    rows: NDArray[Any] = column.double().numpy().reshape(len(column), -1)
+    return rows[:, rows.shape[1] // 2]
 
 
 def _curve(column: Tensor) -> NDArray[Any]:

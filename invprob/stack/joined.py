@@ -110,7 +110,11 @@ def _side_by_side(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> di
     iterations = torch.unique(torch.cat([before["iteration"], now["iteration"]]))
     columns = {"iteration": iterations}
     for name in sorted((set(before) & set(now)) - {"iteration", "seconds"}):
-        columns[name] = torch.cat([_spread(h[name], h["iteration"], iterations) for h in (before, now)], dim=1)
+        if name.startswith("trial_"):  # of the search for a strength, which has rows of its own
+            rows = torch.arange(max(len(before[name]), len(now[name])))
+            columns[name] = torch.cat([_spread(h[name], rows[: len(h[name])], rows) for h in (before, now)], dim=1)
+        else:
+            columns[name] = torch.cat([_spread(h[name], h["iteration"], iterations) for h in (before, now)], dim=1)
     return columns
 
 
