@@ -16,7 +16,7 @@ from invprob.functional import Functional
 from invprob.linalg import per_item
 from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import plausible_noise
+from invprob.methods.scales import first_image, plausible_noise, started
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import ConjugateGradient, Solver
@@ -148,7 +148,16 @@ def _trial(
     solver, f, g = parts(on, strength, keep)
     loosely = solver.tol if isinstance(solver, ConjugateGradient) else max(solver.tol, SEARCH_TOL)
     solver = replace(solver, tol=loosely, max_iter=min(solver.max_iter, SEARCH_STEPS))
-    start = None if at is None else continued(on, solver, f, g, at, strength)
+    if at is None:
+        start = started(on, solver, f, g, first_image(on if keep is None else _only(on, keep)))
+    else:
+        start = continued(on, solver, f, g, at, strength)
     phase = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}"
     state = yield from run(phase, on, solver, f, g, state=start, settings={"strength": strength.tolist()})
     return reached(state, strength)
+
+
+def _only(problem: Problem, keep: Tensor) -> Problem:
+    """Return the problem whose other readings weigh nothing."""
+    weights = keep.to(problem.y.device, problem.y.real.dtype).expand(problem.y.shape)
+    return replace(problem, weights=weights if problem.weights is None else problem.weights * weights)
