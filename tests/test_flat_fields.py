@@ -86,6 +86,16 @@ def test_a_cosmic_ray_is_left_out_of_its_pixel_only():
     assert mean == pytest.approx(clean, rel=1e-12)
 
 
+def test_what_is_not_finite_stays_for_others_to_refuse():
+    fields = np.random.default_rng(1).poisson(1000, (4, 6, 7)).astype(float)
+    fields[2] = 60000.0
+    fields[:, 1, 1] = np.nan
+    mean, doubts = mean_field(fields, "flats", 0.1)
+    assert "counted from 0: 2" in doubts[0]
+    assert np.isnan(mean[1, 1])
+    assert mean[5, 5] == pytest.approx(np.delete(fields[:, 5, 5], 2).mean())
+
+
 @pytest.mark.parametrize("levels", [(100.0, 40100.0), (100.0, 100.0, 40100.0, 40100.0)])
 def test_exposures_that_disagree_are_told(levels):
     fields = np.array(levels)[:, None, None] + np.zeros((1, 2, 3))

@@ -33,9 +33,12 @@ def mean_field(exposures: NDArray[Any], name: str, differing: float) -> tuple[ND
     stray = np.zeros(len(exposures), dtype=bool)
     if len(exposures) > 2:
         median = np.median(exposures, axis=0)
-        distance = np.abs(exposures - median)
-        limit = max(_STRAY * 1.4826 * float(np.median(distance)), _LEAST * float(np.median(np.abs(median))))
-        sound = distance <= limit
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(exposures - median)
+        known = np.isfinite(distance)  # what is not finite stays in the mean, for others to refuse
+        usual = float(np.median(distance[known])) if known.any() else 0.0
+        level = float(np.median(np.abs(median[known.all(axis=0)]))) if known.all(axis=0).any() else 0.0
+        sound = ~(distance > max(_STRAY * 1.4826 * usual, _LEAST * level))
         count, total = sound.sum(axis=0), np.where(sound, exposures, 0).sum(axis=0, dtype=np.float64)
         mean = np.where(count > 0, total / np.maximum(count, 1), median)
         stray = sound.mean(axis=(1, 2)) < 0.5
