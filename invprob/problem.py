@@ -14,9 +14,11 @@ from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.likelihood import Gaussian, Likelihood, Readings
 from invprob.linop import LinearOperator, Operator
+from invprob.operators.image.noise_level import estimate_noise
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side; a rule of thumb
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # torch's words for one thing
+SURE, MUCH = 4.0, 0.03  # noise levels below zero that noise does not explain; share of the data that is no flat field
 HELD_OUT = 0.1  # share of the readings set aside to be predicted, the share of tenfold cross-validation
 
 
@@ -197,6 +199,28 @@ class Problem:
             mask = mask.to(self.y.real.dtype)
             weights = mask if self.weights is None else self.weights * mask
         return Readings(self.y, weights, self.noise, len(self.A.range_shape))
+
+
+def contradicts_nonnegative(problem: Problem) -> Tensor:
+    """Return per item, `(*batch,)`, whether real readings lie further below zero than any A x of x >= 0, A >= 0.
+
+    By more than their noise, the stated or the seen one, explains, and not by so little that a flat field does. Counts
+    are never negative, and outliers say nothing, so that this is for Gaussian noise only.
+    """
+    A, y = problem.A, problem.y
+    k, counted = len(A.range_shape), problem.counted()
+    none = torch.zeros(problem.batch, dtype=torch.bool, device=y.device)
+    if y.is_complex() or not isinstance(problem.likelihood, Gaussian):
+        return none
+    y = y if counted is None else counted.sqrt() * y
+    much = MUCH * linalg.norm(y, k)
+    if not bool((linalg.norm(y.clamp(max=0), k) > much).any()):
+        return none
+    sigma = estimate_noise(problem.y, k)
+    if problem.noise is not None:
+        sigma = torch.maximum(sigma, problem.noise.to(sigma))
+    below = y < -SURE * linalg.per_item(sigma, y, k)
+    return linalg.norm(torch.where(below, y, 0.0), k) > much
 
 
 def pyramid(problem: Problem) -> list[Problem]:

@@ -250,8 +250,9 @@ def test_more_axes_and_fewer_than_the_networks():
 def test_complex_images_by_parts_or_by_magnitude():
     g = prior("regulariser")
     z = randn(SHAPE, torch.complex128, seed=8)
-    assert relative(g.prox(z, 1.0), torch.complex(g.prox(z.real, 1.0), g.prox(z.imag, 1.0))) <= 1e-12
-    assert float(g.value(z)) == pytest.approx(float(g.value(z.real) + g.value(z.imag)))
+    h = prior("regulariser", sigma=g.sigma / 2**0.5)  # sigma^2 = E|n|^2, half of which is in each part
+    assert relative(g.prox(z, 1.0), torch.complex(h.prox(z.real, 1.0), h.prox(z.imag, 1.0))) <= 1e-12
+    assert float(g.value(z)) == pytest.approx(float(h.value(z.real) + h.value(z.imag)))
     m = Magnitude(g)
     assert relative(m.prox(z, 1.0).abs(), g.prox(z.abs(), 1.0).clamp(min=0)) <= 1e-12
 

@@ -7,7 +7,9 @@ Only the selected views and rows are read.
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from invprob.errors import InputError, printable
+from invprob.errors import InputError, InputWarning, printable
 from invprob.io.checks import angles_in_radians, check_angles, sound_geometry
 from invprob.io.digest import fingerprint
-from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
+from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals, mean_field
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import (
     ANGLES,
@@ -46,6 +48,7 @@ __all__ = ["READER", "find_axis", "open_exchange"]
 
 LAYOUT = "Data Exchange"
 DATA, WHITE, DARK, THETA = (f"exchange/{name}" for name in ("data", "data_white", "data_dark", "theta"))
+_DIFFERING = {WHITE: 0.1, DARK: 1.0}  # of the mean: by how much the levels of exposures may differ; a rule of thumb
 _AXIS_ROWS = 5  # rows in the middle that the rotation axis is sought in
 
 
@@ -102,16 +105,26 @@ class _Exchange:
     @cached_property
     def operator(self) -> ParallelBeam:
         """One for all rows, so that its tables and norms are computed once."""
-        columns, size = len(self.wanted.columns), self.options.get("pixel_size", 1.0)
         with sound_geometry(printable(self.path)):
-            return ParallelBeam(
-                self.options.get("image_shape", (columns, columns)),
-                self.wanted.angles[self.wanted.views],
-                columns,
-                pixel_size=size,
-                detector_size=size,
-                axis_offset=self.axis.column - (columns - 1) / 2,
-            )
+            shape = self.options.get("image_shape")
+            return self._beam(shape or (self._width,) * 2)
+
+    @property
+    def _width(self) -> int:
+        """As many pixels as bins; more where a full turn about an axis off the middle has a wider field of view."""
+        one = self._beam((1, 1))
+        return max(one.detectors, math.ceil(2 * one.field_of_view() / one.pixel_size - 1e-6))
+
+    def _beam(self, shape: tuple[int, int]) -> ParallelBeam:
+        columns, size = len(self.wanted.columns), self.options.get("pixel_size", 1.0)
+        return ParallelBeam(
+            shape,
+            self.wanted.angles[self.wanted.views],
+            columns,
+            pixel_size=size,
+            detector_size=size,
+            axis_offset=self.axis.column - (columns - 1) / 2,
+        )
 
 
 def open_exchange(path: Path, options: Options) -> Stack:
@@ -214,7 +227,10 @@ def _mean_field(file: h5py.File, name: str, wanted: _Views) -> NDArray[np.float6
             f"{printable(file.filename)}: {name} has shape {field.shape}, and {DATA} of shape {data.shape} "
             f"needs (exposures, {data.shape[1]}, {data.shape[2]}): rewrite it in this shape"
         )
-    mean: NDArray[np.float64] = read_array(file, name, (slice(None), as_slice(wanted.rows))).mean(0, dtype=np.float64)
+    exposures = read_array(file, name, (slice(None), as_slice(wanted.rows)))
+    mean, doubts = mean_field(exposures, name, _DIFFERING[name])
+    for doubt in doubts:
+        warnings.warn(f"{printable(file.filename)}: {doubt}", InputWarning, stacklevel=2)
     return mean
 
 
@@ -225,7 +241,9 @@ def _find_axis(file: h5py.File, wanted: _Views) -> RotationAxis:
     everything = _Views(range(wanted.angles.size), middle, wanted.columns, wanted.angles)
     counts = _counts(file, everything)
     sound = np.isfinite(wanted.angles) & np.isfinite(counts).all(axis=(1, 2))
-    sinograms, _ = _corrected(file, everything, counts[sound])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # reading the rows warns of the fields
+        sinograms, _ = _corrected(file, everything, counts[sound])
     try:
         return find_rotation_axis(sinograms, wanted.angles[sound])
     except InputError as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 from invprob import linalg, registry
 from invprob.likelihood import Readings
 from invprob.methods.reporting import Progress, Recipe
+from invprob.methods.setting_kinds import wrong_kind
 from invprob.problem import Problem, prolong
 from invprob.result import Result
 from invprob.scan import Scan
@@ -76,9 +77,12 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
 
 def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
     known = settings_of(recipe)
-    for name in settings:
+    for name, value in settings.items():
         if name not in known:
             raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
+        wanted = wrong_kind(recipe, name, value)
+        if wanted:
+            raise ValueError(f"{name} of {recipe.__name__} must be {wanted}, got {value!r}")
 
 
 def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:

@@ -37,7 +37,7 @@ def lpn(
     Arguments:
         strength: the noise level assumed, relative to the largest reading; as for `pnp`.
         network: the name of pretrained weights of such a network.
-        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
 

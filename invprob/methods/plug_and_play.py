@@ -15,7 +15,7 @@ from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
 from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero, Signed
 from invprob.priors.networks import PretrainedDenoiser
-from invprob.problem import Problem
+from invprob.problem import Problem, contradicts_nonnegative
 from invprob.solvers import HQS, ProximalGradient
 
 DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
@@ -50,7 +50,7 @@ def pnp(
             misfit of total variation speaks for, or the scan's own from there up to 1.5 times that.
         denoiser: the name of pretrained weights, or a function D(x, sigma); "auto" (the default) is "denoiser", and
             "denoiser-colour" for images in colour.
-        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
         steps: in how many steps the noise level falls.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations, `steps` included.
@@ -139,9 +139,14 @@ def _denoiser(
 
 def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:
     D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
-    if problem.y.is_complex() or problem.linear.is_complex:
+    if problem.y.is_complex() or problem.linear.is_complex or _is_signed(problem):
         D = Signed(D)
     return KeepsZero(Equivariant(D, "pair") if paired else D)
+
+
+def _is_signed(problem: Problem) -> bool:
+    """Say whether images lie on both sides of zero, as pictures in [-1, 1] do, where A >= 0 lets the data tell."""
+    return problem.linear.nonnegative and bool(contradicts_nonnegative(problem).any())
 
 
 def _loaded(name: str, problem: Problem) -> PretrainedDenoiser:

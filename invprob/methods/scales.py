@@ -13,7 +13,7 @@ from invprob.functional import Functional
 from invprob.linop import LinearOperator, Operator
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.priors import TotalVariation
-from invprob.problem import Problem
+from invprob.problem import Problem, contradicts_nonnegative
 from invprob.solvers import ADMM, Solver, State
 from invprob.solvers.admm import ADMMState
 from invprob.tuning.risk import probe
@@ -32,9 +32,11 @@ def constant(problem: Problem, value: float) -> Tensor:
 
 
 def is_constrained(problem: Problem, nonnegative: object) -> bool:
-    """Say whether images are kept >= 0: as asked, by default where A >= 0 and the data are real."""
+    """Say whether images are kept >= 0: as asked, by default where A >= 0 and no real data of the batch contradict."""
     if nonnegative is None:
-        return problem.linear.nonnegative and not problem.y.is_complex()
+        if not problem.linear.nonnegative or problem.y.is_complex():
+            return False
+        return not bool(contradicts_nonnegative(problem).any())
     if not isinstance(nonnegative, bool):
         raise ValueError(f"nonnegative is True, False or None, got {nonnegative!r}")
     return nonnegative

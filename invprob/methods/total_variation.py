@@ -35,8 +35,8 @@ def tv(
 
     Arguments:
         strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
-        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real, False allows negative images
-            under such operators.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it, False allows negative
+            images under such operators.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations on each grid.
     """

@@ -34,7 +34,7 @@ def wavelet(
     Arguments:
         strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db2".
-        nonnegative: whether x >= 0; None (the default) where A >= 0 and the data are real.
+        nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
     """

@@ -36,7 +36,8 @@ class LearnedProximal(Prior):
     Arguments:
         network: f, a proximal operator by construction, such as `load_pretrained("lpn-...").network`; TypeError else.
         lam: the weight, a number or one per item, `(*batch,)`; by default 1.
-        sigma: the noise level that f is told, if it is, a number or one per item in units of x; R then stands for
+        sigma: the noise level that f is told, if it is, a number or one per item in units of x, of complex x
+            sigma^2 = E|n|^2, so that f is told sigma / sqrt(2) of its parts; R then stands for
             -sigma^2 log p, so that it acts as a strength.
         scale: c, the value of the image that f knows as 1, a number or one per item: R(x) means c^2 R(x / c; sigma /
             c).
@@ -192,6 +193,8 @@ class LearnedProximal(Prior):
         """Return c function(x / c, sigma / c, t) with the items of x as the network takes them: real, (B, *item)."""
         c = self.scale.to(x.device)
         level = (self.sigma if sigma is None else nonnegative(sigma, "sigma", self)).to(x.device) / c
+        if x.is_complex():  # sigma^2 = E|n|^2, and the network sees the parts, as in `Denoiser`
+            level = level / 2**0.5
         parts = (2,) if x.is_complex() else ()
         lead, axes = (*parts, *x.shape[: x.ndim - self.ndim]), x.shape[x.ndim - self.ndim :]
         between = axes[: max(0, self.ndim - self.network.ndim)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from invprob.operators.ct.arcs import find_arcs
 
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
@@ -28,18 +30,24 @@ def coverage_doubts(A: PlanarCT, data: NDArray[np.floating] | None = None) -> li
     With `data`, line integrals of one item, truncation is what they show at the edges of the detector; without, a
     detector that does not cover the image's inscribed circle is doubted.
     """
-    truncated = _beyond_detector(A) if data is None else _cut_off(A, np.asarray(data, dtype=np.float64))
+    if not field_of_view(A):
+        truncated = ["the rotation axis lies off the detector: the middle of the object is in no view"]
+    elif data is None:
+        truncated = _beyond_detector(A)
+    else:
+        truncated = _cut_off(A, np.asarray(data, dtype=np.float64))
     return [*truncated, *_repeated(A.angles), *_limited(A)]
 
 
 def field_of_view(A: PlanarCT) -> float:
     """Return the radius around the axis of what is seen over half a turn: to the nearer edge of the detector.
 
-    Of a full turn, to the farther one: what one view misses the opposite one sees.
+    Of a full turn, to the farther one: what one view misses the opposite one sees. 0 for an axis off the detector,
+    which nothing around it casts a shadow on.
     """
     edges = A.distance_from_axis(np.array([A.bins[0] - A.detector_size / 2, A.bins[-1] + A.detector_size / 2]))
     reach = -edges[0], edges[1]
-    return max(0.0, float(max(reach) if _full_turn(A.angles) else min(reach)))
+    return max(0.0, float(max(reach) if _full_turn(A.angles) and min(reach) >= 0 else min(reach)))
 
 
 def _beyond_detector(A: PlanarCT) -> list[str]:
@@ -91,7 +99,7 @@ def _repeated(angles: NDArray[np.float64]) -> list[str]:
 
 
 def _limited(A: PlanarCT) -> list[str]:
-    covered = _covered(A.angles, np.pi if A.reversible else 2 * np.pi)
+    covered = find_arcs(A.angles, np.pi if A.reversible else 2 * np.pi).covered
     needed, source_distance = np.pi, A.view_map().source_distance
     if source_distance is not None:
         radius = min(field_of_view(A), 0.5 * A.pixel_size * min(A.domain_shape))
@@ -108,15 +116,5 @@ def _limited(A: PlanarCT) -> list[str]:
     ]
 
 
-def _covered(angles: NDArray[np.float64], period: float) -> float:
-    """Return how much of the period has views no farther apart than is usual."""
-    turned = np.unique(np.mod(angles, period))
-    if turned.size < 2:
-        return 0.0
-    gaps: NDArray[Any] = np.diff(turned, append=turned[0] + period)
-    usual = float(np.median(gaps))
-    return period - float(np.clip(gaps - usual, 0, None).max())
-
-
 def _full_turn(angles: NDArray[np.float64]) -> bool:
-    return _covered(angles, 2 * np.pi) >= (1 - _MISSING) * 2 * np.pi
+    return find_arcs(angles).covered >= (1 - _MISSING) * 2 * np.pi

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from invprob.operators.ct.arcs import Arcs, find_arcs
 from invprob.threads import jit, share
 
 Array = NDArray[Any]
-# Rules of thumb, not measured: a full turn with even steps depends on none of them.
-GAP, ARC = 3.0, math.radians(10)  # a gap this many times the median step and this wide is an arc without views
+# Rules of thumb: a full turn seen by a centred detector depends on neither.
 FEATHER = math.radians(10)  # width over which the ends of an arc fade where lines were measured twice
+EDGE = 0.1  # of the detector: width over which its edges fade likewise
 
 WINDOWS: dict[str, Callable[[Array], Array]] = {  # of the frequency relative to Nyquist, 0..1
     "ramp": np.ones_like,
@@ -43,9 +44,25 @@ class ViewMap:
 
 def filtered_backprojection(sinograms: Array, views: ViewMap, window: str, threads: int) -> Array:
     """Return images (items, H, W) from line integrals (items, angles, bins)."""
-    weights = line_weights(views.angles, views.fan_angles) * np.cos(views.fan_angles)
-    filtered = ramp_filter(sinograms * weights.astype(sinograms.dtype), views.bin_size, window)
-    return _backproject(filtered, views, threads)
+    weights = line_weights(views.angles, views.fan_angles, views.bins) * np.cos(views.fan_angles)
+    weighted, first_bin = widened(sinograms * weights.astype(sinograms.dtype), views)
+    return _backproject(ramp_filter(weighted, views.bin_size, window), views, first_bin, threads)
+
+
+def widened(sinograms: Array, views: ViewMap) -> tuple[Array, float]:
+    """Return the bins with zeros beside the shorter side of the detector, and where the first of them lies.
+
+    What the ramp filter makes of a line reaches to both sides of it, and a displaced detector sees the object beyond
+    its shorter side, up to its longer one, in the opposite views.
+    """
+    sides = np.array([-views.bins[0], views.bins[-1]])
+    radius = 0.5 * views.pixel_size * math.hypot(*views.image_shape)
+    source = views.source_distance
+    image = radius if source is None else radius * source / math.sqrt(source**2 - radius**2)
+    missing = np.ceil((min(float(sides.max()), image) - sides) / views.bin_size - 1e-6)
+    before, after = (max(0, int(n)) for n in missing)
+    padding = [(0, 0)] * (sinograms.ndim - 1) + [(before, after)]
+    return np.pad(sinograms, padding), float(views.bins[0]) - before * views.bin_size
 
 
 def ramp_filter(sinograms: Array, bin_size: float, window: str = "ramp") -> Array:
@@ -68,35 +85,31 @@ def ramp_filter(sinograms: Array, bin_size: float, window: str = "ramp") -> Arra
     return filtered
 
 
-def line_weights(angles: Array, fan_angles: Array) -> Array:
+def line_weights(angles: Array, fan_angles: Array, bins: Array | None = None) -> Array:
     """Return d(angle) per view times the share of each ray in its line, (angles, bins).
 
-    A line met from both sides is shared as c(a) / (c(a) + c(a')), c fading out at the ends of the arc (Noo,
-    Defrise, Clackdoyle & Kudo 2002); a full turn gives 1/2, a half turn of parallel beams 1.
+    A line met from both sides is shared as c / (c + c'), with c fading out at the ends of the arc (Noo, Defrise,
+    Clackdoyle & Kudo 2002) and at the edges of the detector, whose `bins` lie at signed distances from the axis
+    (displaced detectors: Wang 2002); without them it reaches as far to either side. A full turn gives 1/2, a half turn
+    of parallel beams 1, and so does what a displaced detector sees in one of two opposite views only.
     """
-    turn = 2 * np.pi
-    wrapped = np.mod(angles, turn)
-    order = np.argsort(wrapped, kind="stable")
-    gaps = np.diff(wrapped[order], append=wrapped[order[0]] + turn)
-    positive = gaps[gaps > 1e-9]
-    usual = float(np.median(positive)) if positive.size > 1 else np.pi / max(1, angles.size)
-    steps = np.where(_missing(gaps, usual), usual, gaps)  # a missing arc belongs to nobody
-    width = np.empty(angles.size)
-    width[order] = (steps + np.roll(steps, 1)) / 2
-    confidence = _arc_confidence(wrapped[order], gaps, usual)
-    opposite = angles[:, None] + np.pi - 2 * fan_angles[None, :]
-    own = confidence(wrapped)[:, None]
-    other = confidence(np.mod(opposite, turn))
-    weights: Array = width[:, None] * own / (own + other)
+    arcs = find_arcs(angles)
+    in_arc = _arc_confidence(arcs)
+    opposite = np.mod(angles[:, None] + np.pi - 2 * fan_angles, 2 * np.pi)
+    own, other = in_arc(np.mod(angles, 2 * np.pi))[:, None], in_arc(opposite)
+    if bins is not None:
+        in_detector = _bin_confidence(bins)
+        own, other = own * in_detector(bins), other * in_detector(-bins)
+    weights: Array = arcs.widths()[:, None] * own / (own + other)
     return weights
 
 
-def _arc_confidence(sorted_angles: Array, gaps: Array, usual: float) -> Callable[[Array], Array]:
+def _arc_confidence(arcs: Arcs) -> Callable[[Array], Array]:
     """Return c(angle): 1 inside the measured arcs, fading to almost nothing at their ends, 0 outside."""
-    breaks = np.flatnonzero(_missing(gaps, usual))
+    breaks, usual = np.flatnonzero(arcs.missing), arcs.usual
     if not breaks.size:
         return np.ones_like
-    starts, ends = sorted_angles[(breaks + 1) % len(gaps)], sorted_angles[breaks]
+    starts, ends = arcs.angles[(breaks + 1) % len(arcs.gaps)], arcs.angles[breaks]
 
     def confidence(angle: Array) -> Array:
         total = np.zeros_like(angle)
@@ -104,25 +117,39 @@ def _arc_confidence(sorted_angles: Array, gaps: Array, usual: float) -> Callable
             length = np.mod(end - begin, 2 * np.pi)
             into = np.mod(angle - begin + usual / 2, 2 * np.pi) - usual / 2
             edge = np.minimum(into, length - into) + usual / 2
-            fade = np.sin(np.pi / 2 * np.clip(edge / min(FEATHER, max(length / 2, usual)), 0, 1)) ** 2
-            total = np.where(edge > 0, np.maximum(fade, 1e-6), total)
+            total = np.where(edge > 0, _fading(edge / min(FEATHER, max(length / 2, usual))), total)
         return total
 
     return confidence
 
 
-def _missing(gaps: Array, usual: float) -> Array:
-    return gaps > max(GAP * usual, ARC)
+def _bin_confidence(bins: Array) -> Callable[[Array], Array]:
+    """Return c(position): 1 inside the detector, fading to almost nothing at its edges, 0 outside."""
+    bin_size = (bins[-1] - bins[0]) / max(1, len(bins) - 1) or 1.0
+    left, right = bins[0] - bin_size / 2, bins[-1] + bin_size / 2
+
+    def confidence(position: Array) -> Array:
+        edge = np.minimum(position - left, right - position)
+        faded: Array = np.where(edge > 0, _fading(edge / (EDGE * (right - left))), 0.0)
+        return faded
+
+    return confidence
 
 
-def _backproject(filtered: Array, views: ViewMap, threads: int) -> Array:
+def _fading(edge: Array) -> Array:
+    """Return 1 from `edge` 1 on and almost nothing at 0, where a line is better taken from its other side."""
+    faded: Array = np.maximum(np.sin(np.pi / 2 * np.clip(edge, 0, 1)) ** 2, 1e-6)
+    return faded
+
+
+def _backproject(filtered: Array, views: ViewMap, first_bin: float, threads: int) -> Array:
     """Sum over the views what each pixel sees, linearly interpolated; a fan also weighs by (D / distance)^2."""
     height, width = views.image_shape
     cos, sin = np.cos(views.angles), np.sin(views.angles)
     real = filtered.dtype.type
     # along the detector: numerator a_0 + a_c column + a_r row, in bins; depth b_0 + b_c column + b_r row, in D
     step = views.pixel_size / views.bin_size
-    origin = -views.bins[0] / views.bin_size
+    origin = -first_bin / views.bin_size
     numerator = np.stack([step * cos, -step * sin], axis=1)
     bend = np.zeros(2 * len(cos)).reshape(-1, 2)
     if views.source_distance is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.operators.ct.fbp import ViewMap, line_weights, ramp_filter
+from invprob.operators.ct.fbp import ViewMap, line_weights, ramp_filter, widened
 from invprob.threads import jit, team
 
 Array = NDArray[Any]
@@ -37,9 +37,10 @@ def feldkamp(data: Array, cone: ConeMap, window: str, threads: int) -> Array:
     if distance is None:
         raise ValueError("feldkamp: a cone beam has a source; this geometry is parallel")
     cosine = distance / np.sqrt(distance**2 + cone.heights[:, None] ** 2 + plane.bins**2)
-    weights = line_weights(plane.angles, plane.fan_angles)[:, None] * cosine
-    filtered = ramp_filter(data * weights.astype(data.dtype), plane.bin_size, window)
-    views, rows, columns = data.shape
+    weights = line_weights(plane.angles, plane.fan_angles, plane.bins)[:, None] * cosine
+    weighted, first_bin = widened(data * weights.astype(data.dtype), plane)
+    filtered = ramp_filter(weighted, plane.bin_size, window)
+    views, rows, columns = filtered.shape
     border = PAD_LEFT + PAD_RIGHT
     profiles = np.zeros((views, columns + border, rows + border), data.dtype)
     profiles[:, PAD_LEFT:-PAD_RIGHT, PAD_LEFT:-PAD_RIGHT] = filtered.transpose(0, 2, 1)
@@ -47,7 +48,7 @@ def feldkamp(data: Array, cone: ConeMap, window: str, threads: int) -> Array:
     lines = np.zeros((height, width, cone.slices), data.dtype)
     volume = np.empty((cone.slices, height, width), data.dtype)
     step = plane.pixel_size / plane.bin_size, plane.pixel_size / cone.row_size, plane.pixel_size / distance
-    origin = -plane.bins[0] / plane.bin_size + PAD_LEFT, -cone.heights[0] / cone.row_size + PAD_LEFT
+    origin = -first_bin / plane.bin_size + PAD_LEFT, -cone.heights[0] / cone.row_size + PAD_LEFT
     work = partial(_gather_lines, lines, profiles, np.cos(plane.angles), np.sin(plane.angles), step, origin)
     with team(threads) as share:
         share(work, height, 1)
