@@ -924,7 +924,7 @@ def test_bad_outputs_are_refused_before_anything_is_computed(tmp_path):
     (tmp_path / "link.h5").symlink_to(old)
     (tmp_path / "dangling.h5").symlink_to(tmp_path / "nowhere")
     cases = [
-        (old, {}, "exists: choose another --output, or add --overwrite"),
+        (old, {}, "exists: choose another name, or add --overwrite"),
         (tmp_path, {"overwrite": True}, "not a plain file"),
         (tmp_path / "link.h5", {"overwrite": True}, "not a plain file"),
         (tmp_path / "dangling.h5", {"overwrite": True}, "not a plain file"),

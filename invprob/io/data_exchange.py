@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, folded, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
 from invprob.io.layout import Probe, Reader, Stack
@@ -27,6 +27,7 @@ from invprob.io.options import (
     ANGLES,
     ANGLES_UNIT,
     AXIS,
+    IMAGE_PIXEL_SIZE,
     IMAGE_SHAPE,
     PIXEL_SIZE,
     RINGS,
@@ -46,6 +47,7 @@ __all__ = ["READER", "find_axis", "open_exchange"]
 
 LAYOUT = "Data Exchange"
 DATA, WHITE, DARK, THETA = (f"exchange/{name}" for name in ("data", "data_white", "data_dark", "theta"))
+_OTHER_ANGLES = "leave these views out with --views, or give all angles with --angles"
 _AXIS_ROWS = 5  # rows in the middle that the rotation axis is sought in
 
 
@@ -81,7 +83,7 @@ class _Exchange:
     def read(self, rows: range | None) -> Scan:
         """Read line integrals `(rows, views, columns)` as a parallel-beam scan, the rows being the batch."""
         wanted = self.wanted if rows is None else replace(self.wanted, rows=rows)
-        check_angles(wanted.angles[wanted.views], wanted.views, f"{printable(self.path)}: {THETA}")
+        check_angles(wanted.angles[wanted.views], wanted.views, f"{printable(self.path)}: {THETA}", _OTHER_ANGLES)
         with open_hdf5(self.path) as file:
             integrals, clamped = _corrected(file, wanted, _counts(file, wanted))
         size = "given" if "pixel_size" in self.options else "unknown: lengths are in pixels"
@@ -106,9 +108,9 @@ class _Exchange:
         with sound_geometry(printable(self.path)):
             return ParallelBeam(
                 self.options.get("image_shape", (columns, columns)),
-                self.wanted.angles[self.wanted.views],
+                folded(self.wanted.angles[self.wanted.views]),
                 columns,
-                pixel_size=size,
+                pixel_size=self.options.get("image_pixel_size", size),
                 detector_size=size,
                 axis_offset=self.axis.column - (columns - 1) / 2,
             )
@@ -239,7 +241,7 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about="HDF5 with a group exchange: counts, flats, darks, angles",
-    accepts=(ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, RINGS),
+    accepts=(ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS),
     otherwise="it says nothing about counts of a parallel beam",
     recognises=_recognises,
     open=open_exchange,
