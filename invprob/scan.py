@@ -39,10 +39,10 @@ class Scan:
         units: of lengths, image and data; by default pixels, and values without unit.
         provenance: where the data come from and what was done to them, texts by name.
 
-    Arrays become tensors, and data, truth and weights that are integers, booleans or of lower precision numbers of the
-    operator's. ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights are negative, or the
-    likelihood cannot have led to the data; TypeError for what is neither a tensor nor an array, no likelihood or no
-    units.
+    Arrays become tensors; data, truth and weights that are integers, booleans or of lower precision become numbers of
+    the operator's precision. ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights
+    are negative, or the likelihood cannot have led to the data; TypeError for what is neither a tensor nor an array, no
+    likelihood or no units.
     """
 
     operator: Operator
