@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import ClassVar, Self
@@ -84,7 +84,8 @@ class Likelihood(ABC):
     counted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name, given in self.arguments().items():
+        arguments: Mapping[str, object] = self.arguments()
+        for name, given in arguments.items():
             if isinstance(given, np.ndarray):
                 object.__setattr__(self, name, as_tensor(f"{self.name}: {name}", given))
 

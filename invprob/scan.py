@@ -60,8 +60,9 @@ class Scan:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, _numbers(f"Scan: {name}", given, self.operator.dtype))
-        if isinstance(self.noise, np.ndarray | np.generic):
-            object.__setattr__(self, "noise", as_tensor("Scan: noise", self.noise))
+        noise: object = self.noise
+        if isinstance(noise, np.ndarray | np.generic):
+            object.__setattr__(self, "noise", as_tensor("Scan: noise", noise))
         shape, item = tuple(self.data.shape), self.operator.range_shape
         if shape[len(shape) - len(item) :] != item:
             raise ValueError(

@@ -21,6 +21,7 @@ __all__ = [
     "PIXEL_SIZE",
     "RINGS",
     "ROWS",
+    "VALUES",
     "VIEWS",
     "Option",
     "Options",
@@ -112,12 +113,24 @@ def _positive(text: str) -> float:
     return value
 
 
+def _values(text: str) -> str:
+    if text not in ("counts", "transmission", "integrals"):
+        raise ValueError(f"{text!r} is neither counts, transmission nor integrals")
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
 
 
+VALUES = Option(
+    "values",
+    "what the data are: counts, as a rule; transmission, counts over the open beam; integrals, their -ln",
+    "counts|transmission|integrals",
+    _values,
+)
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
 ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT", _angles, flag=True)

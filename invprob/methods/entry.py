@@ -8,6 +8,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,9 +94,10 @@ def check_settings(recipe: Recipe, settings: Mapping[str, Any]) -> None:
 
 def _wanted(name: str, value: Any, default: Any) -> str:
     """Return what a setting must be and is not, an empty text where there is nothing to complain of."""
-    fits = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < float("inf")
+    number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    fits = number and 0 <= float(value) < float("inf")
     if name in COUNTS and isinstance(default, int):
-        return "" if fits and isinstance(value, Integral) and value >= 1 else "a whole number >= 1"
+        return "" if fits and isinstance(value, Integral) and int(value) >= 1 else "a whole number >= 1"
     if name in SIZES and isinstance(default, Real):
         return "" if fits else "a number >= 0"
     if name in SIZES and default == "auto":
