@@ -49,7 +49,6 @@ def dead_words(dead: NDArray[np.bool_]) -> str:
     columns = np.flatnonzero(dead.any(axis=0))
     more = f" and {columns.size - _NAMED} more" if columns.size > _NAMED else ""
     which = ", ".join(map(str, columns[:_NAMED])) + more
-    return (
-        f"the detector is dead in column{'s' * (columns.size > 1)} {which} (no beam above the dark field, or no count): "
-        "these readings count nowhere"
-    )
+    many = "s" * (columns.size > 1)
+    why = "no beam above the dark field, or no count"
+    return f"the detector is dead in column{many} {which} ({why}): these readings count nowhere"

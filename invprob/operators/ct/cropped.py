@@ -34,6 +34,6 @@ def cropping_doubts(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
     if share <= _MOST:
         return []
     return [
-        f"the image of {height} x {width} pixels crops the object: {share:.0%} of the attenuation lies on rays that pass "
-        "beside it, and bends the values inside: give a larger image_shape"
+        f"the image of {height} x {width} pixels crops the object: {share:.0%} of the attenuation lies on rays that "
+        "pass beside it, and bends the values inside: give a larger image_shape"
     ]
