@@ -95,7 +95,6 @@ def test_an_internal_error_is_short():
 
 HEAVY = """
 import sys
-from pathlib import Path
 from invprob.cli.main import main
 code = main(sys.argv[1:])
 sys.exit("torch was loaded" if "torch" in sys.modules or "numpy" in sys.modules else code)

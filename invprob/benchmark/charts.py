@@ -142,9 +142,8 @@ def scatter(entries: Sequence[Entry]) -> Markup:
         box = _free_place(px, py, entry.method.name, taken)
         taken.append(box)
         if not box.near(px, py):
-            labels.append(
-                f'<line x1="{px:.1f}" y1="{py:.1f}" x2="{box.near_x(px):.1f}" y2="{box.middle:.1f}" {_LEADER}/>'
-            )
+            ends = f'x1="{px:.1f}" y1="{py:.1f}" x2="{box.near_x(px):.1f}" y2="{box.middle:.1f}"'
+            labels.append(f"<line {ends} {_LEADER}/>")
         labels.append(f'<text x="{box.left:.1f}" y="{box.bottom - 2.5:.1f}" {_NAME}>{_safe(entry.method.name)}</text>')
     parts += labels
     return _svg(_WIDTH, _HEIGHT, parts, "PSNR over the time per image")
