@@ -364,7 +364,7 @@ BAD_USAGE = {
     "output in no directory": ("reconstruct scan.h5 --method fbp -o no/a.h5", "does not exist: create it first"),
     "output is a directory": ("reconstruct scan.h5 --method fbp -o . --overwrite", "no file name|not a plain file"),
     "output is the input": ("reconstruct scan.h5 --method fbp -o scan.h5 --overwrite", "is the input"),
-    "picture is the input": ("reconstruct scan.h5 --method fbp --png scan.h5 --overwrite", "is the input"),
+    "picture is the input": ("reconstruct scan.h5 --method fbp --png scan.h5 --overwrite", "its name denies"),
     "picture in no directory": ("reconstruct scan.h5 --method fbp --png no/a.png", "create it first"),
     "two outputs in one": ("reconstruct scan.h5 --method fbp --png a --tiff a", "the same name"),
     "noise and photons": ("simulate a.h5 --noise 1 --photons 10", "exclude each other"),

@@ -268,7 +268,7 @@ def test_every_option_of_a_reader_is_one_of_every_command_that_reads():
 
 
 def test_every_option_that_a_message_names_exists():
-    known = {"--help", "--nproc-per-node", "--no-python"}
+    known = {"--help", "--version", "--nproc-per-node", "--no-python"}
     for command in get_command(app).commands.values():
         for one in [command, *getattr(command, "commands", {}).values()]:
             known |= {flag for parameter in one.params for flag in (*parameter.opts, *parameter.secondary_opts)}

@@ -74,13 +74,25 @@ def check(
     doubts = stack.doubts()
     for doubt in doubts:
         warn(doubt)
-    if values.not_finite:
+    if values.not_finite and not _readable(stack, at_once):
         left_out = "repair them, or leave them out with --rows or --views"
         fail(f"{file}: {values.not_finite} values are NaN or infinite: {left_out}")
         return ExitCode.INPUT
     if not doubts:
         say("Nothing in it looks doubtful.")
     return ExitCode.OK
+
+
+def _readable(stack: Stack, at_once: int) -> bool:
+    """Return whether all of a file can be read, as it can where what is not finite is of dead pixels."""
+    from invprob.errors import InputError
+
+    try:
+        for rows in stack.chunks(at_once):
+            stack.load(rows)
+    except InputError:
+        return False
+    return True
 
 
 def _count(stack: Stack) -> str:
