@@ -75,7 +75,7 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, name, option):
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()
         return
-    typed = f"--{option.replace('_', '-')}"
+    typed = known_options()[option].typed
     with pytest.raises(InputError, match=f"leave out {typed}: {READERS[name].otherwise}"):
         load_scan(tmp_path / "scan", **options)
     with pytest.raises(InputError, match=f"leave out {typed}: "):

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, InputWarning, printable
 from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
-from invprob.io.dead_pixels import dead_pixels, dead_words, filled, weights_of
+from invprob.io.dead_detector import dead_pixels, dead_words, filled, weights_of
 from invprob.io.digest import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals
 from invprob.io.layout import Probe, Reader, Stack

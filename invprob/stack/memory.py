@@ -27,7 +27,7 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-_SHARE = 0.6  # of the free memory, unless the caller sets a limit
+SHARE = 0.6  # of the free memory, unless the caller sets a limit
 
 
 def budget(limit_gb: float | None) -> int:
@@ -37,7 +37,7 @@ def budget(limit_gb: float | None) -> int:
         limit_gb: what the process may take in all, in GiB; None for 60 % of what is free.
     """
     if limit_gb is None:
-        return int(_SHARE * _available_bytes())
+        return int(SHARE * _available_bytes())
     return max(0, int(limit_gb * 2**30) - _own_bytes())
 
 
