@@ -532,7 +532,7 @@ def test_what_got_worse_is_told_and_is_the_exit_code(invprob, here, measured, tm
         (["--methods", "tikonov"], 2, "did you mean tikhonov"),
         (["--methods", "os:system"], 2, "no method is called"),
         (["--problems", "ct-31"], 2, "did you mean ct-30"),
-        (["--compare", "none.json"], 3, "cannot be read as JSON"),
+        (["--compare", "none.json"], 3, "does not exist: check the path"),
         (["--size", "8"], 2, "--size"),
         (["-o", "full"], 2, "holds other things"),
     ],
