@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator
+from invprob.linop.doors import open_doors
 from invprob.linop.module import Module
 
 Scalar = float | Tensor
@@ -52,6 +53,10 @@ class Functional(Module, ABC):
 
     ndim: int
     convex: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        open_doors(cls, ("__init__",))  # of operators some want arrays
 
     @property
     def supports(self) -> frozenset[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from invprob.fidelities import (
 from invprob.fidelities.transmission import logarithms
 from invprob.functional import Functional
 from invprob.linop import LinearOperator, Operator
+from invprob.linop.doors import as_tensor
 
 __all__ = ["LIKELIHOODS", "Gaussian", "Laplace", "Likelihood", "Poisson", "Transmission"]
 
@@ -80,6 +82,12 @@ class Likelihood(ABC):
 
     name: ClassVar[str]
     counted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        arguments: Mapping[str, object] = self.arguments()
+        for name, given in arguments.items():
+            if isinstance(given, np.ndarray):
+                object.__setattr__(self, name, as_tensor(f"{self.name}: {name}", given))
 
     def check(self, data: Tensor, item: tuple[int, ...], weights: Tensor | None, noise: object) -> None:
         """Raise ValueError for data, `(*batch, *item)`, weights or noise that cannot be; here all can."""
@@ -372,7 +380,8 @@ def expected_deviance(u: Tensor) -> Tensor:
 @cache
 def _deviances() -> tuple[Tensor, Tensor]:
     """Return the logarithms of some means and the sums over all counts there, float64."""
-    knots = torch.linspace(math.log(1e-3), math.log(WIDELY), 128, dtype=torch.float64)
-    u, k = knots.exp().unsqueeze(-1), torch.arange(100, dtype=torch.float64)
-    chances = torch.exp(torch.xlogy(k, u) - u - torch.lgamma(k + 1))
-    return knots, (chances * 2 * (u - k + torch.xlogy(k, k / u))).sum(-1)
+    with torch.inference_mode(False), torch.no_grad():  # what is kept has to serve training, too
+        knots = torch.linspace(math.log(1e-3), math.log(WIDELY), 128, dtype=torch.float64)
+        u, k = knots.exp().unsqueeze(-1), torch.arange(100, dtype=torch.float64)
+        chances = torch.exp(torch.xlogy(k, u) - u - torch.lgamma(k + 1))
+        return knots, (chances * 2 * (u - k + torch.xlogy(k, k / u))).sum(-1)

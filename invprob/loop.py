@@ -15,6 +15,7 @@ from invprob import linalg
 from invprob.certificate import certify, steepest_step
 from invprob.fidelities import Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
+from invprob.linop.doors import takes_arrays
 from invprob.result import STATUS, Result
 from invprob.solvers.base import Solver, State
 
@@ -55,6 +56,7 @@ class Step:
         return bool((self.codes != CODES.index(RUNNING)).all())
 
 
+@takes_arrays
 @torch.no_grad()
 def solve(
     solver: Solver[Any],
@@ -120,6 +122,7 @@ def image_of(step: Step, f: Functional, g: Functional | None = None) -> Tensor:
     return _choose(latest, step.state.x, step.best, f.ndim)
 
 
+@takes_arrays
 @torch.no_grad()
 def iterate(
     solver: Solver[Any],

@@ -1,8 +1,8 @@
 """Image quality against a known truth, one number per item of the batch.
 
-All functions take `x` and `truth` of one shape `(*batch, *item)`, real or complex, where the last
+All functions take `x` and `truth`, tensors or arrays of one shape `(*batch, *item)`, real or complex, where the last
 `ndim` axes make one item; they compute in float64 and return a float64 tensor of shape `(*batch,)`.
-They raise `ValueError` where the shapes differ or `ndim` does not fit, `TypeError` for what is no tensor.
+They raise `ValueError` where the shapes differ or `ndim` does not fit, `TypeError` for what is neither.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from invprob.linop.items import require_tensor
+from invprob.linop.doors import as_tensor, takes_arrays
 
 __all__ = ["mae", "mse", "nrmse", "psnr", "quality", "ssim"]
 
@@ -23,6 +23,7 @@ _SSIM_WINDOW = 2 * _SSIM_REACH + 1
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
 
 
+@takes_arrays
 def mse(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
     """Mean squared error, mean |x - truth|^2 over each item; squared units of the image.
 
@@ -32,12 +33,14 @@ def mse(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
     return (x - truth).abs().square().mean(dim=_item_axes(ndim))
 
 
+@takes_arrays
 def mae(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
     """Mean absolute error, mean |x - truth| over each item; units of the image."""
     x, truth = _checked("mae", x, truth, ndim)
     return (x - truth).abs().mean(dim=_item_axes(ndim))
 
 
+@takes_arrays
 def nrmse(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
     """Relative error ||x - truth|| / ||truth|| of each item; no unit.
 
@@ -50,6 +53,7 @@ def nrmse(x: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
     return torch.where(error == 0, error, error / norm)
 
 
+@takes_arrays
 def psnr(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2) -> Tensor:
     """Peak signal-to-noise ratio, 10 log10(data_range^2 / mse), in decibels; inf where x equals truth.
 
@@ -65,6 +69,7 @@ def psnr(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
     return 10 * torch.log10(peak.square() / error)
 
 
+@takes_arrays
 def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2) -> Tensor:
     """Mean structural similarity of each item under a Gaussian window (sigma 1.5, 11 taps per axis).
 
@@ -105,6 +110,7 @@ def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
     return (luminance * structure).mean(dim=_item_axes(ndim))
 
 
+@takes_arrays
 def quality(
     x: Tensor, truth: Tensor, *, ndim: int = 2, space: int | None = None, data_range: float | Tensor | None = None
 ) -> dict[str, Tensor]:
@@ -120,7 +126,7 @@ def quality(
             in them, and its values are averaged over the other axes (channels, echoes).
         data_range: as for `psnr`; by default the truth's, per item: max - min of a real one, max |t| of a complex one.
     """
-    _require_tensors("quality", x, truth)
+    x, truth = as_tensor("quality", x), as_tensor("quality", truth)
     found = {"relative error": nrmse(x, truth, ndim=ndim)}
     space = ndim if space is None else space
     if not 1 <= space <= ndim:
@@ -165,7 +171,7 @@ def _item_axes(ndim: int) -> tuple[int, ...]:
 
 def _checked(name: str, x: Tensor, truth: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
     """Both images in double precision, complex if either is."""
-    _require_tensors(name, x, truth)
+    x, truth = as_tensor(name, x), as_tensor(name, truth)
     if x.shape != truth.shape:
         raise ValueError(
             f"{name}: x has shape {tuple(x.shape)} and truth {tuple(truth.shape)}; "
@@ -178,11 +184,6 @@ def _checked(name: str, x: Tensor, truth: Tensor, ndim: int) -> tuple[Tensor, Te
         )
     dtype = torch.complex128 if x.is_complex() or truth.is_complex() else torch.float64
     return x.to(dtype), truth.to(dtype)
-
-
-def _require_tensors(name: str, x: Tensor, truth: Tensor) -> None:
-    for given in (x, truth):
-        require_tensor(name, given)
 
 
 def _checked_range(name: str, data_range: float | Tensor, x: Tensor, ndim: int) -> Tensor:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from invprob.grid import Units
 from invprob.likelihood import Gaussian, Likelihood, Readings
+from invprob.linop.doors import as_tensor
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
@@ -37,8 +39,10 @@ class Scan:
         units: of lengths, image and data; by default pixels, and values without unit.
         provenance: where the data come from and what was done to them, texts by name.
 
-    ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights are negative, or the
-    likelihood cannot have led to the data; TypeError for what is no tensor, no likelihood or no units.
+    Arrays become tensors; data, truth and weights that are integers, booleans or of lower precision become numbers of
+    the operator's precision. ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights
+    are negative, or the likelihood cannot have led to the data; TypeError for what is neither a tensor nor an array, no
+    likelihood or no units.
     """
 
     operator: Operator
@@ -52,6 +56,13 @@ class Scan:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        for name in ("data", "truth", "weights"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _numbers(f"Scan: {name}", given, self.operator.dtype))
+        noise: object = self.noise
+        if isinstance(noise, np.ndarray | np.generic):
+            object.__setattr__(self, "noise", as_tensor("Scan: noise", noise))
         shape, item = tuple(self.data.shape), self.operator.range_shape
         if shape[len(shape) - len(item) :] != item:
             raise ValueError(
@@ -98,10 +109,7 @@ class Scan:
 
     def estimate(self) -> tuple[Tensor, Tensor | None]:
         """Return (z, w): what the readings by themselves say A x is, and their weights (`Likelihood.quadratic`)."""
-        y = self.data
-        if not (y.is_floating_point() or y.is_complex()):
-            y = y.to(self.operator.dtype)
-        return self.likelihood.quadratic(Readings(y, self.weights, None, len(self.operator.range_shape)))
+        return self.likelihood.quadratic(Readings(self.data, self.weights, None, len(self.operator.range_shape)))
 
     def doubts(self) -> list[str]:
         """Return, as sentences, what the operator doubts of its geometry and of the data, a batch's middle item."""
@@ -116,10 +124,15 @@ class Scan:
         object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))
 
 
+def _numbers(name: str, given: object, dtype: torch.dtype) -> Tensor:
+    """Return what was given as numbers to compute with: as they are, or in `dtype` where that loses nothing."""
+    t = as_tensor(name, given)
+    if t.is_complex():
+        return t.to(dtype.to_complex()) if t.dtype == torch.complex32 else t
+    return t if t.dtype in (torch.float32, torch.float64) else t.to(dtype)
+
+
 def _check_kinds(scan: Scan) -> None:
-    for name, value in {"data": scan.data, "truth": scan.truth, "weights": scan.weights}.items():
-        if not isinstance(value, Tensor) and (name == "data" or value is not None):
-            raise TypeError(f"{name} must be a tensor, got {_kind(value)}: torch.as_tensor makes one of an array")
     if not isinstance(scan.likelihood, Likelihood):
         raise TypeError(f"likelihood must be an object such as Poisson(), got {_kind(scan.likelihood)}")
     texts = vars(scan.units).values() if isinstance(scan.units, Units) else [None]

@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from invprob.benchmark import comparison, page, plan, pool, problems, tables
+from invprob.benchmark import charts, comparison, page, plan, pool, problems, tables
 from invprob.benchmark.measurement import Run, measure, search
 from invprob.benchmark.peers import PEERS
 from invprob.benchmark.problems import PROBLEMS, cases
@@ -532,7 +532,7 @@ def test_what_got_worse_is_told_and_is_the_exit_code(invprob, here, measured, tm
         (["--methods", "tikonov"], 2, "did you mean tikhonov"),
         (["--methods", "os:system"], 2, "no method is called"),
         (["--problems", "ct-31"], 2, "did you mean ct-30"),
-        (["--compare", "none.json"], 3, "cannot be read as JSON"),
+        (["--compare", "none.json"], 3, "does not exist: check the path"),
         (["--size", "8"], 2, "--size"),
         (["-o", "full"], 2, "holds other things"),
     ],
@@ -634,6 +634,20 @@ def benchmark_peers():
     from invprob.benchmark.peers import installed
 
     return installed()
+
+
+def test_no_label_hides_a_mark_or_another_label():
+    """Twelve methods, of which six are alike: as crowded as the page gets."""
+    rng = np.random.default_rng(0)
+    places = np.concatenate([rng.uniform((60, 30), (260, 180), (6, 2)), rng.normal((200, 50), 9.0, (6, 2))])
+    marks = [charts.Box(x - 4.5, y - 4.5, x + 4.5, y + 4.5) for x, y in places]
+    taken, labels = list(marks), []
+    for (x, y), name in zip(places, [m.name for m in plan.registered()], strict=False):
+        labels.append(charts._free_place(x, y, name, taken))
+        taken.append(labels[-1])
+    for k, label in enumerate(labels):
+        assert not any(label.overlap(mark) for mark in marks)
+        assert not any(label.overlap(other) for other in labels[:k])
 
 
 # --- docs/benchmark.md ---

@@ -49,7 +49,7 @@ DOUBTS = {
     "half a turn and its end": (parallel(np.deg2rad(np.linspace(0, 180, 61))), None),
     "a full turn": (fan(turn(360)), None),
     "a full turn, unsorted": (fan(np.random.default_rng(0).permutation(turn(360))), None),
-    "the golden angle": (parallel(np.arange(60) * math.pi * (math.sqrt(5) - 1) / 2), None),
+    "the golden angle": (parallel(np.arange(60) * math.pi * (math.sqrt(5) - 1) / 2 % math.tau), None),
     "few views": (parallel(turn(180, 5)), None),
     "a short scan": (fan(turn(220)), None),
     "an offset detector": (fan(turn(360), 48, axis_offset=-18.0), None),
@@ -245,8 +245,10 @@ def test_options_that_make_a_geometry_impossible_are_3(invprob):
     scipy.io.savemat("x.mat", {"CtDataFull": {"sinogram": data, "parameters": parameters}})
     assert invprob("check", "x.mat").code == 0
     for command in ("check", "reconstruct"):
-        done = invprob(command, "x.mat", "--pixel-size", "1")
+        done = invprob(command, "x.mat", "--read", "image_pixel_size=1")
         assert (done.code, "lies inside the image" in done.err) == (3, True)
+        done = invprob(command, "x.mat", "--pixel-size", "1")
+        assert (done.code, "leave out --pixel-size" in done.err) == (3, True)
     done = invprob("check", "x.h5", "--angles", "0:180:1000000000", "--angles-unit", "deg")
     assert (done.code, "more than 1000000" in done.err) == (2, True)
 

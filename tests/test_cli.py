@@ -179,7 +179,7 @@ def test_a_bad_row_late_in_a_stack_costs_its_chunk_only(invprob, tmp_path, monke
 
 def test_the_memory_is_respected(invprob, stack_file, monkeypatch):
     per_row = 4 * (memory._IMAGES * SIZE**2 + memory._SINOGRAMS * VIEWS * 36)
-    monkeypatch.setattr(memory, "_available_bytes", lambda: (memory._FIXED + 2.7 * per_row) / memory._SHARE)
+    monkeypatch.setattr(memory, "_available_bytes", lambda: (memory._FIXED + 2.7 * per_row) / memory.SHARE)
     assert "2 at a time" in invprob("reconstruct", stack_file, "--method", "fbp").out
     done = invprob("reconstruct", stack_file, "--method", "fbp", "-o", "b.h5", "--max-memory", "0.01")
     assert done.code == 4
@@ -364,7 +364,7 @@ BAD_USAGE = {
     "output in no directory": ("reconstruct scan.h5 --method fbp -o no/a.h5", "does not exist: create it first"),
     "output is a directory": ("reconstruct scan.h5 --method fbp -o . --overwrite", "no file name|not a plain file"),
     "output is the input": ("reconstruct scan.h5 --method fbp -o scan.h5 --overwrite", "is the input"),
-    "picture is the input": ("reconstruct scan.h5 --method fbp --png scan.h5 --overwrite", "is the input"),
+    "picture is the input": ("reconstruct scan.h5 --method fbp --png scan.h5 --overwrite", "its name denies"),
     "picture in no directory": ("reconstruct scan.h5 --method fbp --png no/a.png", "create it first"),
     "two outputs in one": ("reconstruct scan.h5 --method fbp --png a --tiff a", "the same name"),
     "noise and photons": ("simulate a.h5 --noise 1 --photons 10", "exclude each other"),

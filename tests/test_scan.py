@@ -74,8 +74,8 @@ def test_noise_is_per_item(A):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": np.ones((4, 12))}, "data must be a tensor, got a ndarray: torch.as_tensor makes one"),
-        ({"truth": np.ones((8, 8))}, "truth must be a tensor"),
+        ({"data": [[1.0] * 12] * 4}, "data: a tensor or a numpy array is needed, got list"),
+        ({"truth": "organ"}, "truth: a tensor or a numpy array is needed, got str"),
         ({"likelihood": Poisson}, "an object such as Poisson.., got the class Poisson"),
         ({"units": "mm"}, "units must be Units of three texts, .* got 'mm'"),
         ({"units": Units(length=2)}, "units must be Units of three texts"),

@@ -22,6 +22,11 @@ _INK, _FAINT = "#1c2430", "#dde3ea"
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")  # of lines of one colour
 _CURVES = 6  # lines in a plot
 _WIDTH, _HEIGHT = 360.0, 230.0  # of a plot
+_DOT, _REACH = 5.5, 9.0  # half the side of a mark with some room; how near a label is without a line to its mark
+_LETTER = 6.6  # width of a letter at most
+_STEPS = (0, -6, 6, -12, 12, -20, 20, -30, 30, -42, 42)  # how far up or down a label may go
+_LEADER = 'stroke="#8a94a3" stroke-width=".7"'
+_NAME = f'font-size="11" fill="{_INK}"'
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 12.0, 34.0
 
 
@@ -64,6 +69,45 @@ class Axis:
         return [k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a drawing, y downwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def middle(self) -> float:
+        """Half way between top and bottom."""
+        return (self.top + self.bottom) / 2
+
+    def overlap(self, other: Box) -> float:
+        """Return the area that two boxes share."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(across, 0.0) * max(down, 0.0)
+
+    def near_x(self, x: float) -> float:
+        """Return the place along x that is nearest."""
+        return min(max(x, self.left), self.right)
+
+    def near(self, x: float, y: float) -> bool:
+        """Return whether a point is so near that it is plain which label is its."""
+        return abs(self.near_x(x) - x) <= _REACH and abs(min(max(y, self.top), self.bottom) - y) <= _REACH
+
+
+def _free_place(x: float, y: float, name: str, taken: Sequence[Box]) -> Box:
+    """Return the box of a label beside a point: the first place that hides nothing, else where it hides least."""
+    wide, high, frame = _LETTER * len(name), 12.0, Box(_LEFT, _TOP, _WIDTH, _HEIGHT - _BOTTOM)
+    corners = [(x + 8 + aside, y - high / 2 + down) for aside in (0, 10, 24) for down in _STEPS]
+    corners += [(x - 8 - aside - wide, y - high / 2 + down) for aside in (0, 10, 24) for down in _STEPS]
+    corners += [(x - wide / 2, y - high - 6), (x - wide / 2, y + 6)]
+    boxes = [Box(left, top, left + wide, top + high) for left, top in corners]
+    return min(boxes, key=lambda box: sum(map(box.overlap, taken)) + wide * high - box.overlap(frame))
+
+
 def dots(entry: Entry, axis: Axis, behind: Estimate | None, own: float | None) -> Markup:
     """Return the paired difference to the best as a dot with its interval; `own`, the difference of the strength a
     method chooses itself, as a ring. None for `behind` is the best itself.
@@ -89,17 +133,19 @@ def scatter(entries: Sequence[Entry]) -> Markup:
     x = Axis.over([max(t, 1e-4) for _, t, _ in points], _LEFT, _WIDTH - 70, log=True)
     y = Axis.over([p for _, _, p in points], _HEIGHT - _BOTTOM, _TOP)
     parts = _frame(x, y, "seconds per image, one thread", "PSNR, dB")
-    taken: list[tuple[float, float]] = []
-    for entry, seconds, level in sorted(points, key=lambda point: -point[2]):
-        colour, px, py = COLOURS[entry.method.kind], x(max(seconds, 1e-4)), y(level)
-        at = py + 3.5
-        while any(abs(at - other) < 10 and abs(px - where) < 62 for where, other in taken):
-            at += 3
-        taken.append((px, at))
-        row = entry.row(entry.mode).rpartition("/")[0]
-        name = _safe(entry.method.name)
+    marks = [(entry, x(max(seconds, 1e-4)), y(level)) for entry, seconds, level in points]
+    taken = [Box(px - _DOT, py - _DOT, px + _DOT, py + _DOT) for _, px, py in marks]
+    labels = []
+    for entry, px, py in sorted(marks, key=lambda mark: mark[2]):
+        colour, row = COLOURS[entry.method.kind], entry.row(entry.mode).rpartition("/")[0]
         parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4.5" fill="{colour}" data-row="{_safe(row)}"/>')
-        parts.append(f'<text x="{px + 8:.1f}" y="{at:.1f}" font-size="11" fill="{_INK}">{name}</text>')
+        box = _free_place(px, py, entry.method.name, taken)
+        taken.append(box)
+        if not box.near(px, py):
+            ends = f'x1="{px:.1f}" y1="{py:.1f}" x2="{box.near_x(px):.1f}" y2="{box.middle:.1f}"'
+            labels.append(f"<line {ends} {_LEADER}/>")
+        labels.append(f'<text x="{box.left:.1f}" y="{box.bottom - 2.5:.1f}" {_NAME}>{_safe(entry.method.name)}</text>')
+    parts += labels
     return _svg(_WIDTH, _HEIGHT, parts, "PSNR over the time per image")
 
 
@@ -118,20 +164,19 @@ def convergence(entries: Sequence[Entry]) -> Markup | None:
     x = Axis.over([n for _, pairs in lines for n, _ in pairs], _LEFT, _WIDTH - 70, log=True)
     y = Axis.over([v for _, pairs in lines for _, v in pairs], _HEIGHT - _BOTTOM, _TOP, log=True)
     parts = _frame(x, y, "iteration", "relative change")
-    ends: list[float] = []
+    paths = [[(x(n), y(v)) for n, v in pairs] for _, pairs in lines]
+    taken = [Box(px - 1, py - 1, px + 1, py + 1) for path in paths for px, py in path]
     kinds: list[str] = []
-    for entry, pairs in lines:
+    for (entry, _), places in zip(lines, paths, strict=True):
         colour, dash = COLOURS[entry.method.kind], _DASHES[kinds.count(entry.method.kind) % len(_DASHES)]
         kinds.append(entry.method.kind)
-        path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in pairs)
+        path = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
         row = _safe(entry.row(entry.mode))
         look = f'fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dash}"'
         parts.append(f'<polyline points="{path}" {look} data-row="{row}"/>')
-        at = y(pairs[-1][1]) + 3.5
-        while any(abs(at - other) < 11 for other in ends):
-            at += 3
-        ends.append(at)
-        place = f'x="{x(pairs[-1][0]) + 4:.1f}" y="{at:.1f}"'
+        box = _free_place(*places[-1], entry.method.name, taken)
+        taken.append(box)
+        place = f'x="{box.left:.1f}" y="{box.bottom - 2.5:.1f}"'
         parts.append(f'<text {place} font-size="11" fill="{colour}">{_safe(entry.method.name)}</text>')
     return _svg(_WIDTH, _HEIGHT, parts, "relative change over the iterations")
 

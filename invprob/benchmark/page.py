@@ -75,6 +75,7 @@ def render(results: Results, *, command: str = "") -> str:
         ],
         methods=suite.methods,
         colours=charts.COLOURS,
+        wordy=("to the best, dB", "ended"),  # columns whose cells may break
         facts=_facts(results),
         missing=results.missing,
         command=command,

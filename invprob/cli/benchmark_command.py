@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from invprob.files import check_file
+
 __all__ = ["benchmark"]
 
 _CHOICE, _SIZE = "Choosing", "Size of the suite"
@@ -52,6 +54,8 @@ def benchmark(
     something got worse by more than the tolerance.
     """
     del debug
+    if compare is not None:
+        check_file(compare)  # before torch is loaded
     from invprob.cli.benchmark_run import Job, run
 
     sizes = {"size": size, "tests": tests, "validations": validations, "tries": tries}

@@ -10,6 +10,8 @@ import typer
 from invprob.cli import parse
 from invprob.cli.console import fact, fail, say, warn
 from invprob.cli.errors import ExitCode
+from invprob.cli.options import Angles, AnglesUnit, Axis, ImageShape, PixelSize, Read, Rings, Rows, Views
+from invprob.files import check_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,19 +28,15 @@ _TRUE_ADJOINT = {"torch.float32": 1e-6, "torch.float64": 1e-12}  # what rounding
 
 def check(
     file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
-    read: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the reader, as `invprob list` names them; repeatable."),
-    ] = None,
-    angles: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST:COUNT", help="Angles to check instead of the file's.")
-    ] = None,
-    angles_unit: Annotated[str | None, typer.Option(metavar="deg|rad", help="Unit of the angles.")] = None,
-    pixel_size: Annotated[str | None, typer.Option(metavar="MM", help="Detector pixel in mm.")] = None,
-    axis: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.")
-    ] = None,
-    image_shape: Annotated[str | None, typer.Option(metavar="HxW", help="Pixels of the image.")] = None,
+    read: Read = None,
+    views: Views = None,
+    rows: Rows = None,
+    angles: Angles = None,
+    angles_unit: AnglesUnit = None,
+    pixel_size: PixelSize = None,
+    axis: Axis = None,
+    image_shape: ImageShape = None,
+    rings: Rings = False,
     max_memory: Annotated[
         float | None,
         typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
@@ -51,14 +49,16 @@ def check(
     an error.
     """
     del debug
+    check_file(file)  # before torch is loaded
 
     from invprob.cli.reading import reading_options
     from invprob.io import open_stack
     from invprob.io.summary import stored_values
     from invprob.stack.memory import budget, bytes_of_a_row, rows_at_once
 
-    flags = {"angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size, "axis": axis}
-    stack = open_stack(file, **reading_options(read, **flags, image_shape=image_shape))
+    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
+    flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
+    stack = open_stack(file, **reading_options(read, **flags))
     stack.check()
     row, values = stack.sample, stored_values(stack)
     at_once = rows_at_once(stack, budget(max_memory))  # before anything large is made
@@ -74,13 +74,25 @@ def check(
     doubts = stack.doubts()
     for doubt in doubts:
         warn(doubt)
-    if values.not_finite:
+    if values.not_finite and not _readable(stack, at_once):
         left_out = "repair them, or leave them out with --rows or --views"
         fail(f"{file}: {values.not_finite} values are NaN or infinite: {left_out}")
         return ExitCode.INPUT
     if not doubts:
         say("Nothing in it looks doubtful.")
     return ExitCode.OK
+
+
+def _readable(stack: Stack, at_once: int) -> bool:
+    """Return whether all of a file can be read, as it can where what is not finite is of dead pixels."""
+    from invprob.errors import InputError
+
+    try:
+        for rows in stack.chunks(at_once):
+            stack.load(rows)
+    except InputError:
+        return False
+    return True
 
 
 def _count(stack: Stack) -> str:

@@ -8,6 +8,13 @@ from invprob.errors import InputError, OutputError, ResourceError, printable
 
 __all__ = ["ExitCode", "UsageError", "exit_code", "one_line"]
 
+_FRUGAL = {  # by command, what needs less memory
+    **dict.fromkeys(("reconstruct", "check"), "add --max-memory GB, or take fewer --views or --rows where it has any"),
+    "inspect": "take fewer --views or --rows where it has any",
+    "simulate": "choose a smaller --size, or fewer --rows or --views",
+    "benchmark": "choose fewer --workers, or a smaller --size",
+    "train": "choose a smaller batch, as in --set batch=8",
+}
 _NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
@@ -40,16 +47,17 @@ def exit_code(error: BaseException) -> ExitCode:
     return ExitCode.INTERNAL
 
 
-def one_line(error: BaseException) -> str:
-    """Return what is wrong, where, and what to do about it, as one line without control characters."""
+def one_line(error: BaseException, command: str = "") -> str:
+    """Return what is wrong, where, and what to do about it in `command`, as one line without control characters."""
     if hasattr(error, "format_message"):
         return _usage(error)
     text = " ".join(printable(line, 1000) for line in str(error).splitlines())
     code = exit_code(error)
     if code == ExitCode.RESOURCES and not isinstance(error, ResourceError):
-        return f"the memory does not suffice ({text or 'MemoryError'}): add --max-memory GB, or --rows FIRST:LAST"
+        return f"the memory does not suffice ({text or 'MemoryError'}): {_FRUGAL.get(command, 'free some')}"
     if code == ExitCode.INTERNAL:
-        return f"internal error, {type(error).__name__}: {text}; please report it with the output of --debug"
+        told = f"{type(error).__name__}: {printable(text, 300)}"
+        return f"internal error, {told}; please report it with the output of --debug"
     return text
 
 

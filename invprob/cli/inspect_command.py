@@ -9,6 +9,8 @@ import typer
 
 from invprob.cli.console import fact, say, warn
 from invprob.cli.errors import UsageError
+from invprob.cli.options import Angles, AnglesUnit, Axis, ImageShape, PixelSize, Read, Rows, Views
+from invprob.files import check_file
 
 if TYPE_CHECKING:
     from invprob.io import ScanSummary
@@ -19,24 +21,26 @@ __all__ = ["inspect"]
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A scan or a result.")],
-    read: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the reader, as `invprob list` names them; repeatable."),
-    ] = None,
-    angles: Annotated[
-        str | None, typer.Option(metavar="FIRST:LAST:COUNT", help="Angles to check instead of the file's.")
-    ] = None,
-    angles_unit: Annotated[str | None, typer.Option(metavar="deg|rad", help="Unit of the angles.")] = None,
+    read: Read = None,
+    views: Views = None,
+    rows: Rows = None,
+    angles: Angles = None,
+    angles_unit: AnglesUnit = None,
+    pixel_size: PixelSize = None,
+    axis: Axis = None,
+    image_shape: ImageShape = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Say what is in a scan or a result, in which units, and what is doubtful about it."""
     del debug
+    check_file(file)  # before torch is loaded
 
     from invprob.cli.reading import reading_options
     from invprob.cli.result_description import describe_result, is_result
     from invprob.io import scan_summary
 
-    options = reading_options(read, angles=angles, angles_unit=angles_unit)
+    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
+    options = reading_options(read, **flags, axis=axis, image_shape=image_shape)
     if is_result(file):
         if options:
             raise UsageError(f"leave out {', '.join(options)}: a result is read as it is")

@@ -79,5 +79,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        console.fail(one_line(error))
+        console.fail(one_line(error, arguments[0]))
         return exit_code(error)

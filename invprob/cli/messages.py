@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from invprob.cli.console import fact, warn
 from invprob.cli.methods import defaults
-from invprob.io.readers import known_options
+from invprob.io.options import PIXEL_SIZE
+from invprob.io.readers import accepted_by, known_options
 from invprob.io.summary import noise_in_words
 from invprob.judgement import Grade, statements, verdict
 
@@ -38,7 +39,7 @@ def introduce(stack: Stack, method: str, settings: Mapping[str, Any], at_once: i
         option = known_options().get(what)
         fact(what, f"{words} ({option.typed} {option.form} gives another)" if option else words)
     if scan.units.length == "pixel":
-        remedy = " (--pixel-size MM does)" if scan.operator.data_kind == "views" else ""
+        remedy = f" ({PIXEL_SIZE.typed} MM does)" if PIXEL_SIZE in accepted_by(stack) else ""
         fact("units", f"lengths in pixels, as the file gives no pixel size{remedy}")
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from invprob import registry
 from invprob.cli.errors import UsageError
-from invprob.methods import find_recipe, settings_of
+from invprob.methods import check_settings, find_recipe, settings_of
 
 __all__ = ["check_method", "defaults", "summary"]
 
@@ -27,6 +27,10 @@ def check_method(name: str, settings: Mapping[str, Any]) -> None:
             raise UsageError(f"the method {name} has no setting {key!r}; {registry.nearest(key, known)}")
         truth = isinstance(known[key], bool) or str(kinds[key].annotation).startswith("bool")
         _check_type(f"{key} of {name}", value, known[key], truth=truth)
+    try:
+        check_settings(find_recipe(name), settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_type(what: str, value: Any, default: Any, *, truth: bool) -> None:

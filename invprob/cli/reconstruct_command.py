@@ -9,10 +9,23 @@ import typer
 
 from invprob.cli import parse
 from invprob.cli.errors import UsageError
+from invprob.cli.options import (
+    Angles,
+    AnglesUnit,
+    Axis,
+    ImageShape,
+    PixelSize,
+    Read,
+    Rings,
+    Rows,
+    Views,
+    check_kinds,
+)
+from invprob.files import check_file
 
 __all__ = ["reconstruct"]
 
-_READING, _WRITING = "Reading the scan", "Writing the result"
+_WRITING = "Writing the result"
 
 
 def reconstruct(
@@ -26,45 +39,15 @@ def reconstruct(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
     ] = None,
-    read: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="An option of the reader, as `invprob list` names them; repeatable. The next eight are short for it.",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    views: Annotated[
-        str | None, typer.Option(metavar="START:STOP:STEP", help="Views to use, from 0.", rich_help_panel=_READING)
-    ] = None,
-    rows: Annotated[
-        str | None, typer.Option(metavar="START:STOP", help="Detector rows to do.", rich_help_panel=_READING)
-    ] = None,
-    angles: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIRST:LAST:COUNT",
-            help="Projection angles instead of the file's, the last included.",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    angles_unit: Annotated[
-        str | None,
-        typer.Option(metavar="deg|rad", help="Unit of the angles, whatever the file says.", rich_help_panel=_READING),
-    ] = None,
-    pixel_size: Annotated[
-        str | None, typer.Option(metavar="MM", help="Detector pixel in mm.", rich_help_panel=_READING)
-    ] = None,
-    axis: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.", rich_help_panel=_READING),
-    ] = None,
-    image_shape: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING)
-    ] = None,
-    rings: Annotated[
-        bool, typer.Option("--rings", help="Take away what a bin adds to all views.", rich_help_panel=_READING)
-    ] = False,
+    read: Read = None,
+    views: Views = None,
+    rows: Rows = None,
+    angles: Angles = None,
+    angles_unit: AnglesUnit = None,
+    pixel_size: PixelSize = None,
+    axis: Axis = None,
+    image_shape: ImageShape = None,
+    rings: Rings = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="HDF5 file; default FILE_METHOD.h5 here.", rich_help_panel=_WRITING),
@@ -100,6 +83,8 @@ def reconstruct(
         if "strength" in settings:
             raise UsageError("the strength is given twice: by --strength and by --set")
         settings["strength"] = parse.strength(strength)
+    check_kinds({"--output": output, "--png": png, "--tiff": tiff, "--npy": npy, "--report": report})
+    check_file(file)  # before torch is loaded
 
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method

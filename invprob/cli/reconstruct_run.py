@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from invprob.certificate import Certificate
 from invprob.cli import console, messages
 from invprob.cli.errors import ExitCode, UsageError
-from invprob.cli.methods import check_method
+from invprob.cli.methods import check_method, defaults
 from invprob.cli.signals import Signals
 from invprob.errors import InputError, OutputError
 from invprob.io import load_result, open_stack
@@ -59,7 +59,7 @@ def _run(job: Job, signals: Signals) -> int:
         others = _write_others(job, work)
     messages.conclude(work.joined, job.method, job.settings)
     messages.files(work.written, others)
-    _complain(work)
+    _complain(job, work)
     if signals.received is not None:
         return signals.exit_code
     if "diverged" in work.joined.item_status:
@@ -146,7 +146,7 @@ def _shown_result(job: Job, work: StackReconstruction, result: Result) -> Result
     )
 
 
-def _complain(work: StackReconstruction) -> None:
+def _complain(job: Job, work: StackReconstruction) -> None:
     """Say on the error stream what is missing and why."""
     for failure in work.failures:
         console.fail(failure)
@@ -160,4 +160,5 @@ def _complain(work: StackReconstruction) -> None:
     elif work.interrupted:
         console.fail("interrupted: this is the best image so far")
     elif "diverged" in work.joined.item_status:
-        console.fail("the iteration diverged: the best image before that is kept; try another --strength")
+        way = "; try another --strength" if "strength" in defaults(job.method) else ""
+        console.fail(f"the iteration diverged: the best image before that is kept{way}")

@@ -10,9 +10,9 @@ import numpy as np
 
 from invprob.cli.console import fact
 from invprob.cli.messages import judge
+from invprob.files import check_file
 from invprob.io import open_hdf5, read_array
 from invprob.io.attributes import read_json
-from invprob.io.checks import check_file
 from invprob.io.result_file import read_item_status, read_layout
 from invprob.io.result_writer import FORMAT
 from invprob.io.safe_hdf5 import exists, read_text

@@ -10,6 +10,7 @@ import typer
 
 from invprob.cli import parse
 from invprob.cli.errors import UsageError
+from invprob.cli.options import check_kinds
 
 __all__ = ["Geometry", "Phantom", "simulate"]
 
@@ -64,6 +65,7 @@ def simulate(
     del debug
     if noise is not None and photons is not None:
         raise UsageError("--noise and --photons exclude each other: leave one out")
+    check_kinds({"OUTPUT": output})
 
     from invprob.cli.console import fact
     from invprob.cli.scanner import Scanner

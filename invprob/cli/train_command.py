@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from invprob.cli import parse
+from invprob.files import check_file
 
 __all__ = ["app"]
 
@@ -53,6 +54,8 @@ def denoiser(
     the same weights as one that was not. Ctrl-C saves a checkpoint and ends.
     """
     del debug
+    if config is not None:
+        check_file(config)  # before torch is loaded
     from invprob.cli.training_run import Run, run
 
     given = parse.settings(set_ or [])
@@ -81,6 +84,8 @@ def lpn(
     Pre-training by L1, L2 or PSNR, then proximal matching with falling widths. Resumes like `train denoiser`.
     """
     del debug
+    if config is not None:
+        check_file(config)  # before torch is loaded
     from invprob.cli.training_run import Run, run
 
     given = parse.settings(set_ or [])

@@ -11,6 +11,7 @@ from invprob import linalg
 from invprob.fidelities.base import QuadraticFidelity
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
+from invprob.linop.doors import takes_arrays
 from invprob.linop.module import precision_of
 from invprob.transforms import SobolevMetric
 
@@ -117,6 +118,7 @@ class SobolevOrder(NamedTuple):
     standard_error: Tensor
 
 
+@takes_arrays
 def estimate_s(residual: Tensor, ndim: int = 2, *, above: float = 0.0, **metric: Any) -> SobolevOrder:
     """Return the s for which P_s makes the residual white: its power spectrum is fitted by c <xi>^-2s.
 

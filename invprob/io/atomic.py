@@ -29,7 +29,7 @@ def check_output(
     path = Path(path)
     name = printable(path)
     if not path.name:
-        raise OutputError(f"'{name}' is no file name: choose another --output")
+        raise OutputError(f"'{name}' is no file name: choose another name")
     _exists(partial_path(path))  # the longer name: refused here rather than after hours of work
     if _exists(path):
         _check_replaceable(path, overwrite, sources)
@@ -37,12 +37,12 @@ def check_output(
     if not folder.is_dir():
         raise OutputError(f"{name}: the directory {printable(folder)} does not exist: create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{name}: no permission to write into {printable(folder)}: choose another --output")
+        raise OutputError(f"{name}: no permission to write into {printable(folder)}: choose another name")
     free = shutil.disk_usage(folder).free
     if free < 1.05 * n_bytes + _MARGIN:
         raise ResourceError(
             f"{name} needs {n_bytes / 2**20:.0f} MiB, and {printable(folder)} has {free / 2**20:.0f}: "
-            "make room, or choose another --output"
+            "make room, or choose another name"
         )
     return path
 
@@ -77,11 +77,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def _check_replaceable(path: Path, overwrite: bool, sources: Iterable[str | os.PathLike[str]]) -> None:
     name = printable(path)
     if path.is_symlink() or not path.is_file():
-        raise OutputError(f"{name} is not a plain file (a directory, a link, a device): choose another --output")
+        raise OutputError(f"{name} is not a plain file (a directory, a link, a device): choose another name")
     if any(os.path.exists(source) and path.samefile(source) for source in sources):
-        raise OutputError(f"{name} is the input, which is never written to: choose another --output")
+        raise OutputError(f"{name} is the input, which is never written to: choose another name")
     if not overwrite:
-        raise OutputError(f"{name} exists: choose another --output, or add --overwrite")
+        raise OutputError(f"{name} exists: choose another name, or add --overwrite")
 
 
 def _exists(path: Path) -> bool:
@@ -92,7 +92,7 @@ def _exists(path: Path) -> bool:
         return False
     except (OSError, ValueError) as error:  # too long, a NUL, a file where a directory should be
         reason = printable(error)
-        raise OutputError(f"{printable(path)} cannot be a file ({reason}): choose another --output") from error
+        raise OutputError(f"{printable(path)} cannot be a file ({reason}): choose another name") from error
     return True
 
 

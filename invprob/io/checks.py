@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,12 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, InputWarning, printable
 
-__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "check_file", "refuse_where", "sound_geometry"]
+__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "folded", "refuse_where", "sound_geometry"]
 
 _RADIANS = {
     **dict.fromkeys(("degrees", "degree", "deg", "°"), np.pi / 180),
     **dict.fromkeys(("radians", "radian", "rad"), 1.0),
 }
-
-
-def check_file(path: Path) -> None:
-    """Raise InputError unless `path` is a file that can be read and is not empty."""
-    name = printable(path)
-    try:
-        if path.is_dir():
-            raise InputError(f"{name} is a directory: name a file in it")
-        with path.open("rb") as stream:
-            if not stream.read(1):
-                raise InputError(f"{name} is empty (0 bytes): copy it again")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist: check the path") from None
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def refuse_where(bad: NDArray[np.bool_], axes: Mapping[str, range], problem: str, remedy: str) -> None:
@@ -57,14 +41,14 @@ def angles_in_radians(values: NDArray[Any], unit: str | None, where: str) -> NDA
     return np.asarray(values, dtype=np.float64) * _RADIANS[unit.strip().lower()]
 
 
-def check_angles(angles: NDArray[np.float64], views: range, where: str) -> None:
-    """Refuse angles (radians) that are not finite; warn of a doubtful unit, or of views taken twice."""
-    refuse_where(
-        ~np.isfinite(angles),
-        {"view": views},
-        f"{where}: the angles are NaN or infinite",
-        "leave these views out with --views, or give all angles with --angles",
-    )
+def folded(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return angles in radians, those of an object that turned on for more than two turns without the whole turns."""
+    return np.mod(angles, 2 * np.pi) if angles.size and np.abs(angles).max() > 4 * np.pi else angles
+
+
+def check_angles(angles: NDArray[np.float64], views: range, where: str, remedy: str) -> None:
+    """Refuse angles (radians) that are not finite, with a remedy; warn of a doubtful unit, or of views taken twice."""
+    refuse_where(~np.isfinite(angles), {"view": views}, f"{where}: the angles are NaN or infinite", remedy)
     for doubt in angle_doubts(angles):
         warnings.warn(f"{where}: {doubt}", InputWarning, stacklevel=2)
 

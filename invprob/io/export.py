@@ -14,6 +14,7 @@ from torch import Tensor
 
 from invprob.grid import Grid, Units
 from invprob.io.atomic import check_output, write_whole
+from invprob.linop.doors import takes_arrays
 
 __all__ = ["save_npy", "save_tiff"]
 
@@ -21,6 +22,7 @@ _CENTIMETRES = {"mm": 0.1, "cm": 1.0, "m": 100.0, "um": 1e-4}
 _IMAGEJ_LIMIT = 2**32  # bytes of a file whose pages ImageJ finds
 
 
+@takes_arrays
 def save_tiff(
     path: str | os.PathLike[str],
     images: Tensor,
@@ -55,6 +57,7 @@ def save_tiff(
     write_whole(path, lambda partial: tifffile.imwrite(partial, pages, photometric="minisblack", **options))
 
 
+@takes_arrays
 def save_npy(path: str | os.PathLike[str], images: Tensor, *, overwrite: bool = False) -> None:
     """Write the tensor as it is, of any shape and dtype, for `numpy.load`."""
     array = _array(images)

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles, refuse_where, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.options import AXIS, IMAGE_SHAPE, PIXEL_SIZE, RINGS, VIEWS, Options, selected
+from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, RINGS, VIEWS, Options, selected
 from invprob.operators import FanBeam
 from invprob.scan import Scan, Units
 
@@ -53,8 +53,8 @@ def _read(path: Path, options: Options) -> Scan:
     sinogram = sinogram[views]
     refuse_where(~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
     theta = angles_in_radians(degrees[views], "degrees", where)
-    check_angles(theta, views, where)
-    operator = _fan_beam(parameters, theta, sinogram.shape[1], options, where)
+    check_angles(theta, views, where, "leave these views out with --views")
+    operator = _fan_beam(parameters, folded(theta), sinogram.shape[1], options, where)
     provenance = {
         "source": str(path),
         "digest": fingerprint(path),
@@ -81,7 +81,7 @@ def _fan_beam(
             bins,
             source_distance=to_axis,
             detector_distance=to_detector - to_axis,
-            pixel_size=options.get("pixel_size", pixel_size),
+            pixel_size=options.get("image_pixel_size", pixel_size),
             detector_size=pitch,
             axis_offset=options["axis"] - (bins - 1) / 2 if "axis" in options else 0.0,
         )
@@ -135,8 +135,8 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about=f"MATLAB 5 or 7 with {STRUCTS[0]} or {STRUCTS[1]}",
-    accepts=(VIEWS, PIXEL_SIZE, AXIS, IMAGE_SHAPE, RINGS),
-    otherwise="the file holds a single detector row with its angles in degrees",
+    accepts=(VIEWS, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS),
+    otherwise="the file holds a single detector row with its angles in degrees and its detector in mm",
     recognises=_recognises,
     open=open_challenge,
 )

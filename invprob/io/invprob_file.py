@@ -21,7 +21,7 @@ from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
-from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, lock_free, open_hdf5, read_array, read_text
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _read(
 
 def _write(path: Path, scan: Scan, name: str) -> None:
     A = scan.operator
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+    with lock_free(path, "w", libver=("v110", "v110")) as file:
         write_attributes(file, {"format": FORMAT, "version": VERSION})
         group = file.create_group("operator")
         write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})

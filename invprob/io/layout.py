@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from invprob.errors import InputError, InputWarning
-from invprob.io.checks import check_file
+from invprob.files import check_file
 from invprob.io.options import Option, Options
 from invprob.io.safe_hdf5 import open_hdf5
 from invprob.scan import Scan

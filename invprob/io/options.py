@@ -16,10 +16,12 @@ __all__ = [
     "ANGLES",
     "ANGLES_UNIT",
     "AXIS",
+    "IMAGE_PIXEL_SIZE",
     "IMAGE_SHAPE",
     "PIXEL_SIZE",
     "RINGS",
     "ROWS",
+    "VALUES",
     "VIEWS",
     "Option",
     "Options",
@@ -111,17 +113,32 @@ def _positive(text: str) -> float:
     return value
 
 
+def _values(text: str) -> str:
+    if text not in ("counts", "transmission", "integrals"):
+        raise ValueError(f"{text!r} is neither counts, transmission nor integrals")
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
 
 
+VALUES = Option(
+    "values",
+    "what the data are: counts, as a rule; transmission, counts over the open beam; integrals, their -ln",
+    "counts|transmission|integrals",
+    _values,
+)
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
 ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT", _angles, flag=True)
 ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True)
 PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True)
+IMAGE_PIXEL_SIZE = Option(
+    "image_pixel_size", "the side of a pixel of the image, in mm or what else lengths are in", "LENGTH", _positive
+)
 AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
 IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
 RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", _yes_or_no, flag=True)
@@ -138,6 +155,9 @@ def selected(selection: slice | None, count: int, option: str) -> range:
         raise TypeError(f"{option} takes a slice of whole numbers, such as slice(0, 60), got {selection!r}")
     if selection is not None and selection.step == 0:
         raise InputError(f"{option} has the step 0, which must be at least 1")
+    beyond = [end for end in ends[:2] if end is not None and not -count <= end <= count]
+    if beyond:
+        raise InputError(f"{option} {_colons(selection)} goes beyond the {count} there are, counted from 0: mend it")
     chosen = range(count) if selection is None else range(*selection.indices(count))
     if chosen.step < 0 or not chosen:
         raise InputError(f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up")

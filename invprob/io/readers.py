@@ -18,7 +18,16 @@ from invprob.io.rings import without_rings
 from invprob.io.safe_hdf5 import dataset_names, read_text
 from invprob.scan import Scan
 
-__all__ = ["READERS", "accepted_options", "known_options", "load_scan", "open_stack", "opened", "reader_of"]
+__all__ = [
+    "READERS",
+    "accepted_by",
+    "accepted_options",
+    "known_options",
+    "load_scan",
+    "open_stack",
+    "opened",
+    "reader_of",
+]
 
 # A layout is one file with a `READER` and one row here; of two that recognise a file the upper one takes it.
 READERS: dict[str, Reader] = {
@@ -83,6 +92,11 @@ def reader_of(path: Path) -> Reader:
 def known_options() -> dict[str, Option]:
     """Return by its name every option that some reader accepts."""
     return {option.name: option for reader in READERS.values() for option in reader.accepts}
+
+
+def accepted_by(stack: Stack) -> tuple[Option, ...]:
+    """Return the options that the reader of an opened file honours."""
+    return next((reader.accepts for reader in READERS.values() if reader.layout == stack.layout), ())
 
 
 def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:

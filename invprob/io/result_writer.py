@@ -22,6 +22,7 @@ from torch import Tensor
 from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, commit, partial_path
 from invprob.io.attributes import chunk_shape, write_array, write_attributes, write_json
+from invprob.io.safe_hdf5 import lock_free
 
 __all__ = ["FORMAT", "JSON_NAMES", "VERSION", "ResultWriter"]
 
@@ -63,7 +64,7 @@ class ResultWriter:
         _clear_partial(partial_path(self.path), overwrite)
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(partial_path(self.path), "x", libver=_LIBVER)
+        self._file = lock_free(partial_path(self.path), "x", libver=_LIBVER)
         try:
             write_attributes(self._file, {"format": FORMAT, "version": VERSION, "status": "incomplete"})
             self.annotate(self._attributes)
@@ -200,7 +201,7 @@ def _clear_partial(partial: Path, overwrite: bool) -> None:
         return
     name = printable(partial)
     if _in_use(partial):
-        raise OutputError(f"{name} is being written by another run: choose another --output")
+        raise OutputError(f"{name} is being written by another run: choose another name for the result")
     if not overwrite:
         raise OutputError(f"{name} is left from an interrupted run: move it away, or add --overwrite")
     partial.unlink()
@@ -211,7 +212,7 @@ def _in_use(path: Path) -> bool:
     if path.is_symlink():
         return False  # not ours, and opening it might touch a stranger's file
     try:
-        with h5py.File(path, "r+"):
+        with lock_free(path, "r+"):
             return False
     except BlockingIOError:
         return True

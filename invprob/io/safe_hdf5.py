@@ -23,9 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import check_file
+from invprob.files import check_file
 
-__all__ = ["MAX_TEXT", "dataset", "dataset_names", "exists", "find", "open_hdf5", "read_array", "read_text"]
+__all__ = [
+    "MAX_TEXT",
+    "dataset",
+    "dataset_names",
+    "exists",
+    "find",
+    "lock_free",
+    "open_hdf5",
+    "read_array",
+    "read_text",
+]
 
 _MAX_LINKS = 16
 _MAX_RANK = 6
@@ -39,7 +49,7 @@ _MAX_NAMES = 1000
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # gzip, shuffle, fletcher32, szip, nbit, scaleoffset, lzf
 _COPY = "copy the values themselves into the file"
 _REWRITE = "check how the file was written"
-_FEWER = "read fewer rows at a time with --rows FIRST:LAST"
+_FEWER = "read a part of it, by --rows or --views where the layout has them"
 _OWN_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)
 
 
@@ -51,7 +61,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise InputError(f"{printable(path)} is not an HDF5 file: check which file was meant")
     try:
-        file = h5py.File(path, "r")
+        file = lock_free(path, "r")
     except BlockingIOError as error:
         raise InputError(f"{printable(path)} is being written by another program: wait until it is done") from error
     except OSError as error:
@@ -59,6 +69,20 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise InputError(f"{printable(path)} is {state} ({_reason(error)}): copy it again from its source") from error
     with file:
         yield file
+
+
+def lock_free(path: Path, mode: str, **options: Any) -> h5py.File:
+    """Open a file with HDF5's lock, and without where the file system knows none, as network mounts may."""
+    try:
+        return h5py.File(path, mode, **options)
+    except BlockingIOError:  # another program holds it
+        raise
+    except OSError as error:
+        if "lock file" not in str(error):
+            raise
+    if mode == "x":
+        path.unlink(missing_ok=True)  # of the attempt
+    return h5py.File(path, mode, locking=False, **options)
 
 
 def find(file: h5py.File, name: str) -> Any:

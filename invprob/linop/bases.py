@@ -45,7 +45,8 @@ def idct(c: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def _cosines(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the matrix C_kj = sqrt(2/n) cos(pi k (2 j + 1) / 2n), its first row divided by sqrt(2)."""
-    k = torch.arange(n, dtype=torch.float64)
-    matrix = math.sqrt(2 / n) * torch.cos(math.pi / (2 * n) * torch.outer(k, 2 * k + 1))
-    matrix[0] *= math.sqrt(0.5)
-    return matrix.to(device, dtype)
+    with torch.inference_mode(False), torch.no_grad():  # what is kept has to serve training, too
+        k = torch.arange(n, dtype=torch.float64)
+        matrix = math.sqrt(2 / n) * torch.cos(math.pi / (2 * n) * torch.outer(k, 2 * k + 1))
+        matrix[0] *= math.sqrt(0.5)
+        return matrix.to(device, dtype)

@@ -5,19 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-
-def require_tensor(name: str, given: Any) -> None:
-    """Raise TypeError that names what to give instead, unless what a function was given is a tensor."""
-    if isinstance(given, Tensor):
-        return
-    whole = isinstance(getattr(given, "x", None), Tensor)  # a result
-    way = f"give its image, as in {name}(result.x)" if whole else f"as in {name}(torch.as_tensor(x))"
-    raise TypeError(f"{name}: a tensor is needed, got {type(given).__name__}: {way}")
+from invprob.linop.doors import takes_arrays
 
 
 def item_axes(ndim: int) -> tuple[int, ...]:
@@ -25,6 +16,7 @@ def item_axes(ndim: int) -> tuple[int, ...]:
     return tuple(range(-ndim, 0))
 
 
+@takes_arrays
 def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Return Re <a, b> per item, in float64 so that no square over- or underflows, of shape `(*batch,)`."""
     if ndim and a.shape[-ndim:] == b.shape[-ndim:] and not (a.is_complex() or b.is_complex()):
@@ -37,6 +29,7 @@ def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     return product.sum(item_axes(ndim)) if ndim else product
 
 
+@takes_arrays
 def norm(a: Tensor, ndim: int) -> Tensor:
     """Return the Euclidean norm per item, of shape `(*batch,)`, in float64."""
     if ndim == 0:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invprob.linop.doors import takes_arrays
 from invprob.linop.items import inner, norm, per_item, ratio
 
 Map = Callable[[Tensor], Tensor]
@@ -28,6 +29,7 @@ class CGResult:
     residual: Tensor
 
 
+@takes_arrays
 def conjugate_gradient(
     apply: Map,
     b: Tensor,
@@ -74,6 +76,7 @@ def conjugate_gradient(
     return CGResult(x, r, n_iter, ratio(residual, size))
 
 
+@takes_arrays
 def power_iteration(apply: Map, blank: Tensor, *, tol: float = 1e-4, max_iter: int = 500) -> Tensor:
     """Return the largest eigenvalue of a self-adjoint M >= 0 from below: the best that all vectors M^k v can tell.
 

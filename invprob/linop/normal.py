@@ -16,6 +16,7 @@ from torch import Tensor
 
 from invprob.linop.bases import Basis, from_basis, to_basis
 from invprob.linop.diagonal import Diagonal
+from invprob.linop.doors import takes_arrays
 from invprob.linop.items import item_axes, per_item
 from invprob.linop.krylov import CGResult, Map, conjugate_gradient
 
@@ -79,6 +80,7 @@ T = TypeVar("T")
 _ONE = Diagonal(torch.ones(()), "any")
 
 
+@takes_arrays
 def solve_normal(
     terms: Sequence[TermLike],
     b: Tensor,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from invprob.grid import Grid, space_axes
+from invprob.linop.doors import as_tensor
 from invprob.linop.forward_mode import derivative_along
 from invprob.linop.module import COMPLEX_OF, Module, precision_of
 from invprob.linop.readings import drawn_readings, zero_filled
@@ -188,6 +189,7 @@ class Operator(Module, ABC):
 
     def _fit(self, t: Tensor, shape: Shape, is_complex: bool, what: str) -> Tensor:
         name = type(self).__name__
+        t = as_tensor(name, t)
         if t.ndim < len(shape) or tuple(t.shape[t.ndim - len(shape) :]) != shape:
             raise ValueError(f"{name} expects {what} of shape (*batch, {_inside(shape)}), got {tuple(t.shape)}")
         if t.device != self.device:
@@ -195,7 +197,7 @@ class Operator(Module, ABC):
         if torch.promote_types(t.dtype, self.dtype) not in (self.dtype, COMPLEX_OF[self.dtype]):
             raise TypeError(
                 f"{name} computes in {self.dtype} and would lose digits of {t.dtype}: "
-                f"use A.to({t.dtype}), or convert {what} first"
+                f"use A.to({t.dtype}), or convert {what} first, a tensor by .float(), an array by .astype(np.float32)"
             )
         return t.to(COMPLEX_OF[self.dtype] if is_complex or t.is_complex() else self.dtype)
 
@@ -218,8 +220,9 @@ class Operator(Module, ABC):
             return compute()
         key = (name, self.dtype, self.device)
         if key not in self._cache:
-            with torch.no_grad():
-                self._cache[key] = compute()
+            with torch.inference_mode(False), torch.no_grad():  # what is kept has to serve training, too
+                made: Any = compute()
+                self._cache[key] = made.clone() if isinstance(made, Tensor) and made.is_inference() else made
         found: T = self._cache[key]
         return found
 

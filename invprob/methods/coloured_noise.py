@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invprob.fidelities import estimate_s
 from invprob.likelihood import Gaussian
+from invprob.linop.doors import takes_arrays
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import is_constrained
 from invprob.methods.strength import Strength, shows_noise
@@ -64,6 +65,7 @@ def sobolev_tv(
         yield replace(event, conclude=_with_order(event.conclude, s))
 
 
+@takes_arrays
 def noise_order(y: Tensor, ndim: int = 2) -> Tensor:
     """Return the order s <= 0 of the noise in pictures, of power spectrum <xi>^-2s, per item; 0 for nearly white noise.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from invprob.methods.setting_kinds import wrong_kind
 from invprob.problem import Problem, prolong
 from invprob.result import Result
 from invprob.scan import Scan
+
+COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
 
 
 def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Result:
@@ -47,7 +51,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     units of the scan. Counts, which have a unit, and data of an operator without a degree stay as they are.
     """
     recipe = find_recipe(method)
-    _check_settings(recipe, settings)
+    check_settings(recipe, settings)
     problem, of_data, of_image = _normalised(scan)
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 
@@ -75,14 +79,31 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
+def check_settings(recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError, which names the setting, for one that the recipe does not have or that is out of range.
+
+    Ranges are those of the settings that recipes call by one name; what only one of them has it checks itself.
+    """
     known = settings_of(recipe)
     for name, value in settings.items():
         if name not in known:
             raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
-        wanted = wrong_kind(recipe, name, value)
+        wanted = wrong_kind(recipe, name, value) or _wanted(name, value, known[name])
         if wanted:
             raise ValueError(f"{name} of {recipe.__name__} must be {wanted}, got {value!r}")
+
+
+def _wanted(name: str, value: Any, default: Any) -> str:
+    """Return what a setting must be and is not, an empty text where there is nothing to complain of."""
+    number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    fits = number and 0 <= float(value) < float("inf")
+    if name in COUNTS and isinstance(default, int):
+        return "" if fits and isinstance(value, Integral) and int(value) >= 1 else "a whole number >= 1"
+    if name in SIZES and isinstance(default, Real):
+        return "" if fits else "a number >= 0"
+    if name in SIZES and default == "auto":
+        return "" if fits or value == "auto" else "'auto' or a number >= 0"
+    return ""
 
 
 def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:

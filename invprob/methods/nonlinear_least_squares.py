@@ -12,6 +12,7 @@ from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional, Zero
 from invprob.linop import LinearOperator, Operator
+from invprob.linop.doors import as_tensor
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import variation_of
 from invprob.priors import Tikhonov
@@ -51,7 +52,7 @@ def gauss_newton(
     if prior not in ("slopes", "tv") or not 0 <= strength < float("inf"):
         raise ValueError(f'gauss-newton: prior is "slopes" or "tv", strength a number >= 0, got {prior!r}, {strength}')
     f = problem.fidelity()
-    x = f.start() if x0 is None else _sized(f, f.admit(x0.to(A.device)), problem.weights)
+    x = f.start() if x0 is None else _sized(f, f.admit(as_tensor("gauss-newton: x0", x0).to(A.device)), problem.weights)
     solver = GaussNewton(damping=damping, tol=tol, max_iter=max_iter)
     g = _prior(problem, f, x, strength, prior) if strength else Zero(f.ndim)
     settings = {"strength": strength, "prior": prior, "damping": damping, "tol": tol, "max_iter": max_iter}

@@ -67,7 +67,8 @@ def refined(
     for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
-    noise = constant(problem, given) * largest if given is not None else _noise(problem, found, FAINTEST * largest)
+    least = FAINTEST * largest
+    noise = _noise(problem, found, least) if given is None else torch.maximum(constant(problem, given) * largest, least)
     on = replace(problem, noise=noise) if problem.noise is None else problem
     f = (on.quadratic(x) if quadratic else on).fidelity()
     start = Start(x, unit(problem), noise)

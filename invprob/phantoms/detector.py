@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from invprob.linop.doors import takes_arrays
 from invprob.operators.ct.cone_beam import ConeBeam
 from invprob.operators.ct.parallel_beam import ParallelBeam
 from invprob.operators.ct.planar import PlanarCT
@@ -15,6 +16,7 @@ __all__ = ["detected"]
 SUB_RAYS, SUB_RAYS_3D = 9, 3  # along a bin of a line detector, and along each side of a flat one's
 
 
+@takes_arrays
 def detected(scene: Ellipses | Tensor, A: PlanarCT | ConeBeam, *, counted: bool = False, thin: bool = False) -> Tensor:
     """Return the clean line integrals that the detector of A reads, `(*batch, *A.range_shape)`, in the precision of A.
 

@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from invprob.linop.doors import takes_arrays
 from invprob.phantoms.random import as_generator
 
 __all__ = ["add_gaussian_noise", "poisson_transmission"]
 
 
+@takes_arrays
 def add_gaussian_noise(
     y: Tensor, level: float, generator: int | torch.Generator, *, ndim: int = 2, measured: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -42,6 +44,7 @@ def add_gaussian_noise(
     return (noisy if seen is None else torch.where(seen, noisy, y)), sigma
 
 
+@takes_arrays
 def poisson_transmission(line_integrals: Tensor, photons: float, generator: int | torch.Generator) -> Tensor:
     """Return line integrals as counting photons shows them: -log(max(N, 1/2) / photons).
 

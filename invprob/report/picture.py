@@ -19,7 +19,7 @@ from torch import Tensor
 
 from invprob.grid import Grid, space_axes
 from invprob.io.atomic import check_output, write_whole
-from invprob.linop.items import require_tensor
+from invprob.linop.doors import as_tensor, takes_arrays
 from invprob.linop.operator import Channels
 
 __all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "show"]
@@ -110,6 +110,7 @@ class Picture:
         return image
 
 
+@takes_arrays
 def show(
     item: Tensor,
     ndim: int = 2,
@@ -139,9 +140,9 @@ def show(
         colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
 
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
-    TypeError for what is no tensor.
+    TypeError for what is neither a tensor nor an array.
     """
-    require_tensor("show", item)
+    item = as_tensor("show", item)
     part = _checked(item, ndim, part, over, channels)
     space = space_axes(ndim, grid, channels)
     one, words = _one_item(item, ndim, space, channels)

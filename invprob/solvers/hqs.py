@@ -133,5 +133,10 @@ class _DataSteps:
 def _weight(g: Functional) -> tuple[Denoiser, Tensor]:
     """Return the denoiser and its lam; TypeError for a prior that has no noise level to lower."""
     if not isinstance(g, Denoiser) or g.lam is None or not bool((g.lam > 0).all()):
-        raise TypeError(f"HQS lowers the noise level of a Denoiser(D, lam=...) with lam > 0, got {g!r}")
+        raise TypeError(f"HQS lowers the noise level of a Denoiser(D, lam=...) with lam > 0, got {_in_words(g)}")
     return g, g.lam
+
+
+def _in_words(g: Functional) -> str:
+    """Return what was given, without the network that a denoiser may be."""
+    return f"{type(g).__name__}({g.extra_repr()})"

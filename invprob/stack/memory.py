@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invprob.errors import ResourceError
+from invprob.io.options import IMAGE_SHAPE, VIEWS
+from invprob.io.readers import accepted_by
 
 if TYPE_CHECKING:
     from invprob.io import Stack
@@ -25,7 +27,7 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-_SHARE = 0.6  # of the free memory, unless the caller sets a limit
+SHARE = 0.6  # of the free memory, unless the caller sets a limit
 
 
 def budget(limit_gb: float | None) -> int:
@@ -35,7 +37,7 @@ def budget(limit_gb: float | None) -> int:
         limit_gb: what the process may take in all, in GiB; None for 60 % of what is free.
     """
     if limit_gb is None:
-        return int(_SHARE * _available_bytes())
+        return int(SHARE * _available_bytes())
     return max(0, int(limit_gb * 2**30) - _own_bytes())
 
 
@@ -47,9 +49,16 @@ def rows_at_once(stack: Stack, limit: int) -> int:
         one = "the image" if stack.rows is None else "one row"
         raise ResourceError(
             f"{one} takes about {(fixed + per_row) / 2**30:.2g} GiB, and {limit / 2**30:.2g} are free for it: "
-            "choose a smaller --image-shape or fewer --views, or raise --max-memory"
+            f"{_remedies(stack)}raise --max-memory"
         )
     return min(fitting, len(stack), _MAX_ROWS)
+
+
+def _remedies(stack: Stack) -> str:
+    """Return what else a file lets one do to need less."""
+    accepted = accepted_by(stack) if stack.sample.operator.data_kind == "views" else ()
+    ways = [f"{less} {o.typed}" for less, o in (("a smaller", IMAGE_SHAPE), ("fewer", VIEWS)) if o in accepted]
+    return f"choose {' or '.join(ways)}, or " if ways else ""
 
 
 def bytes_of_a_row(row: Scan) -> tuple[int, int]:

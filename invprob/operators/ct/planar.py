@@ -19,6 +19,7 @@ from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import joseph
 from invprob.operators.ct.coverage import coverage_doubts, field_of_view
+from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
 from invprob.operators.ct.ray_matrix import RayMatrix
@@ -115,7 +116,10 @@ class PlanarCT(LinearOperator):
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Return what the views leave out or repeat, and what is unlike line integrals `(angles, detectors)`."""
-        return coverage_doubts(self, None if y is None else y.real.numpy(force=True))
+        if y is None:
+            return coverage_doubts(self)
+        data = y.real.double().numpy(force=True)
+        return [*coverage_doubts(self, data), *cropping_doubts(self, data)]
 
     def field_of_view(self) -> float:
         """Return the radius around the axis of what is seen over half a turn, of a full turn by either edge."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from invprob.linalg import per_item
+from invprob.linop.doors import takes_arrays
 
 MEDIAN = 0.6744897501960817  # of |n| for a standard normal n
 MEDIAN_COMPLEX = math.sqrt(math.log(2))  # of |n| for a circular normal n with E |n|^2 = 1
@@ -15,6 +16,7 @@ LONG = 16  # axes of fewer samples are too short to look for flat places along
 FLAT, FEWEST = 0.2, 256  # the share of the image that counts as flat, and the number of places that a median needs
 
 
+@takes_arrays
 def estimate_noise(y: Tensor, ndim: int = 2) -> Tensor:
     """Return the standard deviation of white Gaussian noise in y per item, `(*batch,)`, in float64.
 

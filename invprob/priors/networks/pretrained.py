@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invprob.errors import InputError, printable
+from invprob.linop.doors import takes_arrays
 from invprob.priors.networks.convex import ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar
@@ -64,6 +65,7 @@ class PretrainedDenoiser(nn.Module):
         """Return D(x, sigma), differentiable where autograd is on."""
         return self.network(x, sigma) if torch.is_grad_enabled() else self.denoise(x, sigma)
 
+    @takes_arrays
     def denoise(self, x: Tensor, sigma: Tensor | float, *, tile: int = 1024, overlap: int = 128) -> Tensor:
         """Return D(x, sigma) without a graph, in tiles, in bfloat16 where that is faster."""
         return denoise_tiled(self.network, x, sigma, tile=tile, overlap=overlap)
