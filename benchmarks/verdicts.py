@@ -34,8 +34,8 @@ from invprob.phantoms.instruments import Instrument, chirp, gauss, instrument, m
 from invprob.phantoms.random import seeded
 from invprob.phantoms.scenes import Shape, phantom
 
-PLANE: Shape = (64, 64)
-VOLUME: Shape = (12, 32, 32)
+PLANE: Shape = (48, 48)
+VOLUME: Shape = (8, 24, 24)
 SEEDS = (0, 1)  # of the campaign; thresholds were set on others
 ONCE = ("wavelet", "pnp", "red", "gs-pnp", "lpn")  # methods that take long see one seed
 
@@ -77,12 +77,12 @@ _PHOTONS, _COLOURED = partial(photons, count=3e4), partial(coloured, level=0.1, 
 _ALL = ("fbp", "least-squares", "tikhonov", "tv", "wavelet", "pnp", "red", "gs-pnp", "lpn")
 
 PROBLEMS: Mapping[str, Problem] = {
-    "parallel": Problem(_parallel(views=100), 0.16, _ALL),
-    "sparse": Problem(_parallel(views=32), 0.2, ("fbp", "tv", "pnp", "lpn")),
-    "dose": Problem(_parallel(views=100, counted=True), 0.12, ("fbp", "least-squares", "tv", "lpn"), noise=_PHOTONS),
-    "counts": Problem(_parallel(views=64, counted=True), 0.12, ("fbp", "tv"), counted=_behind),
-    "fan": Problem(_fan(views=120), 0.14, ("fbp", "tikhonov", "tv", "pnp")),
-    "cone": Problem(_cone(views=48), 0.14, ("fbp", "tikhonov", "tv"), ("ellipsoids",), shape=VOLUME),
+    "parallel": Problem(_parallel(views=80), 0.16, _ALL),
+    "sparse": Problem(_parallel(views=28), 0.2, ("fbp", "tv", "pnp", "lpn")),
+    "dose": Problem(_parallel(views=80, counted=True), 0.12, ("fbp", "least-squares", "tv", "lpn"), noise=_PHOTONS),
+    "counts": Problem(_parallel(views=60, counted=True), 0.12, ("fbp", "tv"), counted=_behind),
+    "fan": Problem(_fan(views=96), 0.14, ("fbp", "tikhonov", "tv", "pnp")),
+    "cone": Problem(_cone(views=40), 0.14, ("fbp", "tikhonov", "tv"), ("ellipsoids",), shape=VOLUME),
     "blur": Problem(
         instrument("blur", kernel=gauss), 0.2, ("tikhonov", "tv", "wiener", "pnp", "sobolev-tv"), _PICTURES
     ),

@@ -24,13 +24,14 @@ ORDERS = 4  # highest order looked at: higher ones see noise, and little else
 _SURE = 4.0  # standard deviations of what noise leaves of a condition
 # of the mass: sound scans leave up to 0.002, four real ones 0.003 to 0.005, an axis wrong by a bin of 91 0.009 and more
 _FAIR, _BAD = 0.008, 0.02
+_COARSE = 0.6  # over the number of bins: what edges between bins leave, 0.008 of 48 bins that are read as thin lines
 _EVERY = 1.1  # largest gap between views of a full turn, in usual gaps
 
 
 def moment_doubts(A: PlanarCT, sinogram: NDArray[np.floating]) -> list[str]:
     """Return, as a sentence, that the views of one object contradict one another, if they do."""
     found = contradiction(A, sinogram)
-    if found <= _FAIR:
+    if found <= max(_FAIR, _COARSE / A.detectors):
         return []
     return [
         Doubt(
