@@ -224,7 +224,7 @@ FAULTS: Mapping[str, Fault] = {
         partial(_views, keep=lambda n: slice(0, n // 3)),
     ),
     "arc 120": Fault(
-        "an arc of 120 degrees", _on(_QUICK, "parallel", "fan"), partial(_views, keep=lambda n: slice(0, 2 * n // 3))
+        "an arc of 120 degrees", _on(_QUICK, "parallel"), partial(_views, keep=lambda n: slice(0, 2 * n // 3))
     ),
     "few views": Fault(
         "one view in twelve",
@@ -260,9 +260,9 @@ FAULTS: Mapping[str, Fault] = {
         partial(_geometry, source_distance=lambda d: d / 1.5),
     ),
     "kernel": Fault(
-        "a kernel half as wide",
+        "a kernel 0.7 times as wide",
         _on(("tv", "wiener", "pnp"), "blur"),
-        partial(_kernel, change=lambda k: k[2:-2, 2:-2].square() / k[2:-2, 2:-2].square().sum()),
+        partial(_kernel, change=lambda k: k.square() / k.square().sum()),
     ),
     "stroke": Fault(
         "a kernel turned by 90 degrees", _on(("tv", "wiener"), "motion"), partial(_kernel, change=lambda k: k.rot90())

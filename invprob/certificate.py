@@ -35,7 +35,7 @@ class Certificate:
             |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u|.
         norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found.
         data_residual: |A x - y|_w / |y|_w.
-        residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect.
+        residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect, infinity for sigma = 0.
         residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:
             0 for white noise, more where this operator does not explain the data.
         half_change: |x' - x| / |x| for the image x' from half of the readings (`Result.half_change`).
@@ -203,7 +203,8 @@ def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
     if noise is not None:
         counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(y.shape)
         count = counted.sum(linalg.item_axes(k)).to(misfit)
-        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count.sqrt())
+        due = torch.as_tensor(noise).to(misfit) * count.sqrt()
+        facts["residual_to_noise"] = torch.where(due > 0, misfit / due, torch.inf)  # of exact data it says nothing
     return facts
 
 

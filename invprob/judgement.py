@@ -27,11 +27,12 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
-_DIRECT_LOW, _DIRECT_HIGH = 0.7, 1.6  # a direct method does not seek to meet the data
+_DIRECT_LOW, _DIRECT_HIGH = 0.7, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
-_HALF_FAIR, _HALF_BAD = 0.2, 0.5  # of the image, what leaving out half of the readings changes
+_HALF_FAIR, _HALF_BAD = 0.12, 0.35  # of the image, what leaving out half of the readings changes ...
+_NOISY_FAIR, _NOISY_BAD = 0.25, 0.5  # ... where it leaves the noise in, too, which half of them see more of
 _NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
@@ -71,7 +72,7 @@ def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]
         *_status(item_status, direct=direct, left=max(_numbers(certificate, "fixed_point_residual"), default=math.inf)),
         *_doubts(certificate),
         *_data(certificate, direct=direct),
-        *_half(certificate),
+        *_half(certificate, direct=direct),
         *_optimality(certificate),
         *_assumptions(certificate),
         *_operator(certificate),
@@ -184,13 +185,14 @@ def _against_nothing(share: float) -> Statement:
     return Statement(grade, text + rest, "" if grade == "good" else "state the noise level, or lower the strength")
 
 
-def _half(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+def _half(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement]:
     """Say how much of the image hangs on how many readings there are."""
     found = _numbers(certificate, "half_change")
     if not found:
         return
     worst = max(found)
-    grade: Grade = "good" if worst <= _HALF_FAIR else "fair" if worst <= _HALF_BAD else "bad"
+    fair, bad = (_NOISY_FAIR, _NOISY_BAD) if direct else (_HALF_FAIR, _HALF_BAD)
+    grade: Grade = "good" if worst <= fair else "fair" if worst <= bad else "bad"
     text = f"Leaving out half of the readings changes the image by {_percent(worst)}{_typical(found, worst)}"
     if grade == "good":
         yield Statement("good", f"{text}: where, a picture shows.")

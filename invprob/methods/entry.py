@@ -31,9 +31,10 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
         method: a registered name, by default "tv", a `"module:function"` or a function.
         settings: the method's keyword arguments; the docstring of the function in `invprob.methods` says what they are.
 
-    Where the data have fewer readings than the image has pixels it looks twice, the second time at half of them:
-    `Result.half_change` is where not to trust. ValueError for unknown names, with the nearest, for settings out of
-    range, for a method that is not for such data, and for an operator whose adjoint is none.
+    Where the data have fewer readings than the image has pixels, and where views meet a strength of your own, it looks
+    twice, the second time at half of them: `Result.half_change` is where not to trust. ValueError for unknown names,
+    with the nearest, for settings out of range, for a method that is not for such data, and for an operator whose
+    adjoint is none.
     """
     last = None
     for event in followed(scan, method, **settings):
@@ -45,14 +46,16 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
 
 @torch.no_grad()
 def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
-    """Yield as `progress` does, then while the method looks at half of the readings, if it has to (`is_sparse`).
+    """Yield as `progress` does, then while the method looks at half of the readings, if it has to.
 
-    Every later event holds the same image; the last one also where not to trust it.
+    It has to where readings are fewer than pixels (`is_sparse`), and where a strength for views is the user's, so that
+    no data have tried it. Every later event holds the same image; the last one also where not to trust it.
     """
     last = None
     for last in progress(scan, method, **settings):
         yield last
-    half = halved(scan) if last is not None and is_sparse(scan) else None
+    again = is_sparse(scan) or (scan.operator.data_kind == "views" and settings.get("strength", "auto") != "auto")
+    half = halved(scan) if last is not None and again else None
     if half is None or last is None:
         return
     done = last.result()
@@ -61,8 +64,11 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     chosen = settings | {key: _one(done.settings[key]) for key in ("strength", "order") if key in done.settings}
     chosen = {key: value for key, value in chosen.items() if key in settings_of(find_recipe(method))}
     event = None
-    for event in progress(half, method, **chosen):
-        yield replace(event, phase=f"{LOOKING}: {event.phase}", conclude=lambda: done, show=lambda: done.x)
+    try:
+        for event in progress(half, method, **chosen):
+            yield replace(event, phase=f"{LOOKING}: {event.phase}", conclude=lambda: done, show=lambda: done.x)
+    except ValueError:  # a method that takes all readings alike: it cannot leave any out
+        return
     if event is not None:
         looked = _with_change(done, event.image(), scan.operator)
         yield Progress(LOOKING, 1, 1, None, lambda: looked)

@@ -23,6 +23,7 @@ __all__ = ["examined", "noise_in_data"]
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
 CLIPPED, FEWEST = 0.005, 12  # share and number of readings at one extreme value that make it a limit
+NEARER, LEFT, ALIKE = 10, 1.03, 0.45  # steps; residual over noise and correlation that they leave of no sound scan
 SURE = 3.0  # standard deviations
 _TENTH, _TENTH_COMPLEX = 1.6449, math.sqrt(math.log(10))  # which a tenth of normal |n| with E|n|^2 = 1 exceed
 
@@ -41,6 +42,46 @@ def examined(facts: Certificate, problem: Problem, x: Tensor, settings: dict[str
         low, high = (float(s.mean()) for s in seen)
         notes = (*notes, f"the noise level is not stated; the data show one between {low:.3g} and {high:.3g}")
     return replace(facts, notes=notes, doubts=tuple(dict.fromkeys(doubts)), **changes)
+
+
+def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
+    """Yield that no image near a direct one explains the data, if ten steps of conjugate gradients find none.
+
+    A direct image does not seek to meet the data, so that its own residual says little of the geometry. Of a batch the
+    middle item is tried.
+    """
+    middle = tuple(n // 2 for n in problem.batch)
+    of = _item(problem, middle).quadratic()
+    A, y, w, start = of.linear, of.y, of.weights, x[middle]
+    b = A.adjoint(y - A(start) if w is None else w * (y - A(start)))
+    nearer = start + linalg.conjugate_gradient(lambda t: A.gram(t, w), b, ndim=of.ndim, max_iter=NEARER).x
+    seen = noise_in_data(of) if of.noise is None else None
+    sigma = of.noise if of.noise is not None else None if seen is None else seen[1]
+    alike, ratio = float(residual_correlation(of, nearer)), math.nan
+    if sigma is not None and bool(sigma > 0):
+        ratio = float(replace(of, noise=sigma).residual_to_noise(nearer) or math.nan)
+    if ratio > LEFT or alike > ALIKE:
+        how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"residuals that are correlated by {alike:.2f}"
+        yield Doubt(
+            f"no image explains these data: {NEARER} steps of conjugate gradients on from this one leave {how}",
+            "fair",
+            "check geometry, kernel, calibration and noise level",
+        )
+
+
+def _item(problem: Problem, index: tuple[int, ...]) -> Problem:
+    """Return the problem of one item of a batch."""
+    if not index:
+        return problem
+    k, lead = len(problem.A.range_shape), len(index)
+    w, noise = problem.weights, problem.noise
+    return replace(
+        problem,
+        y=problem.y[index],
+        noise=noise[index] if isinstance(noise, Tensor) and noise.ndim else noise,
+        weights=w if w is None else w.expand(problem.y.shape)[index],
+        likelihood=problem.likelihood.mapped(lambda t: t[index] if t.ndim == k + lead else t),
+    )
 
 
 def residual_correlation(problem: Problem, x: Tensor) -> Tensor:

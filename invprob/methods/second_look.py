@@ -17,6 +17,7 @@ from invprob.scan import Scan
 __all__ = ["halved", "is_sparse", "local_change"]
 
 HALF = 0.5
+BORDER = 0.75  # of the pixels, the share that readings without a border may have
 REACH = 2  # pixels around each over which changes are averaged: where they lie matters, not how they alternate
 _AVERAGE: dict[int, Callable[..., Tensor]] = {
     1: functional.avg_pool1d,
@@ -26,14 +27,18 @@ _AVERAGE: dict[int, Callable[..., Tensor]] = {
 
 
 def is_sparse(scan: Scan) -> bool:
-    """Return whether an image has more pixels than data have readings: part of it is the prior's, or the filter's."""
+    """Return whether an image has more pixels than data have readings: part of it is the prior's, or the filter's.
+
+    Of a picture as large as its readings but for a border it has not.
+    """
     A = scan.operator
     if not isinstance(A, LinearOperator) or not scan.data.numel():
         return False
     seen = torch.ones(A.range_shape, dtype=torch.bool) if A.measured is None else A.measured.cpu().expand(A.range_shape)
     if scan.weights is not None:
         seen = seen & (scan.weights.cpu() > 0)
-    return bool((seen.sum(linalg.item_axes(len(A.range_shape))) < prod(A.domain_shape)).any())
+    enough = prod(A.domain_shape) * (1.0 if A.data_kind == "views" else BORDER)
+    return bool((seen.sum(linalg.item_axes(len(A.range_shape))) < enough).any())
 
 
 def halved(scan: Scan) -> Scan | None:

@@ -22,22 +22,23 @@ __all__ = ["contradiction", "moment_doubts", "parallel_views"]
 
 ORDERS = 4  # highest order looked at: higher ones see noise, and little else
 _SURE = 4.0  # standard deviations of what noise leaves of a condition
-# of the mass: sound scans leave up to 0.002, four real ones 0.003 to 0.005, an axis wrong by a bin of 91 0.009 and more
-_FAIR, _BAD = 0.008, 0.02
-_COARSE = 0.6  # over the number of bins: what edges between bins leave, 0.008 of 48 bins that are read as thin lines
 _EVERY = 1.1  # largest gap between views of a full turn, in usual gaps
+# of the mass: sound scans leave up to 0.002, four real ones 0.003 to 0.005; thin lines past edges less than 1 over
+# the number of bins, which is what an axis off by about a bin does
+_FAIR, _COARSE, _BAD = 0.008, 1.0, 2.5
 
 
 def moment_doubts(A: PlanarCT, sinogram: NDArray[np.floating]) -> list[str]:
     """Return, as a sentence, that the views of one object contradict one another, if they do."""
     found = contradiction(A, sinogram)
-    if found <= max(_FAIR, _COARSE / A.detectors):
+    usual = max(_FAIR, _COARSE / A.detectors)
+    if found <= usual:
         return []
     return [
         Doubt(
             f"the views contradict one another by {found:.1%} of their mass: the rotation axis, the order or unit of "
             "the angles, a distance, motion, beam hardening or the calibration of the bins",
-            "bad" if found > _BAD else "fair",
+            "bad" if found > _BAD * usual else "fair",
             "check the rotation axis and the angles",
         )
     ]
