@@ -27,7 +27,7 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
-_DIRECT_LOW, _DIRECT_HIGH = 0.7, 2.5  # a direct method does not seek to meet the data
+_DIRECT_LOW, _DIRECT_HIGH = 0.5, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
