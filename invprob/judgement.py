@@ -26,7 +26,8 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
-_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
+_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.65, 1.35, 3.0
+_FEW_LOW = 0.2  # where readings are fewer than pixels nearly all of them can be met, and half of them tell
 _DIRECT_LOW, _DIRECT_HIGH = 0.5, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
@@ -133,7 +134,9 @@ def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
     )
     finite = [ratio for ratio in ratios if math.isfinite(ratio)]
     if finite:
-        yield _against_noise(finite, direct=direct)
+        low, high = (_DIRECT_LOW, _DIRECT_HIGH) if direct else (_NOISE_LOW, _NOISE_HIGH)
+        few = bool(_numbers(certificate, "half_change"))
+        yield _against_noise(finite, _FEW_LOW if few else low, high, direct=direct)
     elif ratios and shares:
         yield _against_nothing(max(shares))
     elif shares:
@@ -157,9 +160,8 @@ def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
         )
 
 
-def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
+def _against_noise(ratios: list[float], least: float, most: float, *, direct: bool) -> Statement:
     low, high = min(ratios), max(ratios)
-    least, most = (_DIRECT_LOW, _DIRECT_HIGH) if direct else (_NOISE_LOW, _NOISE_HIGH)
     worst = low if low < least and high <= most else high
     typical = f", {statistics.median(ratios):.2f} times in the typical row" if len(ratios) > 1 else ""
     measured = f"The residual is {worst:.2f} times the noise of the data{typical}"
@@ -174,6 +176,8 @@ def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
         return Statement("fair", f"{measured}: part of the noise is in the image.", "use tv or tikhonov")
     if worst < least:
         return Statement("fair", f"{measured}: part of the noise went into the image.", "raise the strength")
+    if worst < _NOISE_LOW and not direct:
+        return Statement("good", f"{measured}: so few readings can nearly all be met.")
     return Statement("good", f"{measured}, as it should be (1 is perfect).")
 
 

@@ -53,7 +53,7 @@ def test_a_good_result_is_called_good():
         ("converged", {"residual_to_noise": 0.5}, "fair", "part of the noise went into the image"),
         (
             "converged",
-            {"residual_to_noise": 0.5, "fixed_point_residual": None},
+            {"residual_to_noise": 0.4, "fixed_point_residual": None},
             "fair",
             "part of the noise is in the image. Use tv or tikhonov.",
         ),

@@ -275,7 +275,8 @@ def test_a_picture_that_cannot_be_made_costs_no_image(stack_file, monkeypatch):
 
 
 def test_notes_of_chunks_are_told_once():
-    one, two, other = ({"assumptions": (), "doubts": (), "notes": (text,)} for text in ("12% of it", "7.5% of it", "more"))
+    texts = ("12% of it", "7.5% of it", "more")
+    one, two, other = ({"assumptions": (), "doubts": (), "notes": (text,)} for text in texts)
     joined = _joined_certificates(_joined_certificates(_joined_certificates({}, one), two), other)
     assert joined["notes"] == ["12% of it", "more"]
 
@@ -298,6 +299,6 @@ def test_a_limited_angle_is_told_everywhere(invprob, tmp_path):
     assert doubt[1:60] in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "Do not rely on this image" in done.out
     again = load_result(tmp_path / "a_fbp.h5").of_scan(open_stack(tmp_path / "a.h5", views=slice(0, 20)).load())
-    assert again.certificate.notes.count(doubt) == 1
+    assert again.doubts.count(doubt) == 1
     plain = open_stack(tmp_path / "a.h5").load().provenance
     assert not {"rows", "views"} & set(plain)
