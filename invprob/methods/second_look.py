@@ -29,7 +29,7 @@ _AVERAGE: dict[int, Callable[..., Tensor]] = {
 def is_sparse(scan: Scan) -> bool:
     """Return whether an image has more pixels than data have readings: part of it is the prior's, or the filter's.
 
-    Of a picture as large as its readings but for a border it has not.
+    A picture that is the image but for a border it has not got counts as all of it.
     """
     A = scan.operator
     if not isinstance(A, LinearOperator) or not scan.data.numel():
@@ -37,7 +37,7 @@ def is_sparse(scan: Scan) -> bool:
     seen = torch.ones(A.range_shape, dtype=torch.bool) if A.measured is None else A.measured.cpu().expand(A.range_shape)
     if scan.weights is not None:
         seen = seen & (scan.weights.cpu() > 0)
-    enough = prod(A.domain_shape) * (1.0 if A.data_kind == "views" else BORDER)
+    enough = prod(A.domain_shape) * (BORDER if A.data_kind == "picture" and A.measured is None else 1.0)
     return bool((seen.sum(linalg.item_axes(len(A.range_shape))) < enough).any())
 
 
