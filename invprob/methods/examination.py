@@ -13,7 +13,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.certificate import Certificate
 from invprob.likelihood import Gaussian
-from invprob.linop import Operator
+from invprob.linop import LinearOperator, Operator
 from invprob.linop.doubt import Doubt
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
@@ -23,6 +23,7 @@ __all__ = ["examined", "noise_in_data"]
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
 CLIPPED, FEWEST = 0.005, 12  # share and number of readings at one extreme value that make it a limit
+TELLING = 0.5  # residual over noise below which its structure is that of the fit
 NEARER, LEFT, ALIKE = 10, 1.03, 0.45  # steps; residual over noise and correlation that they leave of no sound scan
 SURE = 3.0  # standard deviations
 _TENTH, _TENTH_COMPLEX = 1.6449, math.sqrt(math.log(10))  # which a tenth of normal |n| with E|n|^2 = 1 exceed
@@ -35,7 +36,7 @@ def examined(facts: Certificate, problem: Problem, x: Tensor, settings: dict[str
     """
     changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x)}
     seen = noise_in_data(problem)
-    notes, doubts = facts.notes, [*facts.doubts, *_data_doubts(problem, seen, settings)]
+    notes, doubts = facts.notes, [*facts.doubts, *unexplained(problem, x), *_data_doubts(problem, seen, settings)]
     if problem.noise is None and seen is not None and bool((seen[0] > 0).all()):
         found = problem.noise_seen(x).to(seen[0])
         changes["residual_to_noise"] = found / torch.minimum(torch.maximum(found, seen[0]), seen[1])
@@ -45,11 +46,13 @@ def examined(facts: Certificate, problem: Problem, x: Tensor, settings: dict[str
 
 
 def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
-    """Yield that no image near a direct one explains the data, if ten steps of conjugate gradients find none.
+    """Yield that no image near x explains the data, if ten steps of conjugate gradients find none.
 
-    A direct image does not seek to meet the data, so that its own residual says little of the geometry. Of a batch the
-    middle item is tried.
+    They leave less than the noise of any sound scan, as they fit some of it, whatever held the image back: a direct
+    one does not seek to meet the data at all. Of a batch the middle item is tried.
     """
+    if not isinstance(problem.A, LinearOperator) or not problem.y.numel():
+        return
     middle = tuple(n // 2 for n in problem.batch)
     of = _item(problem, middle).quadratic()
     A, y, w, start = of.linear, of.y, of.weights, x[middle]
@@ -60,7 +63,7 @@ def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
     alike, ratio = float(residual_correlation(of, nearer)), math.nan
     if sigma is not None and bool(sigma > 0):
         ratio = float(replace(of, noise=sigma).residual_to_noise(nearer) or math.nan)
-    if ratio > LEFT or alike > ALIKE:
+    if ratio > LEFT or (alike > ALIKE and not ratio < TELLING):
         how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"residuals that are correlated by {alike:.2f}"
         yield Doubt(
             f"no image explains these data: {NEARER} steps of conjugate gradients on from this one leave {how}",

@@ -14,7 +14,7 @@ from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian, Transmission
 from invprob.loop import Step, conclude, image_of, iterate
-from invprob.methods.examination import examined, unexplained
+from invprob.methods.examination import examined
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import Solver, State
@@ -119,7 +119,6 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
     f = cast("QuadraticFidelity", problem.quadratic().fidelity())
     facts = certify_image(f, x, problem.noise)
     facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True)
-    found = examined(facts, problem, x, settings)
     return Result(
         x=x,
         status="converged",
@@ -127,7 +126,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=replace(found, doubts=(*found.doubts, *unexplained(problem, x))),
+        certificate=examined(facts, problem, x, settings),
         state=None,
         settings=settings,
         ndim=len(problem.A.domain_shape),
