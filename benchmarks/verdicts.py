@@ -78,7 +78,7 @@ _parallel, _fan, _cone = (partial(instrument, f"{beam}-beam") for beam in ("para
 _ALL = ("fbp", "least-squares", "tikhonov", "tv", "wavelet", "pnp", "red", "gs-pnp", "lpn")
 
 PROBLEMS: Mapping[str, Problem] = {
-    "parallel": Problem(_parallel(views=80), 0.16, _ALL),
+    "parallel": Problem(_parallel(views=80), 0.18, _ALL),
     "sparse": Problem(_parallel(views=28), 0.2, ("fbp", "tv", "pnp", "lpn")),
     "dose": Problem(_parallel(views=80, counted=True), 0.14, ("fbp", "least-squares", "tv", "lpn"), noise=_PHOTONS),
     "counts": Problem(_parallel(views=60, counted=True), 0.14, ("fbp", "tv"), counted=_behind),
@@ -272,7 +272,9 @@ FAULTS: Mapping[str, Fault] = {
         "a kernel turned by 90 degrees", _on(("tv", "wiener"), "motion"), partial(_kernel, change=lambda k: k.rot90())
     ),
     "conjugate": Fault(
-        "the conjugate kernel", _on(("direct", "tv"), "wave"), partial(_kernel, change=lambda k: k.conj())
+        "the conjugate kernel",
+        _on(("direct", "tv"), "wave"),
+        partial(_kernel, change=lambda k: k.conj().resolve_conj()),
     ),
     "hole places": Fault("holes one pixel beside", _on(("tv", "direct"), "holes"), _holes),
     "numbering": Fault(

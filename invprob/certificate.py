@@ -38,7 +38,8 @@ class Certificate:
         residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect, infinity for sigma = 0.
         residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:
             0 for white noise, more where this operator does not explain the data.
-        half_change: |x' - x| / |x| for the image x' from half of the readings (`Result.half_change`).
+        half_change: |x' - x| / |x| for the image x' from half of the readings (`Result.half_change`), and `half_of`
+            what was halved: every other one of the "views", or a random half of the "readings".
         fixed_point_residual: the relative residual that the solver stopped at.
         objective: f(x) + g(x), where both have values.
         stationarity: |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
@@ -62,6 +63,7 @@ class Certificate:
     residual_to_noise: Tensor | None = None
     residual_correlation: Tensor | None = None
     half_change: Tensor | None = None
+    half_of: str | None = None
     fixed_point_residual: Tensor | None = None
     objective: Tensor | None = None
     stationarity: Tensor | None = None

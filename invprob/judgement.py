@@ -26,14 +26,14 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
-_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.65, 1.35, 3.0
+_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.6, 1.35, 3.0
 _FEW_LOW = 0.15  # where readings are fewer than pixels nearly all of them can be met, and half of them tell
-_DIRECT_LOW, _DIRECT_HIGH = 0.5, 2.5  # a direct method does not seek to meet the data
+_DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
 _HALF_FAIR, _HALF_BAD = 0.12, 0.35  # of the image, what leaving out half of the readings changes ...
-_NOISY_FAIR, _NOISY_BAD = 0.25, 0.5  # ... where it leaves the noise in, too, which half of them see more of
+_MORE_FAIR, _MORE_BAD = 0.25, 0.5  # ... of direct ones, which half of them leave noisier, and by a random half
 _NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
@@ -195,9 +195,10 @@ def _half(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
     if not found:
         return
     worst = max(found)
-    fair, bad = (_NOISY_FAIR, _NOISY_BAD) if direct else (_HALF_FAIR, _HALF_BAD)
+    halved = certificate.get("half_of") or "readings"
+    fair, bad = (_MORE_FAIR, _MORE_BAD) if direct or halved != "views" else (_HALF_FAIR, _HALF_BAD)
     grade: Grade = "good" if worst <= fair else "fair" if worst <= bad else "bad"
-    text = f"Leaving out half of the readings changes the image by {_percent(worst)}{_typical(found, worst)}"
+    text = f"Leaving out half of the {halved} changes the image by {_percent(worst)}{_typical(found, worst)}"
     if grade == "good":
         yield Statement("good", f"{text}: where, a picture shows.")
     else:
