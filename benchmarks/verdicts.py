@@ -36,7 +36,7 @@ from invprob.phantoms.scenes import Shape, phantom
 
 PLANE: Shape = (48, 48)
 VOLUME: Shape = (8, 24, 24)
-SEEDS = (0, 1)  # of the campaign; thresholds were set on others
+SEEDS = (2, 3)  # of the campaign; thresholds were set on others
 ONCE = ("wavelet", "pnp", "red", "gs-pnp", "lpn")  # methods that take long see one seed
 _PICTURES = ("leaves", "organs")
 _ONE_PERCENT, _PHOTONS = partial(gaussian, level=0.01), partial(photons, count=3e4)
@@ -91,7 +91,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "emission": Problem(instrument("blur", kernel=gauss), 0.25, ("tv",), _PICTURES, counted=_emitted),
     "camera": Problem(instrument("camera"), 0.25, ("tv", "wavelet", "pnp", "red"), noise=partial(gaussian, level=0.1)),
     "coloured": Problem(instrument("camera"), 0.25, ("sobolev-tv",), _PICTURES, _COLOURED),
-    "holes": Problem(instrument("holes", seen=0.8), 0.17, ("direct", "tv", "pnp"), _PICTURES),
+    "holes": Problem(instrument("holes", seen=0.8), 0.17, ("tikhonov", "tv", "pnp"), _PICTURES),
     "finer": Problem(instrument("large-pixels", factor=2), 0.25, ("tv", "gs-pnp")),
     "compressed": Problem(instrument("random-projection", pixels=2), 0.14, ("tikhonov", "tv", "pnp")),
     "wave": Problem(instrument("blur", kernel=chirp), 0.24, ("direct", "tv"), ("leaf-waves", "organ-waves")),

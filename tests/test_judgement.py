@@ -50,7 +50,7 @@ def test_a_good_result_is_called_good():
         ("diverged", {}, "bad", "bad: The iteration grew"),
         ("converged", {"residual_to_noise": 1.5}, "fair", "fair: The residual is 1.50 times the noise"),
         ("converged", {"residual_to_noise": 9.0}, "bad", "bad: The residual is 9.00 times the noise"),
-        ("converged", {"residual_to_noise": 0.5}, "fair", "part of the noise went into the image"),
+        ("converged", {"residual_to_noise": 0.35}, "fair", "part of the noise went into the image"),
         (
             "converged",
             {"residual_to_noise": 0.1, "fixed_point_residual": None},

@@ -18,7 +18,7 @@ from invprob.linop import LinearOperator
 from invprob.linop.pairing import require_adjoint
 from invprob.loop import solve
 from invprob.methods import followed, progress
-from invprob.methods.examination import noise_in_data, residual_correlation
+from invprob.methods.examination import noise_in_data, residual_correlation, shared_by_blocks
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.operators import Blur, ConeBeam, FanBeam, Identity, Mask, ParallelBeam, RandomProjection
 from invprob.operators.ct.moments import contradiction, parallel_views
@@ -175,6 +175,16 @@ def test_white_residuals_are_uncorrelated_and_those_of_a_wrong_model_are_not():
     assert float(residual_correlation(problem, torch.zeros(2, 2))) == pytest.approx(1)
     weights = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # no two neighbours left
     assert float(residual_correlation(replace(problem, weights=weights), torch.zeros(2, 2))) == 0
+
+
+def test_what_blocks_of_residuals_share_is_more_than_that_of_noise():
+    x, noise = torch.zeros(60, 60), randn((60, 60), torch.float32, 1)
+    alone = shared_by_blocks(Problem(Identity((60, 60)), noise, None), x)
+    assert alone == pytest.approx(1, abs=0.25)  # 144 blocks: two standard deviations
+    wave = 0.5 * torch.sin(torch.linspace(0, 6, 60))
+    assert shared_by_blocks(Problem(Identity((60, 60)), noise + wave, None), x) > 2
+    assert shared_by_blocks(Problem(Identity((60, 60)), torch.ones(60, 60), None), x) == pytest.approx(25)
+    assert shared_by_blocks(Problem(RandomProjection((8, 8), 20), torch.ones(20), None), torch.zeros(8, 8)) == 1
 
 
 def test_residuals_of_counts_are_divided_by_their_deviations():

@@ -18,13 +18,14 @@ from invprob.linop.doubt import Doubt
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-__all__ = ["examined", "noise_in_data"]
+__all__ = ["examined", "noise_in_data", "residual_correlation", "shared_by_blocks"]
 
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
 CLIPPED, FEWEST = 0.005, 12  # share and number of readings at one extreme value that make it a limit
 TELLING = 0.5  # residual over noise below which its structure is that of the fit
-NEARER, LEFT, ALIKE = 10, 1.03, 0.45  # steps; residual over noise and correlation that they leave of no sound scan
+NEARER, LEFT = 20, 1.0  # steps, and the residual over noise that they leave of no sound scan (0.95 at most)
+BLOCK, SHARED = 5, 1.6  # readings along a block, and what sound residuals have in common over one (1.4 at most)
 SURE = 3.0  # standard deviations
 _TENTH, _TENTH_COMPLEX = 1.6449, math.sqrt(math.log(10))  # which a tenth of normal |n| with E|n|^2 = 1 exceed
 
@@ -46,10 +47,11 @@ def examined(facts: Certificate, problem: Problem, x: Tensor, settings: dict[str
 
 
 def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
-    """Yield that no image near x explains the data, if ten steps of conjugate gradients find none.
+    """Yield that no image near x explains the data, if steps of conjugate gradients find none.
 
-    They leave less than the noise of any sound scan, as they fit some of it, whatever held the image back: a direct
-    one does not seek to meet the data at all. Of a batch the middle item is tried.
+    They leave less than the noise of any sound scan, as they fit some of it, whatever held the image back (a direct
+    one does not seek to meet the data at all), and nothing that blocks of readings share. Of a batch the middle item is
+    tried.
     """
     if not isinstance(problem.A, LinearOperator) or not problem.y.numel():
         return
@@ -60,16 +62,36 @@ def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
     nearer = start + linalg.conjugate_gradient(lambda t: A.gram(t, w), b, ndim=of.ndim, max_iter=NEARER).x
     seen = noise_in_data(of) if of.noise is None else None
     sigma = of.noise if of.noise is not None else None if seen is None else seen[1]
-    alike, ratio = float(residual_correlation(of, nearer)), math.nan
+    ratio, shared = math.nan, shared_by_blocks(of, nearer)
     if sigma is not None and bool(sigma > 0):
         ratio = float(replace(of, noise=sigma).residual_to_noise(nearer) or math.nan)
-    if ratio > LEFT or (alike > ALIKE and not ratio < TELLING):
-        how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"residuals that are correlated by {alike:.2f}"
+    if ratio > LEFT or (shared > SHARED and not ratio < TELLING):
+        how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"{shared:.1f} times what noise has in common"
         yield Doubt(
-            f"no image explains these data: {NEARER} steps of conjugate gradients on from this one leave {how}",
+            f"no image explains these data: {NEARER} steps of conjugate gradients on from this one leave {how}"
+            + ("" if ratio > LEFT else f" over blocks of {BLOCK} x {BLOCK} readings"),
             "fair",
             "check geometry, kernel, calibration and noise level",
         )
+
+
+def shared_by_blocks(problem: Problem, x: Tensor) -> float:
+    """Return the power of the residual's means over blocks, times the readings in a block, over its own power.
+
+    1 of white noise, more where the data hold what the operator does not explain; 1 where readings lie in no plane.
+    The problem is of least squares and a single item; of a flat detector the middle row is looked at.
+    """
+    weights = problem.counted()
+    r = problem.A(x) - problem.y
+    r = r if weights is None else weights.sqrt() * r
+    if _is_flat_detector(problem.A):
+        r = r.select(-2, r.shape[-2] // 2)
+    if r.ndim < 2 or min(r.shape[-2:]) < 2 * BLOCK:
+        return 1.0
+    height, width = (n // BLOCK for n in r.shape[-2:])
+    blocks = r[..., : height * BLOCK, : width * BLOCK].reshape(*r.shape[:-2], height, BLOCK, width, BLOCK)
+    means, power = blocks.mean((-3, -1)).abs().double().square().mean(), blocks.abs().double().square().mean()
+    return float(means * BLOCK**2 / power) if bool(power > 0) else 1.0
 
 
 def _item(problem: Problem, index: tuple[int, ...]) -> Problem:
@@ -126,8 +148,8 @@ def noise_in_data(problem: Problem) -> tuple[Tensor, Tensor] | None:
             return None
         y = counted.sqrt() * y
     ndim = min(len(A.range_shape), 2)
-    if A.data_kind == "views" and y.ndim > 2 and len(A.range_shape) > 2:  # of a flat detector its middle row
-        y = y.select(-2, A.range_shape[-2] // 2)
+    if _is_flat_detector(A):
+        y = y.select(-2, A.range_shape[-2] // 2)  # its middle row
     quiet, loud = estimate_noise(y, ndim).double(), _loud(y, ndim)
     axes = tuple(range(len(problem.batch), quiet.ndim))  # colours
     if axes:
@@ -146,6 +168,11 @@ def _loud(y: Tensor, ndim: int) -> Tensor:
     flat = found.abs().flatten(-ndim)
     tail = flat.kthvalue(max(1, round(0.9 * flat.shape[-1])), dim=-1).values
     return tail / (size * (_TENTH_COMPLEX if y.is_complex() else _TENTH))
+
+
+def _is_flat_detector(A: Operator) -> bool:
+    """Return whether a view has rows and columns."""
+    return A.data_kind == "views" and len(A.range_shape) - A.view_axes == 2
 
 
 def _visible(A: Operator) -> bool:
