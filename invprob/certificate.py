@@ -13,12 +13,14 @@ from invprob import linalg
 from invprob.fidelities import Fidelity, Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term
 from invprob.linop import Linearised, LinearOperator
+from invprob.linop.doubt import Doubt
+from invprob.linop.pairing import adjoint_mismatch as adjoint_mismatch
 from invprob.solvers.base import Assumption, Solver, State
 from invprob.solvers.learned import contraction, learned_facts
 
 _PER_ITEM = {
     *("data_residual", "residual_to_noise", "fixed_point_residual", "objective", "stationarity", "duality_gap"),
-    "contraction",
+    *("contraction", "residual_correlation", "half_change"),
 }
 
 
@@ -27,13 +29,17 @@ class Certificate:
     """What is known of a result; None where it has no meaning or was not asked for. Tensors are per item, `(*batch,)`.
 
     Arguments:
-        adjoint_mismatch: |<A x, y> - <x, A^H y>| / (|A x| |y|) for a random pair; of the derivative J(x) for a
-            nonlinear A.
+        adjoint_mismatch: |<A x, y> - <x, A^H y>| relative to the size of <A x, y> for random x and y
+            (`linop.pairing`), about 1 of unrelated maps; of the derivative J(x) for a nonlinear A.
         derivative_error: for a nonlinear A whether J(x) is its derivative, for a random u:
             |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u|.
         norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found.
         data_residual: |A x - y|_w / |y|_w.
-        residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect.
+        residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect, infinity for sigma = 0.
+        residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:
+            0 for white noise, more where this operator does not explain the data.
+        half_change: |x' - x| / |x| for the image x' from half of the readings (`Result.half_change`), and `half_of`
+            what was halved: every other one of the "views", or a random half of the "readings".
         fixed_point_residual: the relative residual that the solver stopped at.
         objective: f(x) + g(x), where both have values.
         stationarity: |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a
@@ -44,6 +50,7 @@ class Certificate:
         residual_lipschitz: of the identity minus the learned part, likewise.
         contraction: by which factor the residual fell per iteration in the end, with a learned part.
         assumptions: the conditions of the convergence theorem, each with whether it holds.
+        doubts: what is doubtful about the data and their geometry, for which no number stands.
         notes: whatever else there is to say, a sentence each.
     """
 
@@ -54,6 +61,9 @@ class Certificate:
     norm_bound_kind: str | None = None
     data_residual: Tensor | None = None
     residual_to_noise: Tensor | None = None
+    residual_correlation: Tensor | None = None
+    half_change: Tensor | None = None
+    half_of: str | None = None
     fixed_point_residual: Tensor | None = None
     objective: Tensor | None = None
     stationarity: Tensor | None = None
@@ -62,6 +72,7 @@ class Certificate:
     residual_lipschitz: float | None = None
     contraction: Tensor | None = None
     assumptions: tuple[Assumption, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -74,6 +85,8 @@ class Certificate:
                 continue
             if entry.name == "assumptions":
                 value = tuple(Assumption(a["statement"], a["holds"], a["reason"]) for a in value)
+            elif entry.name == "doubts":
+                value = tuple(map(Doubt.from_dict, value))
             elif entry.name == "notes":
                 value = tuple(map(str, value))
             elif entry.name in _PER_ITEM:
@@ -83,19 +96,8 @@ class Certificate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists, ready for JSON."""
-        plain = asdict(self)
+        plain = asdict(self) | {"doubts": [doubt.as_dict() for doubt in self.doubts]}
         return {k: v.tolist() if isinstance(v, Tensor) else v for k, v in plain.items()}
-
-
-def adjoint_mismatch(A: LinearOperator) -> float:
-    """Return |<A x, y> - <x, A^H y>| / (|A x| |y|) for one random pair of a fixed seed; rounding if A^H is true."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(A.domain_shape, dtype=A.domain_dtype, generator=generator).to(A.device)
-    y = torch.randn(A.range_shape, dtype=A.range_dtype, generator=generator).to(A.device)
-    Ax = A(x)
-    k = len(A.range_shape)
-    difference = linalg.inner(Ax, y, k) - linalg.inner(x, A.adjoint(y), x.ndim)
-    return float(linalg.ratio(difference.abs(), linalg.norm(Ax, k) * linalg.norm(y, k)).max())
 
 
 def derivative_error(derivative: Linearised) -> float:
@@ -203,7 +205,8 @@ def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
     if noise is not None:
         counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(y.shape)
         count = counted.sum(linalg.item_axes(k)).to(misfit)
-        facts["residual_to_noise"] = misfit / (torch.as_tensor(noise).to(misfit) * count.sqrt())
+        due = torch.as_tensor(noise).to(misfit) * count.sqrt()
+        facts["residual_to_noise"] = torch.where(due > 0, misfit / due, torch.inf)  # of exact data it says nothing
     return facts
 
 

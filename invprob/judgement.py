@@ -7,13 +7,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from invprob.linop.doubt import Doubt, Grade
 from invprob.result import MISSING, STATUS
 
 __all__ = ["MISSING", "Grade", "Statement", "brief", "statements", "verdict"]
 
-Grade = Literal["good", "fair", "bad", "known"]
 _ORDER: tuple[Grade, ...] = ("known", "good", "fair", "bad")
 _STATUS_GRADES: Mapping[str, Grade] = {
     "converged": "good",
@@ -24,12 +24,20 @@ _STATUS_GRADES: Mapping[str, Grade] = {
 }
 _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be read."}
 
-# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt;
-# no measurement on record, of these and of the shares below
-_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.8, 1.25, 3.0
+# residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
+# numbers below are those of the campaign in docs/verdict.md
+_NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.4, 1.35, 3.0
+_FEW_LOW = 0.1  # where readings are fewer than pixels nearly all of them can be met, and half of them tell
+_DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet the data
+_STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
+_EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
+_UNEXPLAINED = 0.5  # of the data: the image has little to do with them
+_HALF_FAIR, _HALF_BAD = 0.12, 0.35  # of the image, what leaving out half of the readings changes ...
+_MORE_FAIR, _MORE_BAD = 0.25, 0.5  # ... of direct ones, which half of them leave noisier, and by a random half
+_NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
-_ADJOINT_GOOD = 1e-5  # what float32 leaves of a true adjoint
+_ADJOINT_GOOD = 1e-4  # what float32 leaves of a true adjoint
 _DERIVATIVE_GOOD = (
     1e-2  # differences in float32 leave about eps^(2/3) = 2e-5 where A is smooth, a wrong factor far more
 )
@@ -37,10 +45,19 @@ _DERIVATIVE_GOOD = (
 
 @dataclass(frozen=True)
 class Statement:
-    """One thing the certificate says; `known` are facts that speak neither for nor against the image."""
+    """One thing the certificate says; `known` are facts that speak neither for nor against the image.
+
+    `remedy` is what to do about it, in the imperative, "" where there is nothing to do or to say.
+    """
 
     grade: Grade
     text: str
+    remedy: str = ""
+
+    @property
+    def words(self) -> str:
+        """The text, and what to do about it."""
+        return f"{self.text} {_capital(self.remedy)}." if self.remedy else self.text
 
 
 def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]) -> list[Statement]:
@@ -49,12 +66,14 @@ def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]
     Of a stack the worst row counts. Without a certificate nothing was checked, and that is said.
     """
     if not certificate:
-        unfinished = [s for s in _status(item_status, direct=False) if s.grade != "good"]
+        unfinished = [s for s in _status(item_status, direct=False, left=math.inf) if s.grade != "good"]
         return [*unfinished, Statement("known", _UNCHECKED)]
     direct = not _numbers(certificate, "fixed_point_residual")
     return [
-        *_status(item_status, direct=direct),
+        *_status(item_status, direct=direct, left=max(_numbers(certificate, "fixed_point_residual"), default=math.inf)),
+        *_doubts(certificate),
         *_data(certificate, direct=direct),
+        *_half(certificate, direct=direct),
         *_optimality(certificate),
         *_assumptions(certificate),
         *_operator(certificate),
@@ -63,17 +82,17 @@ def statements(certificate: Mapping[str, Any] | None, item_status: Sequence[str]
 
 
 def verdict(found: Sequence[Statement]) -> Statement:
-    """Return the sentence over all statements, graded as the worst of them."""
+    """Return the sentence over all statements, graded as the worst of them, with what to do next."""
     worst: Grade = max((statement.grade for statement in found), key=_ORDER.index, default="known")
-    count = sum(statement.grade == worst for statement in found)
-    points = "one point below" if count == 1 else f"{count} points below"
-    texts: Mapping[Grade, str] = {
-        "known": "Nothing is known that speaks for or against this image.",
-        "good": "Nothing that was checked speaks against this image.",
-        "fair": f"Use this image with care: see the {points}.",
-        "bad": f"Do not rely on this image: see the {points}.",
-    }
-    return Statement(worst, texts[worst])
+    those = [statement for statement in found if statement.grade == worst]
+    if worst == "known":
+        return Statement(worst, "Nothing is known that speaks for or against this image.")
+    if worst == "good":
+        return Statement(worst, "Nothing that was checked speaks against this image.")
+    lead = "Use this image with care" if worst == "fair" else "Do not rely on this image"
+    points = "one point below" if len(those) == 1 else f"{len(those)} points below"
+    remedy = next((statement.remedy for statement in those if statement.remedy), "")
+    return Statement(worst, f"{lead}: see the {points}." + (f" Next: {remedy}." if remedy else ""))
 
 
 def brief(value: Any) -> str:
@@ -86,44 +105,105 @@ def brief(value: Any) -> str:
     return str(value)
 
 
-def _status(item_status: Sequence[str], *, direct: bool) -> Iterator[Statement]:
+def _status(item_status: Sequence[str], *, direct: bool, left: float) -> Iterator[Statement]:
     counts = Counter(item_status)
     for status in sorted(counts, key=list(_SENTENCES).index):
         of = f"{_share(counts[status], len(item_status))}: " if len(item_status) > 1 else ""
-        text = "The method is direct: it takes one step." if direct and status == "converged" else _SENTENCES[status]
-        yield Statement(_STATUS_GRADES[status], of + text)
+        if direct and status == "converged":
+            yield Statement("good", f"{of}The method is direct: it takes one step.")
+        elif status == "max_iter" and left <= _NEARLY:
+            yield Statement("good", f"{of}The iterations ended above the tolerance, at a residual of {left:.1e}: near.")
+        else:
+            text, _, remedy = (
+                _SENTENCES[status].partition("; ") if status == "max_iter" else (_SENTENCES[status], "", "")
+            )
+            yield Statement(_STATUS_GRADES[status], of + text.rstrip(".") + ".", remedy.rstrip("."))
+
+
+def _doubts(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+    """Say what is doubtful about data and geometry, the worst first."""
+    found = [Doubt.from_dict(plain) for plain in certificate.get("doubts") or ()]
+    for doubt in sorted(found, key=lambda d: -_ORDER.index(d.grade)):
+        yield Statement(doubt.grade, _capital(str(doubt)).rstrip(".") + ".", doubt.remedy)
 
 
 def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement]:
     """Say how well the image explains the data."""
-    ratios, shares = (_numbers(certificate, key) for key in ("residual_to_noise", "data_residual"))
-    if ratios:
-        yield _against_noise(ratios, direct=direct)
+    ratios, shares, alike = (
+        _numbers(certificate, key) for key in ("residual_to_noise", "data_residual", "residual_correlation")
+    )
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
+    if finite:
+        low, high = (_DIRECT_LOW, _DIRECT_HIGH) if direct else (_NOISE_LOW, _NOISE_HIGH)
+        few = bool(_numbers(certificate, "half_change"))
+        yield _against_noise(finite, _FEW_LOW if few else low, high, direct=direct)
+    elif ratios and shares:
+        yield _against_nothing(max(shares))
     elif shares:
         worst = max(shares)
         yield Statement(
-            "known",
+            "fair",
             f"The residual is {_percent(worst)} of the data{_typical(shares, worst)}; the noise level is not known, "
-            "so whether that is noise is not verified.",
+            "so nothing tells noise from error.",
+            "state the noise level of the data",
+        )
+    if shares and max(shares) > _UNEXPLAINED:
+        text = f"The image explains little of the data: {_percent(max(shares))} of them are left."
+        yield Statement("bad", text, "check geometry and units, then the strength")
+    if alike and max(alike) > _STRUCTURED and not direct:
+        grade: Grade = "bad" if max(alike) > _STRUCTURE else "fair"
+        text = f"The residuals of neighbouring readings are correlated by {max(alike):.2f}, unlike noise: "
+        yield Statement(
+            grade,
+            text + "there is more in the data than the image and this operator explain.",
+            "check geometry, kernel and calibration, and lower the strength",
         )
 
 
-def _against_noise(ratios: list[float], *, direct: bool) -> Statement:
+def _against_noise(ratios: list[float], least: float, most: float, *, direct: bool) -> Statement:
     low, high = min(ratios), max(ratios)
-    worst = low if low < _NOISE_LOW and high <= _NOISE_HIGH else high
+    worst = low if low < least and high <= most else high
     typical = f", {statistics.median(ratios):.2f} times in the typical row" if len(ratios) > 1 else ""
     measured = f"The residual is {worst:.2f} times the noise of the data{typical}"
-    if worst > _NOISE_HIGH and direct:
-        return Statement("known", f"{measured}: a direct method does not seek to meet the data.")
-    if worst > _NOISE_HIGH:
-        cause = "the strength is too high, or geometry or noise level are not what they are said to be"
+    if worst > most:
         grade: Grade = "bad" if worst > _NOISE_BAD else "fair"
-        return Statement(grade, f"{measured}: {cause}.")
-    if worst < _NOISE_LOW and direct:
-        return Statement("fair", f"{measured}: part of the noise is in the image; tikhonov or tv take it out.")
-    if worst < _NOISE_LOW:
-        return Statement("fair", f"{measured}: part of the noise went into the image; raise the strength.")
+        if direct:
+            text = f"{measured}: streaks, blur or a geometry that is not what it is said to be."
+            return Statement(grade, text, "use tv, and if the residual stays check geometry and noise level")
+        cause = "the strength is too high, or geometry or noise level are not what they are said to be"
+        return Statement(grade, f"{measured}: {cause}.", "lower the strength; if that does not help check the geometry")
+    if worst < least and direct:
+        return Statement("fair", f"{measured}: part of the noise is in the image.", "use tv or tikhonov")
+    if worst < least:
+        return Statement("fair", f"{measured}: part of the noise went into the image.", "raise the strength")
+    if worst < _NOISE_LOW and not direct:
+        return Statement("good", f"{measured}: so few readings can nearly all be met.")
     return Statement("good", f"{measured}, as it should be (1 is perfect).")
+
+
+def _against_nothing(share: float) -> Statement:
+    """Judge an image of data that are said to be free of noise: an image on pixels leaves a little of them."""
+    grade: Grade = "good" if share <= _EXACT_GOOD else "fair" if share <= _EXACT_FAIR else "bad"
+    text = f"The residual is {_percent(share)} of the data, which are said to be free of noise"
+    rest = "." if grade == "good" else ": the image does not explain them."
+    return Statement(grade, text + rest, "" if grade == "good" else "state the noise level, or lower the strength")
+
+
+def _half(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement]:
+    """Say how much of the image hangs on how many readings there are."""
+    found = _numbers(certificate, "half_change")
+    if not found:
+        return
+    worst = max(found)
+    halved = certificate.get("half_of") or "readings"
+    fair, bad = (_MORE_FAIR, _MORE_BAD) if direct or halved != "views" else (_HALF_FAIR, _HALF_BAD)
+    grade: Grade = "good" if worst <= fair else "fair" if worst <= bad else "bad"
+    text = f"Leaving out half of the {halved} changes the image by {_percent(worst)}{_typical(found, worst)}"
+    if grade == "good":
+        yield Statement("good", f"{text}: where, a picture shows.")
+    else:
+        rest = ": the data are few, and fine structure may be missing or made up; a picture shows where."
+        yield Statement(grade, text + rest, "measure more views or readings, or trust coarse structure alone")
 
 
 def _optimality(certificate: Mapping[str, Any]) -> Iterator[Statement]:
@@ -141,15 +221,17 @@ def _optimality(certificate: Mapping[str, Any]) -> Iterator[Statement]:
     if parts:
         distance = max(kkt or gaps)
         grade: Grade = "good" if distance <= _NEAR else "fair" if distance <= _FAR else "bad"
-        rest = "." if grade == "good" else ": raise max_iter or lower tol."
-        yield Statement(grade, _capital("; ".join(parts)) + rest)
+        yield Statement(
+            grade, _capital("; ".join(parts)) + ".", "" if grade == "good" else "raise max_iter or lower tol"
+        )
 
 
 def _assumptions(certificate: Mapping[str, Any]) -> Iterator[Statement]:
+    """Say which theorem applies; where none does, that is a fact: what the image is worth, the data say."""
     found = certificate.get("assumptions") or ()
     for a in found:
         if a["holds"] is False:
-            yield Statement("fair", f"Convergence is not promised: that {a['statement']} fails ({a['reason']}).")
+            yield Statement("known", f"No theorem promises convergence: that {a['statement']} fails ({a['reason']}).")
         elif a["holds"] is None:
             yield Statement("known", f"Not verified: {a['statement']} ({a['reason']}).")
     if found and all(a["holds"] for a in found):

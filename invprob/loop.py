@@ -15,7 +15,9 @@ from invprob import linalg
 from invprob.certificate import certify, steepest_step
 from invprob.fidelities import Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Zero
+from invprob.linop import LinearOperator
 from invprob.linop.doors import takes_arrays
+from invprob.linop.pairing import require_adjoint
 from invprob.result import STATUS, Result
 from invprob.solvers.base import Solver, State
 
@@ -81,8 +83,10 @@ def solve(
         noise: the standard deviation of the data's noise, a number or one per item, `(*batch,)`, in their unit, for the
             certificate.
 
-    TypeError if f or g lacks what the solver needs, ValueError for what does not fit.
+    TypeError if f or g lacks what the solver needs, ValueError for what does not fit, such as an adjoint that is none.
     """
+    if isinstance(f, Misfit) and isinstance(f.A, LinearOperator):
+        require_adjoint(f.A)
     solver = _overridden(solver, max_iter, tol)
     g = Zero(f.ndim) if g is None else g
     (last,) = deque(iterate(solver, f, g, x0=x0, state=state), maxlen=1)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from invprob.grid import Grid, Units, space_axes
+from invprob.linop.doubt import Doubt
 
 if TYPE_CHECKING:
     from invprob.certificate import Certificate
@@ -55,6 +56,8 @@ class Result:
         state: where the solver stopped, to go on from; never part of a file.
         samples: draws from the posterior, `(S, *batch, *item)`, of a method that samples.
         spread: the standard deviation of every value, of the shape of x, of a method that knows it.
+        half_change: how far the image from half of the readings is from this one around each pixel, of the shape of x,
+            where readings are fewer than pixels: where not to trust it.
         grid: the spacing of the axes of space, the last ones; None where the image belongs to no geometry.
         channels: what the first axis of an item counts where it is no direction in space (`Operator.channels`).
         provenance, versions, command: where the data come from, what computed, and as which command line.
@@ -71,6 +74,7 @@ class Result:
     settings: dict[str, Any] = field(default_factory=dict)
     samples: Tensor | None = field(default=None, kw_only=True)
     spread: Tensor | None = field(default=None, kw_only=True)
+    half_change: Tensor | None = field(default=None, kw_only=True)
     ndim: int = field(default=2, kw_only=True)
     grid: Grid | None = field(default=None, kw_only=True)
     channels: Channels | None = field(default=None, kw_only=True)
@@ -78,6 +82,11 @@ class Result:
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     versions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     command: str = field(default="", kw_only=True)
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What is doubtful about the data and their geometry, sentences that say how much they matter."""
+        return () if self.certificate is None else self.certificate.doubts
 
     @property
     def message(self) -> str:
@@ -129,6 +138,7 @@ class Result:
             x=pick(self.x, 0),
             samples=None if self.samples is None else pick(self.samples, 1),
             spread=None if self.spread is None else pick(self.spread, 0),
+            half_change=None if self.half_change is None else pick(self.half_change, 0),
         )
         if not batch:
             return part
@@ -156,11 +166,12 @@ class Result:
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:
         """Return the result with grid, channels, units and provenance of the scan it was made from.
 
-        A certificate notes what the operator doubts of the scan.
+        A certificate takes over what is doubtful about the scan.
         """
         facts = self.certificate
         if facts is not None:
-            facts = replace(facts, notes=tuple(dict.fromkeys([*facts.notes, *scan.doubts()])))
+            found = map(Doubt, scan.doubts())
+            facts = replace(facts, doubts=tuple(dict.fromkeys([*facts.doubts, *found])))
         return replace(
             self,
             certificate=facts,

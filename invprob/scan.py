@@ -38,6 +38,7 @@ class Scan:
             `Transmission`), or with outliers (`Laplace`).
         units: of lengths, image and data; by default pixels, and values without unit.
         provenance: where the data come from and what was done to them, texts by name.
+        warned: what reading them from a file warned of, sentences.
 
     Arrays become tensors; data, truth and weights that are integers, booleans or of lower precision become numbers of
     the operator's precision. ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights
@@ -53,6 +54,7 @@ class Scan:
     likelihood: Likelihood = field(default=Gaussian(), kw_only=True)
     units: Units = field(default=Units(), kw_only=True)
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    warned: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -112,13 +114,16 @@ class Scan:
         return self.likelihood.quadratic(Readings(self.data, self.weights, None, len(self.operator.range_shape)))
 
     def doubts(self) -> list[str]:
-        """Return, as sentences, what the operator doubts of its geometry and of the data, a batch's middle item."""
+        """Return what is doubtful, as sentences, `Doubt`s where it is known how much.
+
+        What reading the data warned of, and what the operator says of its geometry and of a batch's middle item.
+        """
         if not self.data.numel():
-            return self.operator.doubts()
+            return [*self.warned, *self.operator.doubts()]
         z, w = self.estimate()
         middle = tuple(n // 2 for n in self.batch_shape)
         known = w is None or bool((w.expand(z.shape)[middle] > 0).any())
-        return self.operator.doubts(self.operator.fill(z, w)[middle] if known else None)
+        return [*self.warned, *self.operator.doubts(self.operator.fill(z, w)[middle] if known else None)]
 
     def _leave_out(self, seen: Tensor) -> None:
         object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))

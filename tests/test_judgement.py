@@ -1,12 +1,15 @@
 """The certificate in plain words."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
 
 from invprob.certificate import Certificate
 from invprob.judgement import MISSING, brief, statements, verdict
+from invprob.linop.doubt import Doubt
 from invprob.solvers.base import Assumption
 
 GOOD = {
@@ -26,7 +29,7 @@ GOOD = {
 
 def judged(status=("converged",), **changes):
     found = statements(GOOD | changes, status)
-    return verdict(found).grade, " ".join(f"{s.grade}: {s.text}" for s in found)
+    return verdict(found).grade, " ".join(f"{s.grade}: {s.words}" for s in found)
 
 
 def test_a_good_result_is_called_good():
@@ -41,27 +44,51 @@ def test_a_good_result_is_called_good():
 @pytest.mark.parametrize(
     ("status", "changes", "grade", "words"),
     [
-        ("max_iter", {}, "fair", "largest number of iterations"),
+        ("max_iter", {}, "good", "ended above the tolerance, at a residual of 1.0e-04: near"),
+        ("max_iter", {"fixed_point_residual": 0.02}, "fair", "largest number of iterations was reached"),
         ("stopped", {}, "fair", "stopped before it converged"),
         ("diverged", {}, "bad", "bad: The iteration grew"),
         ("converged", {"residual_to_noise": 1.5}, "fair", "fair: The residual is 1.50 times the noise"),
         ("converged", {"residual_to_noise": 9.0}, "bad", "bad: The residual is 9.00 times the noise"),
-        ("converged", {"residual_to_noise": 0.5}, "fair", "part of the noise went into the image"),
+        ("converged", {"residual_to_noise": 0.35}, "fair", "part of the noise went into the image"),
         (
             "converged",
-            {"residual_to_noise": 0.5, "fixed_point_residual": None},
+            {"residual_to_noise": 0.1, "fixed_point_residual": None},
             "fair",
-            "part of the noise is in the image; tikhonov or tv take it out.",
+            "part of the noise is in the image. Use tv or tikhonov.",
         ),
-        ("converged", {"residual_to_noise": None}, "good", "the noise level is not known"),
-        ("converged", {"stationarity": 0.05, "duality_gap": 0.05}, "fair", "raise max_iter or lower tol"),
+        ("converged", {"residual_to_noise": None}, "fair", "State the noise level of the data"),
+        ("converged", {"residual_to_noise": math.inf}, "fair", "2 % of the data, which are said to be free of noise:"),
+        ("converged", {"residual_to_noise": math.inf, "data_residual": 0.002}, "good", "0.2 % of the data, which"),
+        ("converged", {"residual_to_noise": math.inf, "data_residual": 0.2}, "bad", "20 % of the data, which"),
+        ("converged", {"data_residual": 0.8}, "bad", "The image explains little of the data: 80 % of them are left"),
+        ("converged", {"residual_correlation": 0.1}, "good", "as it should be"),
+        ("converged", {"residual_correlation": 0.5}, "fair", "correlated by 0.50, unlike noise"),
+        ("converged", {"residual_correlation": 0.9}, "bad", "correlated by 0.90, unlike noise"),
+        ("converged", {"half_change": 0.2}, "good", "half of the readings changes the image by 20 %: where"),
+        (
+            "converged",
+            {"half_change": 0.2, "half_of": "views"},
+            "fair",
+            "half of the views changes the image by 20 %: the data are few",
+        ),
+        (
+            "converged",
+            {"half_change": 0.2, "half_of": "views", "fixed_point_residual": None},
+            "good",
+            "changes the image by 20 %",
+        ),
+        ("converged", {"half_change": 0.7}, "bad", "changes the image by 70 %: the data are few"),
+        ("converged", {"stationarity": 0.05, "duality_gap": 0.05}, "fair", "Raise max_iter or lower tol"),
         ("converged", {"stationarity": 0.5, "duality_gap": 7.0}, "bad", "bad: The conditions of a minimum"),
         ("converged", {"stationarity": 0.001, "duality_gap": 7.0}, "good", "are met to 0.1 %."),
         ("converged", {"stationarity": 1.0, "duality_gap": 0.0}, "bad", "met to 100 %"),
         ("converged", {"stationarity": None, "duality_gap": 0.03}, "fair", "within 3 % of its minimum"),
         ("converged", {"adjoint_mismatch": 0.01}, "fair", "is not the projector's adjoint"),
         ("converged", {"fixed_point_residual": None}, "good", "The method is direct"),
-        ("converged", {"fixed_point_residual": None, "residual_to_noise": 2.0}, "good", "known: The residual is 2.00"),
+        ("converged", {"fixed_point_residual": None, "residual_to_noise": 1.4}, "good", "The residual is 1.40"),
+        ("converged", {"fixed_point_residual": None, "residual_to_noise": 2.9}, "fair", "fair: The residual is 2.90"),
+        ("converged", {"fixed_point_residual": None, "residual_to_noise": 26.0}, "bad", "bad: The residual is 26.00"),
         ("converged", {"notes": ["sigma is outside the trained range"]}, "good", "known: Sigma is outside"),
     ],
 )
@@ -110,8 +137,8 @@ def test_a_linear_operator_has_no_derivative():
 def test_assumptions_that_fail_or_are_unknown():
     bad = [{"statement": "the denoiser is a contraction", "holds": False, "reason": "Lipschitz bound 1.3"}]
     grade, text = judged(assumptions=bad)
-    assert grade == "fair"
-    assert "that the denoiser is a contraction fails (Lipschitz bound 1.3)" in text
+    assert grade == "good"  # a theorem that does not apply says nothing against this image
+    assert "known: No theorem promises convergence: that the denoiser is a contraction fails (Lipschitz" in text
     grade, text = judged(assumptions=[bad[0] | {"holds": None}])
     assert grade == "good"
     assert "known: Not verified: the denoiser is a contraction" in text
@@ -125,6 +152,34 @@ def test_of_a_stack_the_worst_row_counts():
     assert "2 of 4 rows: The fixed-point residual" in text
     assert "1 of 4 rows: There is no image" in text
     assert "8.00 times the noise of the data, 1.02 times in the typical row" in text
+
+
+def test_doubts_of_data_weigh_and_the_sentence_on_top_says_what_to_do():
+    doubts = [
+        Doubt("some angles occur twice", "known"),
+        Doubt("the object is truncated"),
+        Doubt("the views cover 60 degrees", "bad", "measure the missing views"),
+    ]
+    found = statements(GOOD | {"doubts": [d.as_dict() for d in doubts]}, ("converged",))
+    assert [s.grade for s in found[1:4]] == ["bad", "fair", "known"]
+    assert verdict(found).text == (
+        "Do not rely on this image: see the one point below. Next: measure the missing views."
+    )
+    assert judged(doubts=[doubts[1].as_dict()])[0] == "fair"
+    assert judged(doubts=[doubts[0].as_dict()])[0] == "good"
+
+
+def test_a_doubt_is_a_sentence_that_keeps_its_weight():
+    doubt = Doubt("the object is truncated", "bad", "measure again")
+    assert doubt == "the object is truncated"
+    for same in (
+        Doubt(doubt),
+        copy.deepcopy(doubt),
+        pickle.loads(pickle.dumps(doubt)),
+        Doubt.from_dict(doubt.as_dict()),
+    ):
+        assert (same, same.grade, same.remedy) == (doubt, "bad", "measure again")
+    assert (Doubt("a sentence").grade, Doubt("a sentence").remedy) == ("fair", "")
 
 
 def test_nothing_known_is_no_praise():
@@ -146,12 +201,15 @@ def test_a_certificate_comes_back_from_its_plain_form():
         data_residual=torch.tensor([0.1, 0.2], dtype=torch.float64),
         objective=torch.tensor(5.0, dtype=torch.float64),
         assumptions=(Assumption("f is convex", None, "who knows"),),
+        doubts=(Doubt("the object is truncated", "bad", "measure again"),),
+        half_change=torch.tensor(0.1, dtype=torch.float64),
         notes=("a note",),
     )
     plain = whole.as_dict()
     back = Certificate.from_dict(plain | {"what a later version says": 1})
     assert back.as_dict() == plain
     assert isinstance(back.data_residual, torch.Tensor)
+    assert (back.doubts, back.doubts[0].grade) == (whole.doubts, "bad")
     assert isinstance(back.assumptions[0], Assumption)
     assert Certificate.from_dict({}).as_dict() == Certificate().as_dict()
 

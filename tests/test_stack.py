@@ -116,7 +116,7 @@ def test_an_interruption_before_the_first_image_leaves_nothing(stack_file, monke
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reconstruction, "progress", interrupted)
+    monkeypatch.setattr(reconstruction, "followed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         reconstruct_stack(stack_file, "out.h5", "fbp")
     assert [path.name for path in Path().iterdir()] == ["scan.h5"]
@@ -127,7 +127,7 @@ def test_a_ctrl_c_of_the_user_is_raised_when_all_is_stored(stack_file, monkeypat
         yield from methods.progress(scan, method)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reconstruction, "progress", interrupted)
+    monkeypatch.setattr(reconstruction, "followed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         reconstruct_stack(stack_file, "out.h5", "fbp")
     assert rows_with_an_image("out.h5.partial") == [True] * 2 + [False] * 3
@@ -275,7 +275,8 @@ def test_a_picture_that_cannot_be_made_costs_no_image(stack_file, monkeypatch):
 
 
 def test_notes_of_chunks_are_told_once():
-    one, two, other = ({"assumptions": (), "notes": (text,)} for text in ("12% of it", "7.5% of it", "more"))
+    texts = ("12% of it", "7.5% of it", "more")
+    one, two, other = ({"assumptions": (), "doubts": (), "notes": (text,)} for text in texts)
     joined = _joined_certificates(_joined_certificates(_joined_certificates({}, one), two), other)
     assert joined["notes"] == ["12% of it", "more"]
 
@@ -293,11 +294,11 @@ def test_a_limited_angle_is_told_everywhere(invprob, tmp_path):
     for text in (done.err, done.out, invprob("inspect", "a_fbp.h5").out):
         assert doubt[1:60] in " ".join(text.split())  # a note begins with a capital
     stored = load_result(tmp_path / "a_fbp.h5")
-    assert doubt in stored.certificate.notes
+    assert doubt in stored.doubts
     assert (stored.provenance["views"], stored.provenance["rows"]) == ("0 to 19", "1 to 1")
     assert doubt[1:60] in (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert "Do not rely" not in done.out
+    assert "Do not rely on this image" in done.out
     again = load_result(tmp_path / "a_fbp.h5").of_scan(open_stack(tmp_path / "a.h5", views=slice(0, 20)).load())
-    assert again.certificate.notes.count(doubt) == 1
+    assert again.doubts.count(doubt) == 1
     plain = open_stack(tmp_path / "a.h5").load().provenance
     assert not {"rows", "views"} & set(plain)

@@ -73,7 +73,7 @@ def judge(certificate: Mapping[str, Any] | None, item_status: Sequence[str]) -> 
     whole = verdict(found)
     fact("verdict", whole.text, whole.grade)
     for statement in found:
-        fact(_MARKS[statement.grade], statement.text, statement.grade)
+        fact(_MARKS[statement.grade], statement.words, statement.grade)
 
 
 def files(output: Path, others: Iterable[tuple[str, Path]]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_result", "is_result"]
 
-_OTHERS = {"samples": "samples", "spread": "the spread of every value"}
+_OTHERS = {"samples": "samples", "spread": "the spread of every value", "half_change": "where not to trust it"}
 
 
 def is_result(path: Path) -> bool:

@@ -96,7 +96,12 @@ class Stack:
         """Read some rows by their indices in the file, all by default; InputError for what cannot be used."""
         self.check()
         if self.rows is not None:
-            return self.read(self.rows if rows is None else rows)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                scan = self.read(self.rows if rows is None else rows)
+            for told in caught:
+                warnings.warn(told.message, told.category, stacklevel=2)
+            return replace(scan, warned=_told(caught))
         for warning in self.warned:
             warnings.warn(warning, InputWarning, stacklevel=2)
         return self.sample
@@ -127,8 +132,8 @@ class Stack:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             scan = self._sample()
-        told = (str(warning.message) for warning in caught if issubclass(warning.category, InputWarning))
-        return scan, tuple(dict.fromkeys(told))
+        told = _told(caught)
+        return replace(scan, warned=told), told
 
     def _sample(self) -> Scan:
         if self.rows is None:
@@ -140,3 +145,9 @@ class Stack:
             if not middle:
                 raise
             return self.read(self.rows[:1])
+
+
+def _told(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Return what the reading of a scan warned of, each once."""
+    told = (str(warning.message) for warning in caught if issubclass(warning.category, InputWarning))
+    return tuple(dict.fromkeys(told))

@@ -54,7 +54,7 @@ def save_result(
     settings: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> None:
-    """Write a result with its settings, history and certificate, its samples and spread where it has them.
+    """Write a result with its settings, history and certificate, its samples, spread and changes where it has them.
 
     Grid, units and origin are those of its `scan` if that is given, else what the result knows of them itself.
     Raises OutputError or ResourceError if it cannot be written, ValueError for samples or a spread of another shape and
@@ -75,7 +75,7 @@ def save_result(
     x, samples, spread = result.x, result.samples, result.spread
     writer = ResultWriter(path, x.shape, x.dtype, overwrite=overwrite, attributes=attributes, sources=sources)
     with writer:
-        writer.write(0, x, samples=samples, spread=spread)
+        writer.write(0, x, samples=samples, spread=spread, half_change=result.half_change)
         writer.store("n_iter", result.n_iter)
         for name, column in result.history.items():
             writer.store(f"history/{name}", column)
@@ -102,6 +102,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             settings=read_json(file, "settings") or {},
             samples=_optional(file, "samples"),
             spread=_optional(file, "spread"),
+            half_change=_optional(file, "half_change"),
             ndim=layout.ndim,
             grid=layout.grid,
             channels=layout.channels,

@@ -77,15 +77,24 @@ class ResultWriter:
             raise ResourceError(f"{printable(self.path)} could not be allocated ({reason}): make room") from error
         return self
 
-    def write(self, start: int, images: Tensor, *, spread: Tensor | None = None, samples: Tensor | None = None) -> None:
+    def write(
+        self,
+        start: int,
+        images: Tensor,
+        *,
+        spread: Tensor | None = None,
+        samples: Tensor | None = None,
+        half_change: Tensor | None = None,
+    ) -> None:
         """Write `images` from index `start` of the first axis on; when this returns they are safe.
 
-        So are their `spread`, of the same shape, and their `samples`, of the same shape behind a leading axis.
+        So are their `spread` and `half_change`, of the same shape, and their `samples`, of the same shape behind a
+        leading axis.
         """
         stop = start + len(images)
         fits = all(
             tuple(t.shape[lead : lead + 1]) == (len(images),) and tuple(t.shape[lead + 1 :]) == self.shape[1:]
-            for t, lead in ((images, 0), (spread, 0), (samples, 1))
+            for t, lead in ((images, 0), (spread, 0), (half_change, 0), (samples, 1))
             if t is not None
         )
         if start < 0 or stop > self.shape[0] or not fits:
@@ -94,6 +103,8 @@ class ResultWriter:
             self._put("image", images, (slice(start, stop),))
             if spread is not None:
                 self._put("spread", spread, (slice(start, stop),))
+            if half_change is not None:
+                self._put("half_change", half_change, (slice(start, stop),))
             if samples is not None:
                 self._put("samples", samples, (slice(None), slice(start, stop)))
             self._file.flush()

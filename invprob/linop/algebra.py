@@ -291,6 +291,11 @@ class Scaled(Wrapped):
         found = self.inner.coarser()
         return None if found is None else found._replace(operator=found.operator * self.factor)
 
+    def thinned(self) -> Coarser | None:
+        """Return c times what A knows."""
+        found = self.inner.thinned()
+        return None if found is None else found._replace(operator=found.operator * self.factor)
+
     def diagonal(self) -> Diagonal | None:
         """Return c times the diagonal of A, where it has one."""
         found = self.inner.diagonal()

@@ -84,6 +84,13 @@ class Lifted(Wrapped):
         coarse = found.operator.lift(self.extra, channels=self.channels, spacing=self.spacing)
         return found._replace(operator=coarse)
 
+    def thinned(self) -> Coarser | None:
+        """Return what A knows, for every index."""
+        found = self.inner.thinned()
+        if found is None:
+            return None
+        return found._replace(operator=found.operator.lift(self.extra, channels=self.channels, spacing=self.spacing))
+
     def _forward(self, x: Tensor) -> Tensor:
         return self.inner(x)
 

@@ -199,6 +199,10 @@ class LinearOperator(Operator):
         """Return the operator on a grid of half as many pixels per axis, None where the physics knows none."""
         return None
 
+    def thinned(self) -> Coarser | None:
+        """Return the operator of every other view, how data become its data, and 1; None where there are no views."""
+        return None
+
     def lift(
         self, shape: Sequence[int], *, channels: Channels | None = None, spacing: float | None = None
     ) -> LinearOperator:

@@ -14,13 +14,17 @@ from torch import Tensor
 
 from invprob import linalg, registry
 from invprob.likelihood import Readings
+from invprob.linop import LinearOperator, Operator
+from invprob.linop.pairing import require_adjoint
 from invprob.methods.reporting import Progress, Recipe
+from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
 from invprob.problem import Problem, prolong
 from invprob.result import Result
 from invprob.scan import Scan
 
 COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
+LOOKING = "where not to trust, from half of the readings"
 
 
 def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Result:
@@ -31,15 +35,63 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
         method: a registered name, by default "tv", a `"module:function"` or a function.
         settings: the method's keyword arguments; the docstring of the function in `invprob.methods` says what they are.
 
-    ValueError for unknown names, with the nearest, for settings out of range, and for a method that is not for such
-    data.
+    Where the data have fewer readings than the image has pixels, and where views meet a strength of your own, it looks
+    twice, the second time at half of them: `Result.half_change` is where not to trust. ValueError for unknown names,
+    with the nearest, for settings out of range, for a method that is not for such data, and for an operator whose
+    adjoint is none.
     """
     last = None
-    for event in progress(scan, method, **settings):
+    for event in followed(scan, method, **settings):
         last = event  # the only one kept: each holds the state of its iteration
     if last is None:
         raise RuntimeError(f"the method {method} ended without a result")
     return last.result()
+
+
+@torch.no_grad()
+def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
+    """Yield as `progress` does, then while the method looks at half of the readings, if it has to.
+
+    It has to where readings are fewer than pixels (`is_sparse`), and where a strength for views is the user's, so that
+    no data have tried it. Every later event holds the same image; the last one also where not to trust it.
+    """
+    last = None
+    for last in progress(scan, method, **settings):
+        yield last
+    again = is_sparse(scan) or (scan.operator.data_kind == "views" and settings.get("strength", "auto") != "auto")
+    half = halved(scan) if last is not None and again else None
+    if half is None or last is None:
+        return
+    done = last.result()
+    yield Progress(LOOKING, 0, 1, None, lambda: done)  # whoever follows lets go of the iterations' state
+    del last
+    chosen = settings | {key: _one(done.settings[key]) for key in ("strength", "order") if key in done.settings}
+    chosen = {key: value for key, value in chosen.items() if key in settings_of(find_recipe(method))}
+    event = None
+    try:
+        for event in progress(half, method, **chosen):
+            yield replace(event, phase=f"{LOOKING}: {event.phase}", conclude=lambda: done, show=lambda: done.x)
+    except ValueError:  # a method that takes all readings alike: it cannot leave any out
+        return
+    if event is not None:
+        looked = _with_change(done, event.image(), scan.operator)
+        yield Progress(LOOKING, 1, 1, None, lambda: looked)
+
+
+def _one(value: Any) -> Any:
+    """Return the one number that stands for those of all items."""
+    flat = torch.as_tensor(value, dtype=torch.float64).flatten()
+    return float(flat.median()) if flat.numel() else value
+
+
+def _with_change(done: Result, other: Tensor, A: Operator) -> Result:
+    """Return a result with what another image of the same object says of it."""
+    change = local_change(done.x, other, done.ndim, A.grid.ndim)
+    facts = done.certificate
+    if facts is not None:
+        moved = linalg.ratio(linalg.norm(other - done.x, done.ndim), linalg.norm(done.x, done.ndim))
+        facts = replace(facts, half_change=moved, half_of="views" if A.data_kind == "views" else "readings")
+    return replace(done, certificate=facts, half_change=change)
 
 
 @torch.no_grad()
@@ -52,6 +104,8 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     """
     recipe = find_recipe(method)
     check_settings(recipe, settings)
+    if isinstance(scan.operator, LinearOperator):
+        require_adjoint(scan.operator)
     problem, of_data, of_image = _normalised(scan)
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 

@@ -14,6 +14,7 @@ from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian, Transmission
 from invprob.loop import Step, conclude, image_of, iterate
+from invprob.methods.examination import examined
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import Solver, State
@@ -84,14 +85,12 @@ def report(
 
     def result() -> Result:
         done = conclude(step, solver, f, g, noise=problem.noise)
-        facts = done.certificate
-        if facts is not None and not plain(problem, f):
-            facts = judged(facts, problem, done.x, f)
-        history = done.history
-        if choice is not None:
-            history = {**history, **choice.history}
-            facts = None if facts is None else replace(facts, notes=(*facts.notes, *choice.notes))
-        told = {**(settings or {}), "solver": type(solver).__name__}
+        facts, told = done.certificate, {**(settings or {}), "solver": type(solver).__name__}
+        history = done.history if choice is None else {**done.history, **choice.history}
+        if facts is not None:
+            facts = facts if plain(problem, f) else judged(facts, problem, done.x, f)
+            facts = examined(facts, problem, done.x, told)
+            facts = facts if choice is None else replace(facts, notes=(*facts.notes, *choice.notes))
         return replace(done, certificate=facts, history=history, settings=told)
 
     residual = float(step.state.residual.max())
@@ -128,6 +127,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
     items = torch.zeros(problem.batch, dtype=torch.int64)
     f = cast("QuadraticFidelity", problem.quadratic().fidelity())
     facts = certify_image(f, x, problem.noise)
+    facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True)
     return Result(
         x=x,
         status="converged",
@@ -135,7 +135,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Resu
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=facts if plain(problem, f) else judged(facts, problem, x, f, direct=True),
+        certificate=examined(facts, problem, x, settings),
         state=None,
         settings=settings,
         ndim=len(problem.A.domain_shape),

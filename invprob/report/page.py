@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["save_report"]
 
 _SIZE = 2**22  # bytes, about what a page takes
-_SIGNED = "RdBu_r"
+_SIGNED, _HEAT = "RdBu_r", "magma"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
 _SAMPLES = 3  # as many of them as are shown
@@ -140,6 +140,9 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
     if one.spread is not None:
         spread = replace(draw(one.spread), low=0.0)
         yield Panel("Spread", spread, unit, "standard deviation of every value")
+    if one.half_change is not None:
+        change = replace(draw(one.half_change, colours=_HEAT), low=0.0)
+        yield Panel("Where not to trust", change, unit, "how much it changes without half of the readings")
     if one.samples is not None:
         count = len(one.samples)
         for i in range(min(_SAMPLES, count)):

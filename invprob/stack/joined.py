@@ -86,7 +86,7 @@ def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
 def _joined_certificates(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return both certificates as one; an assumption that fails anywhere fails.
 
-    Of notes that differ in their numbers alone the first one stays.
+    Of notes and doubts that differ in their numbers alone the first one stays, unless a later one is worse.
     """
     worst: dict[str, Mapping[str, Any]] = {}
     for assumption in (*before.get("assumptions", ()), *now["assumptions"]):
@@ -96,7 +96,13 @@ def _joined_certificates(before: Mapping[str, Any], now: Mapping[str, Any]) -> d
     notes: dict[str, str] = {}
     for note in (*before.get("notes", ()), *now.get("notes", ())):
         notes.setdefault(re.sub(r"[\d.]+", "0", note), note)
-    return _joined(before, now) | {"assumptions": list(worst.values()), "notes": list(notes.values())}
+    doubts: dict[str, Mapping[str, Any]] = {}
+    for doubt in (*before.get("doubts", ()), *now.get("doubts", ())):
+        known = doubts.setdefault(re.sub(r"[\d.]+", "0", doubt["text"]), doubt)
+        if known["grade"] != "bad" == doubt["grade"]:
+            doubts[re.sub(r"[\d.]+", "0", doubt["text"])] = doubt
+    kept = {"assumptions": list(worst.values()), "doubts": list(doubts.values()), "notes": list(notes.values())}
+    return _joined(before, now) | kept
 
 
 def _doubt(assumption: Mapping[str, Any]) -> int:

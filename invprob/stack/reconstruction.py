@@ -16,7 +16,7 @@ from invprob.errors import InputError
 from invprob.io import ResultWriter, Stack, open_stack, run_attributes
 from invprob.io.atomic import partial_path
 from invprob.io.options import in_words
-from invprob.methods import Progress, Recipe, progress
+from invprob.methods import Progress, Recipe, followed
 from invprob.result import Result
 from invprob.scan import Scan
 from invprob.stack.joined import JoinedResults
@@ -166,7 +166,7 @@ class StackReconstruction:
             return
         last, started = None, time.perf_counter()
         try:
-            for last in progress(scan, self.method, **self.settings):
+            for last in followed(scan, self.method, **self.settings):
                 yield StackEvent("iterating", rows, last)
         except KeyboardInterrupt:
             self.interrupted = True
@@ -200,7 +200,7 @@ class StackReconstruction:
     def _store(self, writer: ResultWriter, start: int, scan: Scan, result: Result) -> None:
         single = self.stack.rows is None
         length = 1 if single else len(result.x)
-        writer.write(start, result.x, samples=result.samples, spread=result.spread)
+        writer.write(start, result.x, samples=result.samples, spread=result.spread, half_change=result.half_change)
         self._stored += length
         self.finished = self.finished if self.interrupted else start + length
         self.joined.add(scan, result)

@@ -241,6 +241,15 @@ class ConeBeam(LinearOperator):
 
         return Coarser(coarse, restrict, 4)
 
+    def thinned(self) -> Coarser | None:
+        """Return the scanner that takes every other view, in the order of the angles."""
+        if self.angles.size < 4:
+            return None
+        kept = np.sort(np.argsort(self.angles, kind="stable")[::2])
+        fewer = ConeBeam(**self.config() | {"angles": self.angles[kept]}, dtype=self.dtype).to(self.device)
+        index = torch.from_numpy(kept).to(self.device)
+        return Coarser(fewer, lambda y: y.index_select(-3, index.to(y.device)), 1)
+
     def finer(self, *, image: int = 1, bins: int = 1) -> ConeBeam:
         """Return the same scanner with every voxel cut into `image`^3 and every bin into `bins`^2."""
         rows, columns = self.detector_shape

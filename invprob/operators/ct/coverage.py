@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from invprob.linop.doubt import Doubt, Grade
 from invprob.operators.ct.arcs import find_arcs
 
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
 
-__all__ = ["coverage_doubts", "field_of_view"]
+__all__ = ["coverage_doubts", "field_of_view", "is_truncated"]
 
 # But for _SAME rules of thumb, not measured: they lead to hints, never to errors.
 _SAME = 1e-7  # radians between two views of one direction: what single precision makes of it
@@ -21,6 +22,7 @@ _EDGE, _VISIBLE = 0.01, 0.05  # share of the bins that make an edge; of the peak
 _SURE = 4.0  # standard errors that the noise at the edge explains
 _GROUPS = 8  # arcs in which truncation is sought: an oblong object is cut in some views only
 _MISSING = 0.03  # share of the directions that may be missing
+_HARDLY = 2 / 3  # share of the directions below which nothing that is seen can be relied on
 _OFF_CENTRE = 0.05  # of the bins: an axis that far from the middle doubles the field of view of a full turn
 
 
@@ -60,22 +62,33 @@ def _beyond_detector(A: PlanarCT) -> list[str]:
     ]
 
 
-def _cut_off(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
-    """Say at which edges the line integrals do not fall to zero."""
+def is_truncated(A: PlanarCT, data: NDArray[np.floating]) -> bool:
+    """Return whether line integrals of one item do not fall to zero at an edge, be it so on purpose."""
+    return bool(_levels(A, np.asarray(data, dtype=np.float64)))
+
+
+def _levels(A: PlanarCT, sinogram: NDArray[np.float64]) -> dict[str, float]:
+    """Return at which edges the line integrals do not fall to zero, with their share of the peak there."""
     peak = float(np.quantile(sinogram, 0.99))
     width = max(1, int(_EDGE * A.detectors))
     edges = {"left": sinogram[:, :width].mean(axis=1), "right": sinogram[:, -width:].mean(axis=1)}
-    if _full_turn(A.angles) and abs(A.axis_offset) > _OFF_CENTRE * A.detectors:
-        del edges["left" if A.axis_offset < 0 else "right"]  # cut off on purpose: the opposite view sees it
     highest = {side: _highest(values) for side, values in edges.items()}
-    cut = {side: level / peak for side, level in highest.items() if peak > 0 and level > _VISIBLE * peak}
+    return {side: level / peak for side, level in highest.items() if peak > 0 and level > _VISIBLE * peak}
+
+
+def _cut_off(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
+    """Say at which edges the line integrals do not fall to zero."""
+    cut = _levels(A, sinogram)
+    if _full_turn(A.angles) and abs(A.axis_offset) > _OFF_CENTRE * A.detectors:
+        cut.pop("left" if A.axis_offset < 0 else "right", None)  # on purpose: the opposite view sees it
     if not cut:
         return []
     where = "both edges" if len(cut) == 2 else f"the {next(iter(cut))} edge"
-    return [
+    text = (
         f"the line integrals do not fall to zero at {where} of the detector ({max(cut.values()):.0%} of their peak): "
         "the object is truncated, and its values near the border cannot be trusted"
-    ]
+    )
+    return [Doubt(text, "fair", "trust edges, not values, or measure with a wider field of view")]
 
 
 def _highest(edge: NDArray[np.float64]) -> float:
@@ -92,10 +105,12 @@ def _repeated(angles: NDArray[np.float64]) -> list[str]:
         return []
     exactly = angles.size - np.unique(angles).size
     if exactly:
-        return [f"{exactly} of {angles.size} angles occur more than once: these directions count more"]
+        return [Doubt(f"{exactly} of {angles.size} angles occur more than once: these directions count more", "known")]
     if again == 1 and abs(np.ptp(angles) - 2 * np.pi) < _SAME:
-        return ["the last view closes the turn and repeats the first, which counts twice: --views :-1 leaves it out"]
-    return [f"{again} of {angles.size} views repeat another, whole turns apart: these directions count more"]
+        text = "the last view closes the turn and repeats the first, which counts twice: --views :-1 leaves it out"
+    else:
+        text = f"{again} of {angles.size} views repeat another, whole turns apart: these directions count more"
+    return [Doubt(text, "known")]
 
 
 def _limited(A: PlanarCT) -> list[str]:
@@ -110,10 +125,12 @@ def _limited(A: PlanarCT) -> list[str]:
         goal = f"half a turn and the fan angle, {np.rad2deg(needed):.4g}"
     else:
         goal = "half a turn, 180"
-    return [
+    text = (
         f"the views cover {np.rad2deg(covered):.4g} degrees, less than {goal}: a limited angle, from which edges "
         "along the missing directions cannot be seen"
-    ]
+    )
+    grade: Grade = "bad" if covered < _HARDLY * needed else "fair"
+    return [Doubt(text, grade, "measure the missing views, or trust only edges that some ray runs along")]
 
 
 def _full_turn(angles: NDArray[np.float64]) -> bool:

@@ -18,10 +18,11 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import joseph
-from invprob.operators.ct.coverage import coverage_doubts, field_of_view
+from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_truncated
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
+from invprob.operators.ct.moments import moment_doubts
 from invprob.operators.ct.ray_matrix import RayMatrix
 from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
 
@@ -118,8 +119,9 @@ class PlanarCT(LinearOperator):
         """Return what the views leave out or repeat, and what is unlike line integrals `(angles, detectors)`."""
         if y is None:
             return coverage_doubts(self)
-        data = y.real.double().numpy(force=True)
-        return [*coverage_doubts(self, data), *cropping_doubts(self, data)]
+        sinogram = y.real.double().numpy(force=True)
+        found = [*coverage_doubts(self, sinogram), *cropping_doubts(self, sinogram)]
+        return found if is_truncated(self, sinogram) else [*found, *moment_doubts(self, sinogram)]
 
     def field_of_view(self) -> float:
         """Return the radius around the axis of what is seen over half a turn, of a full turn by either edge."""
@@ -185,6 +187,16 @@ class PlanarCT(LinearOperator):
             return y[..., : 2 * bins].reshape(*y.shape[:-1], bins, 2).mean(-1)
 
         return Coarser(coarse, restrict, 2)
+
+    def thinned(self) -> Coarser | None:
+        """Return the scanner that takes every other view, in the order of the angles."""
+        if self.angles.size < 4:
+            return None
+        kept = np.sort(np.argsort(self.angles, kind="stable")[::2])
+        config = self.config() | {"angles": self.angles[kept]}
+        fewer = type(self)(**config, backend=self.backend, dtype=self.dtype).to(self.device)
+        index = torch.from_numpy(kept).to(self.device)
+        return Coarser(fewer, lambda y: y.index_select(-2, index.to(y.device)), 1)
 
     def finer(self, *, image: int = 1, bins: int = 1) -> Self:
         """Return the same scanner with every pixel cut into `image`^2 and every bin into `bins`, to simulate data."""
