@@ -48,6 +48,13 @@ class Maps:
         seen = (self.coils != 0).any(coil_axis)
         return float((seen if self.sets == 1 else seen.any(0)).double().mean())
 
+    def with_sets(self, sets: int) -> Tensor:
+        """Return the maps with an axis for `sets` of them, those that were not found being 0; without it for 1."""
+        if sets == self.sets:
+            return self.coils
+        own = self.coils.unsqueeze(0) if self.sets == 1 else self.coils
+        return torch.cat([own, own.new_zeros(sets - len(own), *own.shape[1:])])
+
     def in_words(self) -> str:
         """Return what a result tells of the maps."""
         size = " x ".join(map(str, self.region))
