@@ -19,6 +19,8 @@ OPERATORS: Mapping[str, str] = {
     "mask": "invprob.operators.image.mask:Mask",
     "downsample": "invprob.operators.image.downsample:Downsample",
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
+    "cartesian-mri": "invprob.operators.mri.cartesian:CartesianMRI",
+    "non-cartesian-mri": "invprob.operators.mri.non_cartesian:NonCartesianMRI",
 }
 
 
