@@ -6,7 +6,6 @@ Their first dimension runs fastest, so an array here has the sizes in the opposi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -55,7 +54,8 @@ def read_cfl(path: str | os.PathLike[str]) -> NDArray[np.complex64]:
     due, there = _ITEM * prod(sizes), numbers.stat().st_size
     if due != there:
         raise InputError(
-            f"{printable(numbers)} has {there} bytes, and sizes of {' x '.join(map(str, sizes))} need {due}: copy it again"
+            f"{printable(numbers)} has {there} bytes, and the sizes {' x '.join(map(str, sizes))} need {due}: "
+            "copy it again"
         )
     while len(sizes) > 1 and sizes[-1] == 1:
         sizes.pop()
@@ -78,7 +78,11 @@ def save_cfl(path: str | os.PathLike[str], values: ArrayLike, *, overwrite: bool
     check_output(numbers, _ITEM * array.size, overwrite=overwrite)
     write_whole(numbers, lambda partial: np.ascontiguousarray(array, dtype="<c8").tofile(partial))
     text = f"{_HEAD}\n{' '.join(map(str, sizes))}\n"
-    write_whole(header, lambda partial: Path(partial).write_text(text, encoding="ascii"))
+    write_whole(header, lambda partial: _write_text(partial, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="ascii")
 
 
 def _sizes(header: Path) -> list[int]:

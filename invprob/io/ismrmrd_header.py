@@ -25,17 +25,21 @@ class Limit:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How k-space was sampled: matrices (x, y, z) of k-space and of the image, index limits by counter."""
+    """How k-space was sampled: sizes (x, y, z) of k-space and of the image, index limits by counter.
+
+    `share` is the part of the field of view along x that the image has: below 1 where the read-out is oversampled.
+    """
 
     encoded: tuple[int, int, int]
     recon: tuple[int, int, int]
+    share: float
     trajectory: str
     limits: Mapping[str, Limit]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is read of a header: its encodings, the vendor, and the receiver's bandwidth for noise over that for data."""
+    """What is read of a header: encodings, the vendor, and the receiver's relative bandwidth for noise."""
 
     encodings: tuple[Encoding, ...]
     vendor: str
@@ -53,9 +57,13 @@ def parse_header(raw: bytes | str, where: str) -> Header:
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}: the XML header is damaged ({printable(error, 120)}): copy the file again") from error
+        raise InputError(
+            f"{where}: the XML header is damaged ({printable(error, 120)}): copy the file again"
+        ) from error
     if root.tag != f"{_NAMESPACE}ismrmrdHeader":
-        raise InputError(f"{where}: the XML header begins with {printable(root.tag, 80)}, expected {_NAMESPACE}ismrmrdHeader")
+        raise InputError(
+            f"{where}: the XML header begins with {printable(root.tag, 80)}, expected {_NAMESPACE}ismrmrdHeader"
+        )
     encodings = tuple(_encoding(element, where) for element in _all(root, "encoding"))
     if not encodings:
         raise InputError(f"{where}: the XML header has no encoding: check how the file was written")
@@ -80,9 +88,11 @@ def _text(raw: bytes | str, where: str) -> str:
 def _encoding(element: ElementTree.Element, where: str) -> Encoding:
     limits = _first(element, "encodingLimits")
     found = {} if limits is None else {_plain(e.tag): _limit(e, where) for e in limits}
+    views = [_positive(_word(part, "x"), where) for part in _fields_of_view(element)]
     return Encoding(
         _matrix(element, "encodedSpace", where),
         _matrix(element, "reconSpace", where),
+        min(1.0, views[1] / views[0]) if len(views) == 2 else 1.0,
         _word(element, "trajectory").lower(),
         found,
     )
@@ -104,6 +114,13 @@ def _matrix(element: ElementTree.Element, name: str, where: str) -> tuple[int, i
     return sizes[0], sizes[1], sizes[2]
 
 
+def _fields_of_view(element: ElementTree.Element) -> list[ElementTree.Element]:
+    """Return the sizes of the fields of view that are told, of k-space and of the image."""
+    spaces = [_first(element, name) for name in ("encodedSpace", "reconSpace")]
+    found = [None if space is None else _first(space, "fieldOfView_mm") for space in spaces]
+    return [view for view in found if view is not None]
+
+
 def _whole(text: str, where: str) -> int:
     try:
         value = int(text[:32])
@@ -120,7 +137,7 @@ def _positive(text: str, where: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e6:
-        raise InputError(f"{where}: the XML header has {printable(text, 80)!r} for a relative bandwidth")
+        raise InputError(f"{where}: the XML header has {printable(text, 80)!r} for a positive number")
     return value
 
 

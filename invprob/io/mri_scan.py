@@ -26,7 +26,7 @@ from invprob.operators import CartesianMRI
 from invprob.operators.mri.calibration import Maps, calibrate
 from invprob.scan import Scan
 
-__all__ = ["KSpace", "array_of_file", "as_samples", "cartesian_scan", "k_space_stack", "not_zero"]
+__all__ = ["KSpace", "array_of_file", "as_samples", "cartesian_scan", "k_space_stack", "mask_of_file", "not_zero"]
 
 _SPACE = ("z", "y", "x")
 
@@ -42,6 +42,8 @@ class KSpace:
         where: the file and the array, for messages.
         batch: the indices in the file along the axes in front of the coils, by the names of these axes.
         noise: sigma of the samples where the file tells it.
+        counts: how many readings a sample is the mean of, `(*batch, *grid)`, where not one alone.
+        calibration: samples `(*batch, coils, *grid)` and where they are, from which maps come in place of `samples`.
         provenance: texts by name.
     """
 
@@ -51,12 +53,14 @@ class KSpace:
     where: str
     batch: Mapping[str, range] = field(default_factory=dict)
     noise: float | None = None
+    counts: NDArray[np.float32] | None = None
+    calibration: tuple[NDArray[np.complex64], NDArray[np.bool_]] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def coils(self) -> int:
         """How many coils there are."""
-        return self.samples.shape[-self.ndim - 1]
+        return int(self.samples.shape[-self.ndim - 1])
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -98,6 +102,21 @@ def array_of_file(path: Path) -> NDArray[Any]:
     return read_cfl(path) if is_cfl(path, head) or not path.suffix else read_npy(path)
 
 
+def mask_of_file(path: Path, grid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a mask of 0 and 1 for the grid; a single axis means lines along the last one."""
+    mask, where = np.asarray(array_of_file(path)), printable(path)
+    wrong = ~((mask == 0) | (mask == 1))
+    if wrong.any():
+        raise InputError(
+            f"{where} holds {np.count_nonzero(wrong)} values that are neither 0 nor 1, such as {mask[wrong][0]:.6g}: "
+            "a mask says which samples were measured"
+        )
+    fits = mask.ndim <= len(grid) and all(n in (1, m) for n, m in zip(mask.shape[::-1], grid[::-1], strict=False))
+    if not fits or prod(mask.shape) == 1:
+        raise InputError(f"{where} is a mask of shape {mask.shape}, and k-space has {grid}: check the file")
+    return np.array(np.broadcast_to(mask == 1, grid))
+
+
 def cartesian_scan(kspace: KSpace, options: Options) -> Scan:
     """Return the scan of k-space, with coil maps from the option `coils`, or else calibrated for every item.
 
@@ -112,10 +131,12 @@ def cartesian_scan(kspace: KSpace, options: Options) -> Scan:
     with sound_geometry(kspace.where):
         operator = CartesianMRI(measured, receiver.maps, image_shape=kspace.grid, sets=receiver.sets)
     share = {"measured": f"{np.count_nonzero(measured)} of {measured.size} positions of k-space"}
+    y = y.squeeze(-d - 1) if receiver.maps is None else y
     return Scan(
         operator,
-        y.squeeze(-d - 1) if receiver.maps is None else y,
+        y,
         receiver.noise,
+        weights=_weights(kspace, y),
         provenance=dict(kspace.provenance) | share | dict(receiver.words),
     )
 
@@ -151,6 +172,14 @@ def _check_readings(kspace: KSpace, seen: NDArray[np.bool_]) -> None:
         )
 
 
+def _weights(kspace: KSpace, y: Tensor) -> Tensor | None:
+    """Return how many readings a sample is the mean of, in the shape of the data."""
+    if kspace.counts is None:
+        return None
+    counts = torch.from_numpy(kspace.counts)
+    return (counts.unsqueeze(-kspace.ndim - 1) if y.ndim > counts.ndim else counts).expand(y.shape)
+
+
 def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> _Receiver:
     sigma = options.get(NOISE.name, kspace.noise)
     words = {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
@@ -160,6 +189,8 @@ def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> _Rec
         path = Path(options[COILS.name])
         maps = _given_maps(path, kspace)
         return _Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
+    if kspace.calibration is not None:
+        y, seen = (torch.from_numpy(np.ascontiguousarray(part)) for part in kspace.calibration)
     items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, 1, *kspace.grid), strict=True)
     with sound_geometry(kspace.where):
         found = [calibrate(item, readings, kspace.grid) for item, readings in items]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import AXES, COILS, MASK, NOISE
-from invprob.io.mri_scan import KSpace, array_of_file, as_samples, k_space_stack, not_zero
+from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, mask_of_file, not_zero
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.options import ROWS, Options, as_slice, selected
 
@@ -43,7 +42,9 @@ def open_numpy(path: Path, options: Options) -> Stack:
     def load(some: range | None) -> KSpace:
         samples = as_samples(ordered if some is None else ordered[as_slice(some)], printable(path))
         mask = options.get("mask", "auto")
-        measured = not_zero(samples, len(space)) if mask == "auto" else _mask(Path(mask), samples.shape[-len(space) :])
+        measured = (
+            not_zero(samples, len(space)) if mask == "auto" else mask_of_file(Path(mask), samples.shape[-len(space) :])
+        )
         extents = {name: range(n) for name, n in zip(batch, samples.shape, strict=False)}
         told = "where any coil is not 0" if mask == "auto" else f"as {printable(mask)} says"
         return KSpace(
@@ -71,23 +72,10 @@ def _names(array: NDArray[Any], options: Options, where: str) -> tuple[str, ...]
     if len(names) != array.ndim:
         raise InputError(f"{where} has {array.ndim} axes {array.shape}, but {AXES.typed} names {', '.join(names)}")
     if not {"y", "x"} <= set(names):
-        raise InputError(f"{where}: {AXES.typed}={','.join(names)} lacks y or x: k-space has two or three axes of space")
-    return tuple(names)
-
-
-def _mask(path: Path, grid: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return a mask of 0 and 1 for the grid; a single axis means lines along the last one."""
-    mask, where = np.asarray(array_of_file(path)), printable(path)
-    wrong = ~((mask == 0) | (mask == 1))
-    if wrong.any():
         raise InputError(
-            f"{where} holds {np.count_nonzero(wrong)} values that are neither 0 nor 1, such as {mask[wrong][0]:.6g}: "
-            "a mask says which samples were measured"
+            f"{where}: {AXES.typed}={','.join(names)} lacks y or x: k-space has two or three axes of space"
         )
-    fits = mask.ndim <= len(grid) and all(n in (1, m) for n, m in zip(mask.shape[::-1], grid[::-1], strict=False))
-    if not fits or prod(mask.shape) == 1:
-        raise InputError(f"{where} is a mask of shape {mask.shape}, and k-space has {grid}: check the file")
-    return np.array(np.broadcast_to(mask == 1, grid))
+    return tuple(names)
 
 
 def _recognises(probe: Probe) -> bool:
