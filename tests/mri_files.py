@@ -7,7 +7,7 @@ HEADER = """<?xml version="1.0"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
   <acquisitionSystemInformation>
     <systemVendor>{vendor}</systemVendor>
-    <relativeReceiverNoiseBandwidth>{bandwidth}</relativeReceiverNoiseBandwidth>
+    <relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth>
   </acquisitionSystemInformation>
   <experimentalConditions><H1resonanceFrequency_Hz>123000000</H1resonanceFrequency_Hz></experimentalConditions>
   <encoding>
@@ -21,13 +21,15 @@ HEADER = """<?xml version="1.0"?>
       <fieldOfView_mm><x>200</x><y>200</y><z>5</z></fieldOfView_mm>
     </reconSpace>
     <encodingLimits>
-      <kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{centre}</center></kspace_encoding_step_1>
+      <kspace_encoding_step_1>
+        <minimum>0</minimum><maximum>{last}</maximum><center>{centre}</center>
+      </kspace_encoding_step_1>
     </encodingLimits>
   </encoding>
 </ismrmrdHeader>"""
 
 
-def header(readout, phases, *, oversampled=1, last=None, centre=None, depth=1, trajectory="cartesian", vendor="", bandwidth=1):
+def header(readout, phases, *, oversampled=1, last=None, centre=None, depth=1, trajectory="cartesian", vendor=""):
     cut = readout // oversampled
     last, centre = phases - 1 if last is None else last, phases // 2 if centre is None else centre
     return HEADER.format(**locals(), view=200 * oversampled)
@@ -64,7 +66,7 @@ ACQUISITION = np.dtype([("head", HEAD), ("traj", FLOATS), ("data", FLOATS)])
 
 def acquisition(samples, *, flags=(), centre=None, pre=0, post=0, dwell=5.0, space=0, **counters):
     """samples (coils, n) of one read-out; flags by the numbers of the standard"""
-    record = np.zeros((), ACQUISITION)
+    record = np.zeros(1, ACQUISITION)
     head = record["head"]
     head["version"], head["flags"] = 1, sum(1 << (flag - 1) for flag in flags)
     head["active_channels"], head["number_of_samples"] = samples.shape
@@ -73,8 +75,8 @@ def acquisition(samples, *, flags=(), centre=None, pre=0, post=0, dwell=5.0, spa
     head["encoding_space_ref"] = space
     for name, value in counters.items():
         head["idx"][name] = value
-    record["traj"] = np.zeros(0, np.float32)
-    record["data"] = np.ascontiguousarray(samples, np.complex64).view(np.float32).ravel()
+    record["traj"][0] = np.zeros(0, np.float32)
+    record["data"][0] = np.ascontiguousarray(samples, np.complex64).view(np.float32).ravel()
     return record
 
 
@@ -88,4 +90,4 @@ def write_ismrmrd(path, records, xml):
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=np.array([xml], dtype=object), dtype=h5py.string_dtype())
-        group.create_dataset("data", data=np.array(records, dtype=ACQUISITION))
+        group.create_dataset("data", data=np.concatenate(records), dtype=ACQUISITION)

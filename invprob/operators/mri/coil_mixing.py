@@ -11,6 +11,7 @@ from torch import Tensor
 from invprob.errors import InputWarning
 
 SAMPLES_PER_COIL = 10  # of noise, without which its covariance is not known
+DOUBT = 3.0  # standard deviations by which the energy of noise may be above its mean
 SHARE = 0.999  # of the energy that fewer coils keep where the noise is not known
 
 
@@ -112,6 +113,7 @@ def compression(samples: Tensor, *, coils: int | None = None, noise: float | Non
         allowed = (1 - SHARE) * energy.sum()
         if noise is not None:
             unit = float(noise / samples.abs().max()) ** 2
-            allowed = unit * rows.shape[1] * (count - 1 - torch.arange(count))
+            left = rows.shape[1] * (count - 1 - torch.arange(count, dtype=torch.float64))  # samples left out
+            allowed = unit * (left + DOUBT * left.sqrt())
         coils = 1 + int((left_out > allowed * (1 + 1e-9)).sum())
     return CoilMixing(vectors[:, : min(coils, count)].mH.contiguous())
