@@ -115,5 +115,5 @@ def compression(samples: Tensor, *, coils: int | None = None, noise: float | Non
             unit = float(noise / samples.abs().max()) ** 2
             left = rows.shape[1] * (count - 1 - torch.arange(count, dtype=torch.float64))  # samples left out
             allowed = unit * (left + DOUBT * left.sqrt())
-        coils = 1 + int((left_out > allowed * (1 + 1e-9)).sum())
+        coils = 1 + int((left_out > allowed)[:-1].sum())
     return CoilMixing(vectors[:, : min(coils, count)].mH.contiguous())
