@@ -276,6 +276,10 @@ class Scaled(Wrapped):
         """Ask A."""
         return self.inner.fill(y, weights)
 
+    def density(self) -> Tensor | None:
+        """Ask A."""
+        return self.inner.density()
+
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Ask A about y / c; about its geometry alone if c is complex or 0."""
         real = not self.factor.is_complex() and bool(self.factor != 0)

@@ -49,8 +49,10 @@ def by_parity(kernel: Tensor, ndim: int) -> list[tuple[tuple[int, ...], Tensor]]
     """
     parts = []
     for parity in itertools.product((0, 1), repeat=ndim):
-        place = tuple(slice(p, None, 2) for p in parity)
-        parts.append((parity, (kernel[(..., *place)] / 2**ndim).contiguous()))
+        part = kernel / 2**ndim
+        for axis, p in zip(range(-ndim, 0), parity, strict=True):
+            part = part.movedim(axis, -1)[..., p::2].movedim(-1, axis)
+        parts.append((parity, part.contiguous()))
     return parts
 
 
