@@ -96,7 +96,10 @@ def not_zero(samples: NDArray[np.complex64], ndim: int) -> NDArray[np.bool_]:
 
 def array_of_file(path: Path) -> NDArray[Any]:
     """Return the array of a `.npy` file or of a cfl pair; InputError for anything else."""
-    head = path.open("rb").read(16) if path.is_file() else b""
+    head = b""
+    if path.is_file():
+        with path.open("rb") as stream:
+            head = stream.read(16)
     if head.startswith(MAGIC):
         return read_npy(path)
     return read_cfl(path) if is_cfl(path, head) or not path.suffix else read_npy(path)
@@ -183,12 +186,12 @@ def _weights(kspace: KSpace, y: Tensor) -> Tensor | None:
 def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> _Receiver:
     sigma = options.get(NOISE.name, kspace.noise)
     words = {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
-    if kspace.coils == 1:
-        return _Receiver(None, 1, sigma, words)
     if COILS.name in options:
         path = Path(options[COILS.name])
         maps = _given_maps(path, kspace)
         return _Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
+    if kspace.coils == 1:
+        return _Receiver(None, 1, sigma, words)
     if kspace.calibration is not None:
         y, seen = (torch.from_numpy(np.ascontiguousarray(part)) for part in kspace.calibration)
     items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, 1, *kspace.grid), strict=True)
@@ -220,7 +223,7 @@ def _given_maps(path: Path, kspace: KSpace) -> Tensor:
     due = (kspace.coils, *kspace.grid)
     if [n for n in maps.shape if n > 1] != [n for n in due if n > 1] or maps.size != prod(due):
         raise InputError(f"{printable(path)} holds maps of shape {maps.shape}, and k-space needs {due}: check the file")
-    return torch.from_numpy(maps.reshape(due))
+    return torch.from_numpy(maps.reshape(due).copy())
 
 
 def k_space_stack(
