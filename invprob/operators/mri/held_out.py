@@ -10,6 +10,7 @@ from torch import Tensor
 LARGEST = 24  # samples per axis of a block that counts as calibration region
 SMALLEST = 4  # samples per axis from which on there is one
 SHOTS = 10  # from which on whole shots are set aside
+FEWEST = 3  # units set aside where there are thrice as many: a single one may be easy or hard to predict
 
 
 def stratified(distance: Tensor, free: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -28,6 +29,8 @@ def stratified(distance: Tensor, free: Tensor, share: float, generator: torch.Ge
     mask = torch.zeros(distance.numel(), dtype=torch.bool)
     places = torch.nonzero(free.flatten()).flatten()
     count = round(share * len(places))
+    if share > 0 and len(places) >= 3 * FEWEST:
+        count = max(count, FEWEST)
     if count:
         order = places[torch.sort(distance.flatten()[places], stable=True).indices]
         draws = torch.arange(count, dtype=torch.float64) + torch.rand(count, dtype=torch.float64, generator=generator)

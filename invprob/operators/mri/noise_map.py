@@ -9,7 +9,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator
-from invprob.operators.mri.encoding import Encoding
+from invprob.operators.mri.encoding import BLOCK, Encoding
 
 REPLICAS = 40  # which tell a standard deviation to 1 / (2 sqrt(40)) = 8 % per pixel
 
@@ -41,14 +41,16 @@ def noise_map(
     if replicas < 2 or steps < 1:
         raise ValueError(f"noise_map: at least two replicas and one step, got {replicas} and {steps}")
     total = torch.zeros(A.domain_shape, dtype=torch.float64, device=A.device)
-    for _ in range(replicas):  # one by one: a batch of them may not fit into memory
-        n = noise * torch.randn(A.range_shape, dtype=A.range_dtype, generator=generator).to(A.device)
+    few = max(1, BLOCK // (16 * math.prod(A.range_shape)))
+    for first in range(0, replicas, few):
+        count = min(few, replicas - first)
+        n = noise * torch.randn((count, *A.range_shape), dtype=A.range_dtype, generator=generator).to(A.device)
         n = n if A.measured is None else n * A.measured
         b = A.adjoint(n if weights is None else weights * n)
         x = linalg.conjugate_gradient(
             lambda t: A.gram(t, weights), b, ndim=len(A.domain_shape), tol=0.0, max_iter=steps
         ).x
-        total = total + x.abs().double().square()
+        total = total + x.abs().double().square().sum(0)
     return (total / replicas).sqrt().to(A.dtype)
 
 

@@ -68,25 +68,22 @@ class NonCartesianMRI(Encoding):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         space = valid_shape(image_shape, self, "image_shape")
-        trained = isinstance(trajectory, Tensor) and trajectory.requires_grad
         omega = checked_trajectory(trajectory, space, frames)
         samples = tuple(omega.shape[1 if frames > 1 else 0 : -1])
         super().__init__(space, samples, coils, sets=sets, frames=frames, batch=(), dtype=dtype)
         if eps is not None and not 0 < eps < 1:
             raise ValueError(f"NonCartesianMRI: eps is an accuracy between 0 and 1, got {eps}")
         self.eps = eps
-        if trained:
-            kept = trajectory if isinstance(trajectory, nn.Parameter) else nn.Parameter(omega.detach())
-            self.trajectory: Tensor = kept
-            self.traceable = True
-        else:
-            self.trajectory = omega  # a plain attribute in float64, which no change of precision rounds
+        trained = isinstance(trajectory, Tensor) and trajectory.requires_grad
+        # else a plain attribute in float64, which no change of precision rounds
+        self.trajectory: Tensor = trajectory if isinstance(trajectory, Tensor) and trained else omega
+        self.traceable = trained
         self._recent = RecentKernels()
 
     @property
     def trained(self) -> bool:
-        """Whether the trajectory is a parameter, for which A^H A has no kernel worth keeping."""
-        return isinstance(self.trajectory, nn.Parameter)
+        """Whether the trajectory is differentiated, for which A^H A has no kernel worth keeping."""
+        return self.trajectory.requires_grad
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments but dtype."""
@@ -100,7 +97,11 @@ class NonCartesianMRI(Encoding):
 
     def _transforms(self) -> Transforms:
         eps = EPS[self.dtype] if self.eps is None else self.eps
-        return self._cached("transforms", lambda: Transforms(self._points(), self.image_shape, eps, self.dtype))
+
+        def compute() -> Transforms:
+            return Transforms(self._points().detach(), self.image_shape, eps, self.dtype)
+
+        return compute() if self.trained else self._cached("transforms", compute)
 
     def _scale(self) -> float:
         return 1 / math.sqrt(math.prod(self.image_shape))
