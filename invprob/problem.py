@@ -150,6 +150,30 @@ class Problem:
         z, w = self.likelihood.quadratic(self._under(None), None if at is None else A(at))
         return replace(self, y=z, weights=w, likelihood=Gaussian())
 
+    def balanced(self) -> Problem:
+        """Return the problem with weights that even out how densely readings lie, of mean 1; itself where they do.
+
+        An image fits the same data, as weights of least squares go; noise of equal variance has the same weighted size
+        on average as before.
+        """
+        density = self.A.density()
+        if density is None:
+            return self
+        weights = density.to(self.y.real.dtype).expand(self.A.range_shape)
+        weights = weights if self.weights is None else self.weights * weights
+        usual = self.counted()
+        due = (
+            torch.as_tensor(self.readings).double()
+            if usual is None
+            else usual.expand(self.y.shape).sum(linalg.item_axes(len(self.A.range_shape)))
+        )
+        have = replace(self, weights=weights).counted()
+        if have is None:
+            return self
+        k = len(self.A.range_shape)
+        have = have.double().sum(linalg.item_axes(k))
+        return replace(self, weights=weights * linalg.per_item(due / have, weights, k))
+
     def force(self) -> Tensor:
         """Return W y, the pull of the data on an image of zeros; for other likelihoods what stands for it."""
         return self.likelihood.force(self._under(None))

@@ -19,6 +19,8 @@ OPERATORS: Mapping[str, str] = {
     "mask": "invprob.operators.image.mask:Mask",
     "downsample": "invprob.operators.image.downsample:Downsample",
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
+    "cartesian-mri": "invprob.operators.mri.cartesian:CartesianMRI",
+    "non-cartesian-mri": "invprob.operators.mri.non_cartesian:NonCartesianMRI",
 }
 
 
@@ -42,6 +44,9 @@ METHODS: Mapping[str, Method] = {
     "tv": Method("invprob.methods:tv", "classical", "total variation"),
     "wiener": Method("invprob.methods:wiener", "direct", "Wiener's filter for blurred images"),
     "wavelet": Method("invprob.methods:wavelet", "classical", "few wavelet coefficients"),
+    "zero-filled": Method("invprob.methods:zero_filled", "direct", "MRI with zeros for what is missing, or gridded"),
+    "cg-sense": Method("invprob.methods:cg_sense", "classical", "MRI by conjugate gradients stopped early"),
+    "l1-wavelet": Method("invprob.methods:l1_wavelet", "classical", "MRI with few wavelet coefficients"),
     "pnp": Method("invprob.methods:pnp", "learned", "plug-and-play with a denoiser"),
     "red": Method("invprob.methods:red", "learned", "regularisation by denoising"),
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),

@@ -34,12 +34,14 @@ from invprob.linop import LinearOperator, Operator
 from invprob.linop.stacked import VStack
 from invprob.operators import (
     Blur,
+    CartesianMRI,
     ConeBeam,
     Downsample,
     FanBeam,
     Gradient,
     Identity,
     Mask,
+    NonCartesianMRI,
     ParallelBeam,
     RandomProjection,
     SobolevMetric,
@@ -190,6 +192,14 @@ def fourier(dtype: torch.dtype = DOUBLE) -> LinearOperator:
     )
 
 
+def maps(*shape: int) -> Tensor:
+    return randn(shape, torch.complex128, seed=66)
+
+
+def positions(*shape: int) -> Tensor:
+    return math.pi * torch.tanh(randn(shape, seed=67))
+
+
 def mixing(dtype: torch.dtype = DOUBLE) -> LinearOperator:
     return LinearOperator.from_functions(opaque_mix, opaque_mix_adjoint, (3, 4), (2, 4), dtype=dtype)
 
@@ -255,6 +265,18 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "random-projection": lambda d: RandomProjection((4, 6), 7, seed=1, dtype=d),
     "random-projection-all": lambda d: RandomProjection((16,), 16, dtype=d),
     "random-projection-cosine": lambda d: RandomProjection((3, 5), 6, transform="cosine", dtype=d),
+    "mri-lines": lambda d: CartesianMRI([1, 0, 1, 1, 0], maps(2, 4, 5), dtype=d),
+    "mri-one-coil": lambda d: CartesianMRI(randn((3, 5), seed=61) > 0, dtype=d),
+    "mri-full": lambda d: CartesianMRI(torch.ones(4, 6), maps(2, 4, 6), dtype=d),
+    "mri-volume": lambda d: CartesianMRI(randn((1, 3, 4), seed=62) > -0.5, maps(2, 2, 3, 4), ndim=3, dtype=d),
+    "mri-frames": lambda d: CartesianMRI(randn((2, 3, 4), seed=63) > -0.5, maps(2, 3, 4), frames=2, dtype=d),
+    "mri-sets": lambda d: CartesianMRI([1, 1, 0, 1], maps(2, 3, 4, 4), sets=2, dtype=d),
+    "mri-unknown-maps": lambda d: CartesianMRI(randn((3, 4), seed=64) > -0.5, 2, dtype=d),
+    "mri-points": lambda d: NonCartesianMRI((4, 5), positions(7, 2), maps(2, 4, 5), dtype=d),
+    "mri-points-one-coil": lambda d: NonCartesianMRI((3, 4), positions(2, 5, 2), dtype=d),
+    "mri-points-volume": lambda d: NonCartesianMRI((2, 3, 3), positions(9, 3), maps(2, 2, 3, 3), dtype=d),
+    "mri-points-frames": lambda d: NonCartesianMRI((3, 4), positions(2, 9, 2), maps(2, 3, 4), frames=2, dtype=d),
+    "mri-lifted": lambda d: CartesianMRI([1, 0, 1, 1], maps(2, 3, 4), dtype=d).lift((2,), channels="slices"),
     "adjoint": lambda d: parallel(d).H,
     "adjoint-complex": lambda d: fourier(d).H,
     "composition": lambda d: Gradient((4, 8), dtype=d) @ parallel(d),

@@ -3,6 +3,7 @@
 import re
 
 import h5py
+import mri_files
 import numpy as np
 import pytest
 import scipy.io
@@ -10,6 +11,7 @@ import torch
 
 from invprob.errors import InputError
 from invprob.io import READERS, Option, Reader, Stack, load_result, load_scan, open_stack, save_scan, scan_summary
+from invprob.io.cfl import save_cfl
 from invprob.io.options import ROWS
 from invprob.io.readers import known_options
 from invprob.operators import Blur, Identity, ParallelBeam
@@ -28,6 +30,11 @@ VALUES = {
     "image_pixel_size": 0.25,
     "rings": True,
     "values": "counts",
+    "mask": "auto",
+    "axes": ("slice", "y", "x"),
+    "coils": "maps.npy",
+    "noise": 0.1,
+    "conjugate": True,
 }
 
 
@@ -58,7 +65,38 @@ def write_challenge(path):
         scipy.io.savemat(stream, {"CtDataFull": {"sinogram": np.ones((VIEWS, COLUMNS)), "parameters": parameters}})
 
 
-WRITERS = {"invprob-scan": write_own, "data-exchange": write_exchange, "matlab": write_challenge}
+K_SPACE = np.random.default_rng(1).standard_normal((2, 16, 16)) + 1j  # slices, y, x of one coil
+
+
+def write_array(path):
+    with path.open("wb") as stream:
+        np.save(stream, K_SPACE)
+
+
+def write_pair(path):
+    save_cfl(path, K_SPACE.reshape(2, *(1,) * 9, 1, 1, 16, 16))
+    path.with_name("scan.hdr").rename(path)
+    path.with_name("scan.hdr").symlink_to(path)
+
+
+def write_fastmri(path):
+    mri_files.write_fastmri(path, K_SPACE, mri_files.header(16, 16))
+
+
+def write_ismrmrd(path):
+    slices = [mri_files.lines(K_SPACE[i : i + 1], slice=i) for i in range(2)]
+    mri_files.write_ismrmrd(path, slices[0] + slices[1], mri_files.header(16, 16))
+
+
+WRITERS = {
+    "invprob-scan": write_own,
+    "data-exchange": write_exchange,
+    "matlab": write_challenge,
+    "fastmri": write_fastmri,
+    "ismrmrd": write_ismrmrd,
+    "bart": write_pair,
+    "numpy": write_array,
+}
 
 
 def test_every_layout_of_the_table_is_tested():
@@ -68,10 +106,13 @@ def test_every_layout_of_the_table_is_tested():
 
 @pytest.mark.parametrize("option", VALUES)
 @pytest.mark.parametrize("name", READERS)
-def test_what_a_reader_does_not_accept_is_refused(tmp_path, name, option):
+def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, option):
+    monkeypatch.chdir(tmp_path)
+    np.save("maps.npy", np.ones((1, 16, 16), "c8"))
     WRITERS[name](tmp_path / "scan")
     accepted = option in {known.name for known in READERS[name].accepts}
-    options = {option: VALUES[option]} | ({"angles_unit": "degrees"} if option == "angles" and accepted else {})
+    needed = {"angles": ["angles_unit"]}.get(option, []) + (["axes"] if name == "numpy" else [])
+    options = {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()
         return
@@ -214,7 +255,7 @@ def test_options_of_others_are_refused_by_name(invprob, frames, tmp_path):
 # --- on the command line ---
 
 WRONG = {
-    "unknown": (["--read", "axes=3"], "no reader has an option 'axes'; did you mean axis"),
+    "unknown": (["--read", "axs=3"], "no reader has an option 'axs'; did you mean axis"),
     "no value": (["--read", "axis"], "is not KEY=VALUE, as in axis=296"),
     "twice": (["--read", "axis=3", "--read", "axis=4"], "axis is given twice"),
     "by both": (["--read", "axis=3", "--axis", "4"], "axis is given twice: by --axis and by --read"),

@@ -82,6 +82,7 @@ class L2(QuadraticFidelity):
     def __init__(self, A: LinearOperator, y: Tensor, weights: Tensor | None = None) -> None:
         y = A.as_data(y)
         super().__init__(A, HalfSquaredDistance(y, sound_weights(self, A, y, weights), len(A.range_shape)))
+        self._pulled: tuple[Tensor, int, Tensor] | None = None
 
     @property
     def y(self) -> Tensor:
@@ -96,6 +97,21 @@ class L2(QuadraticFidelity):
     def weigh(self, r: Tensor) -> Tensor:
         """Return w r."""
         return self.phi.weigh(r)
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Return A^H W (A x - y), as A^H W A x - A^H W y where that costs less."""
+        if not self.A.short_gram:
+            return super().grad(x)
+        return self.A.gram(x, self.weights) - self.back_projected()
+
+    def back_projected(self) -> Tensor:
+        """Return A^H W y; remembered for an operator with a short Gram matrix, unless it is differentiated."""
+        y, trained = self.y, [*self.A.parameters(), self.y]
+        if not self.A.short_gram or any(t.requires_grad for t in trained):
+            return super().back_projected()
+        if self._pulled is None or self._pulled[0] is not y or self._pulled[1] != y._version:
+            self._pulled = (y, y._version, super().back_projected())
+        return self._pulled[2]
 
     def normal_term(self) -> linalg.NormalTerm:
         """Return the Hessian A^H W A."""

@@ -24,10 +24,14 @@ _HEAD = 128  # bytes: a MATLAB file's header
 
 @dataclass(frozen=True)
 class Probe:
-    """What a layout is recognised by: the first bytes of a file, and its open content where it is HDF5."""
+    """What a layout is recognised by: the first bytes of a file, its open content where it is HDF5, and its path.
+
+    The path is for what lies beside the file, and no clue by itself.
+    """
 
     head: bytes
     hdf5: h5py.File | None
+    path: Path
 
 
 @contextmanager
@@ -38,9 +42,9 @@ def probed(path: Path) -> Iterator[Probe]:
         head = stream.read(_HEAD)
     if h5py.is_hdf5(path) or head.startswith(b"\x89HDF"):
         with open_hdf5(path) as file:
-            yield Probe(head, file)
+            yield Probe(head, file, path)
     else:
-        yield Probe(head, None)
+        yield Probe(head, None, path)
 
 
 @dataclass(frozen=True)

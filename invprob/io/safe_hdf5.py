@@ -12,7 +12,7 @@ import difflib
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -32,9 +32,13 @@ __all__ = [
     "exists",
     "find",
     "lock_free",
+    "memory_limit",
     "open_hdf5",
     "read_array",
+    "read_records",
+    "read_string",
     "read_text",
+    "records",
 ]
 
 _MAX_LINKS = 16
@@ -131,12 +135,54 @@ def read_array(file: h5py.File, name: str, selection: tuple[slice, ...] = ()) ->
     source, where = dataset(file, name), _place(file, name)
     shape = [len(range(*s.indices(n))) for s, n in zip(selection, source.shape, strict=False)]
     needed = math.prod([*shape, *source.shape[len(shape) :]]) * source.dtype.itemsize / 2**30
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    if needed > available / 2:
-        raise InputError(f"{where} needs {needed:.1f} GiB, and the machine has {available:.1f}: {_FEWER}")
+    limit = memory_limit() / 2**30
+    if needed > limit:
+        raise InputError(f"{where} needs {needed:.1f} GiB, and the machine has {2 * limit:.1f}: {_FEWER}")
     with _explained(where):
         array = np.asarray(source[selection], order="C")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def memory_limit() -> int:
+    """Return the bytes that an array may take: half of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def read_string(file: h5py.File, name: str, limit: int = MAX_TEXT) -> bytes:
+    """Return the dataset `name`, a single text of at most `limit` bytes."""
+    found, where = find(file, name), _place(file, name)
+    if not isinstance(found, h5py.Dataset):
+        raise _missing(file, name)
+    with _explained(where):
+        _check_storage(found, where)
+        if h5py.check_string_dtype(found.dtype) is None or found.shape is None or math.prod(found.shape) != 1:
+            raise InputError(f"{where} is not a single text: {_REWRITE}")
+        if found.dtype.kind == "S" and found.dtype.itemsize > limit:
+            raise InputError(f"{where} has over {limit} bytes: {_REWRITE}")
+        value = np.ravel(found[()])[0]
+    text = value.encode() if isinstance(value, str) else bytes(value)
+    if len(text) > limit:
+        raise InputError(f"{where} has over {limit} bytes: {_REWRITE}")
+    return text
+
+
+def records(file: h5py.File, name: str, expected: Callable[[np.dtype[Any]], bool]) -> h5py.Dataset:
+    """Return the dataset `name`, a list of records whose type is as `expected`, after checking storage and size."""
+    found, where = find(file, name), _place(file, name)
+    if not isinstance(found, h5py.Dataset):
+        raise _missing(file, name)
+    with _explained(where):
+        _check_storage(found, where)
+        _check_size(found, where)
+        if len(found.shape) != 1 or not expected(found.dtype):
+            raise InputError(f"{where} of shape {found.shape} holds other records than expected: {_REWRITE}")
+    return found
+
+
+def read_records(source: h5py.Dataset, selection: slice, field: str) -> NDArray[Any]:
+    """Return one field of some of the `records`."""
+    with _explained(_place(source.file, source.name)):
+        return np.asarray(source.fields(field)[selection])
 
 
 def read_text(owner: Any, key: str, limit: int = MAX_TEXT) -> str | None:

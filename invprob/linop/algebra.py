@@ -45,6 +45,7 @@ class Combined(LinearOperator):
         self.parts = nn.ModuleList(parts)
         self.matched = all(part.matched for part in parts)
         self.nonnegative = all(part.nonnegative for part in parts)
+        self.short_gram = parts[0].short_gram
         self.channels = parts[-1].channels
         self.parameter_batch = broadcast_batch(*(part.parameter_batch for part in parts))
         if any(part.complex_domain != part.complex_range for part in parts):  # real-linear, as derivatives may be
@@ -98,7 +99,7 @@ class Adjoint(Wrapped):
 
     def __init__(self, inner: LinearOperator) -> None:
         super().__init__((inner,), inner.range_shape, inner.domain_shape)
-        self.channels = None
+        self.channels, self.short_gram = None, False
         self.complex_domain, self.complex_range = self.complex_range, self.complex_domain
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -191,6 +192,7 @@ class Sum(Combined):
             )
         super().__init__((first, second), first.domain_shape, first.range_shape)
         share_what_agrees(self, first, second)
+        self.short_gram = False
 
     @property
     def measured(self) -> Tensor | None:
@@ -273,6 +275,10 @@ class Scaled(Wrapped):
     def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Ask A."""
         return self.inner.fill(y, weights)
+
+    def density(self) -> Tensor | None:
+        """Ask A."""
+        return self.inner.density()
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Ask A about y / c; about its geometry alone if c is complex or 0."""

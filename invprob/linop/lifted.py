@@ -71,6 +71,10 @@ class Lifted(Wrapped):
         """Ask A, for every index."""
         return self.inner.fill(y, weights)
 
+    def density(self) -> Tensor | None:
+        """Ask A: the weights are the same for every index."""
+        return self.inner.density()
+
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Ask A about the middle item."""
         middle = None if y is None else y.reshape(-1, *self.inner.range_shape)[math.prod(self.extra) // 2]

@@ -48,7 +48,7 @@ class LinearOperator(Operator):
     `gram_diagonal`, `direct`, `coarser`, and what every operator may say of its data. Attributes: `nonnegative` says
     that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in which
     case the adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched = False` that
-    `_adjoint` only approximates A^H.
+    `_adjoint` only approximates A^H; `short_gram` that A^H W A x costs less than A x and A^H y after one another.
 
     Arguments:
         domain_shape: that of an image x, without batch axes.
@@ -61,6 +61,7 @@ class LinearOperator(Operator):
     nonnegative: bool = False
     traceable: bool = True
     matched: bool = True
+    short_gram: bool = False
 
     def __init__(
         self,

@@ -49,6 +49,10 @@ class Composed(Operator):
         """Ask the factor that knows the data."""
         return self.speaker.fill(y, weights)
 
+    def density(self) -> Tensor | None:
+        """Ask the factor that knows the data."""
+        return self.speaker.density()
+
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Ask the outer operator, whose data they are; behind a filter it is not known what data should look like."""
         outer, inner = self.factors

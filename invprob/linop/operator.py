@@ -171,6 +171,14 @@ class Operator(Module, ABC):
         """Return y with something plausible where the weights are 0, for methods that cannot leave readings out."""
         return zero_filled(y, weights)
 
+    def density(self) -> Tensor | None:
+        """Return the weights that even out how densely readings lie, real, that broadcast against the data.
+
+        None where readings lie evenly, or that is no question. With them A^H W A is better conditioned; they say
+        nothing of noise.
+        """
+        return None
+
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Return, as sentences, what is doubtful about this geometry, and about the data `range_shape` of one item."""
         del y

@@ -30,6 +30,7 @@ class VStack(Combined):
         sizes = [op.range_shape[0] for op in operators]
         super().__init__(operators, first.domain_shape, (sum(sizes), *first.range_shape[1:]))
         self.sizes = sizes
+        self.short_gram = all(op.short_gram for op in operators)
         share_what_agrees(self, *operators)
 
     def _pieces(self, y: Tensor) -> tuple[Tensor, ...]:

@@ -20,5 +20,8 @@ from invprob.methods.plug_and_play import red as red
 from invprob.methods.reporting import Progress as Progress
 from invprob.methods.reporting import Recipe as Recipe
 from invprob.methods.reporting import direct_result as direct_result
+from invprob.methods.sense import cg_sense as cg_sense
+from invprob.methods.sense import zero_filled as zero_filled
 from invprob.methods.total_variation import tv as tv
+from invprob.methods.wavelet_sparsity import l1_wavelet as l1_wavelet
 from invprob.methods.wavelet_sparsity import wavelet as wavelet

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from invprob.phantoms.random import as_generator, uniform
+
+if TYPE_CHECKING:
+    from invprob.phantoms.coil_maps import TrigonometricMaps
 
 __all__ = ["Ellipses", "random_ellipses", "shepp_logan"]
 
@@ -152,6 +155,35 @@ class Ellipses:
             area = ellipse.a * ellipse.b * (t.asin() + t * (1 - t * t).clamp(min=0).sqrt())
             total += ellipse.value * area.diff(dim=-1) / width
         return total
+
+    def kspace(
+        self,
+        omega: Tensor,
+        shape: tuple[int, int],
+        *,
+        pixel_size: float = 1.0,
+        coils: TrigonometricMaps | None = None,
+    ) -> Tensor:
+        """Return what `NonCartesianMRI(shape, omega, maps)` would read of f itself, `([coils], ...)`, complex128.
+
+        The spectrum of an ellipse of value v, centre (X, Y), semi-axes a, b and tilt t is
+        v a b J1(2 pi q) / q exp(-2 pi i (kX X + kY Y)), q = hypot(a (kX cos t + kY sin t), b (-kX sin t + kY cos t)),
+        and pi v a b at q = 0; the data are it over the root of the number of pixels. `image(shape, pixel_size)` is the
+        image they belong to, with means over the pixels.
+
+        Arguments:
+            omega: positions (omega_y, omega_x), `(..., 2)`, in radians per pixel; `cartesian_positions` are those of
+                `CartesianMRI`.
+            shape: (H, W) of the image.
+            pixel_size: side of a pixel, a length.
+            coils: the maps, relative to the same image; None (the default) for one uniform coil.
+
+        ValueError for positions of other than two axes and a pixel size that is not positive.
+        """
+        from invprob.phantoms.spectra import measured_spectrum
+
+        _require_positive("Ellipses.kspace", "pixel_size", pixel_size)
+        return measured_spectrum(self, omega, shape, pixel_size, coils)
 
     def _each(self) -> list[_Ellipse]:
         table = torch.cat([self.values[:, None], self.centres, self.semi_axes, self.tilt[:, None]], dim=1)

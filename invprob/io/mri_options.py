@@ -1,0 +1,58 @@
+"""What a user may say about k-space on top of what a file says itself."""
+
+from __future__ import annotations
+
+import math
+
+from invprob.io.options import Option
+
+__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "MASK", "NOISE", "TRAJECTORY", "TRAJECTORY_UNIT"]
+
+AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x")
+# as they are typed -> as `radians_per_pixel` knows them
+UNITS = {
+    "rad/pixel": "rad/pixel",
+    "cycles/pixel": "cycles/pixel",
+    "cycles/fov": "cycles/fov",
+    "1/m": "1/m",
+    "rad/m": "rad/m",
+}
+
+
+def _axes(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(","))
+    unknown = [name for name in names if name not in (*AXIS_NAMES, "sample")]
+    if unknown or len(set(names)) < len(names):
+        raise ValueError(f"{text!r} is not a list of different axes of {', '.join(AXIS_NAMES)}, sample")
+    return names
+
+
+def _unit(text: str) -> str:
+    if text.strip().lower() not in UNITS:
+        raise ValueError(f"{text!r} is no unit of a trajectory; known: {', '.join(UNITS)}")
+    return UNITS[text.strip().lower()]
+
+
+def _level(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{text!r} is not a number >= 0")
+    return value
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+MASK = Option("mask", "which samples were measured: where any coil is not 0, or a file of 0 and 1", "auto|FILE", str)
+AXES = Option("axes", "what the axes of the array are, from first to last", "coil,y,x", _axes)
+COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in .npy or .cfl", "FILE", str)
+NOISE = Option("noise", "the standard deviation of a sample's noise, sigma^2 = E|n|^2", "NUMBER", _level)
+TRAJECTORY = Option("trajectory", "where k-space was sampled, (*samples, 2) in .npy as (ky, kx), or .cfl", "FILE", str)
+TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), _unit)
+CONJUGATE = Option("conjugate", "whether samples are conjugated; by default those of Siemens", "true|false", _yes_or_no)

@@ -1,0 +1,240 @@
+"""From k-space in arrays to a scan: what was measured, coil maps from its middle, the noise that it shows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invprob.errors import InputError, InputWarning, printable
+from invprob.io.cfl import is_cfl, read_cfl
+from invprob.io.checks import refuse_where, sound_geometry
+from invprob.io.digest import fingerprint
+from invprob.io.layout import Stack
+from invprob.io.mri_options import COILS, NOISE
+from invprob.io.npy import MAGIC, read_npy
+from invprob.io.options import Options, in_words
+from invprob.operators import CartesianMRI
+from invprob.operators.mri.calibration import Maps, calibrate
+from invprob.scan import Scan
+
+__all__ = ["KSpace", "array_of_file", "as_samples", "cartesian_scan", "k_space_stack", "mask_of_file", "not_zero"]
+
+_SPACE = ("z", "y", "x")
+
+
+@dataclass(frozen=True, eq=False)
+class KSpace:
+    """Cartesian k-space as a file holds it.
+
+    Arguments:
+        samples: `(*batch, coils, *grid)`, complex64.
+        measured: which positions of the grid are readings, booleans `(*batch, *grid)` or `grid`.
+        ndim: how many axes the grid has, the last ones.
+        where: the file and the array, for messages.
+        batch: the indices in the file along the axes in front of the coils, by the names of these axes.
+        noise: sigma of the samples where the file tells it.
+        counts: how many readings a sample is the mean of, `(*batch, *grid)`, where not one alone.
+        calibration: samples `(*batch, coils, *grid)` and where they are, from which maps come in place of `samples`.
+        provenance: texts by name.
+    """
+
+    samples: NDArray[np.complex64]
+    measured: NDArray[np.bool_]
+    ndim: int
+    where: str
+    batch: Mapping[str, range] = field(default_factory=dict)
+    noise: float | None = None
+    counts: NDArray[np.float32] | None = None
+    calibration: tuple[NDArray[np.complex64], NDArray[np.bool_]] | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def coils(self) -> int:
+        """How many coils there are."""
+        return int(self.samples.shape[-self.ndim - 1])
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The axes of k-space."""
+        return self.samples.shape[-self.ndim :]
+
+
+@dataclass(frozen=True, eq=False)
+class _Receiver:
+    """What is known of the coils: maps `(*batch, [sets], C, *image)`, sets of them, sigma per item, words on both."""
+
+    maps: Tensor | None
+    sets: int
+    noise: float | Tensor | None
+    words: Mapping[str, str]
+
+
+def as_samples(values: NDArray[Any], where: str) -> NDArray[np.complex64]:
+    """Return k-space in complex64; InputError for real numbers, and for those beyond its range."""
+    if values.dtype.kind != "c":
+        raise InputError(f"{where} has the type {values.dtype}, and k-space is complex: check which array was meant")
+    with np.errstate(over="ignore"):
+        samples = np.ascontiguousarray(values, dtype=np.complex64)
+    if values.dtype.itemsize > 8 and np.count_nonzero(np.isfinite(values) & ~np.isfinite(samples)):
+        raise InputError(f"{where} has values beyond 3.4e38: divide them by a constant")
+    return samples
+
+
+def not_zero(samples: NDArray[np.complex64], ndim: int) -> NDArray[np.bool_]:
+    """Return which positions of the grid are not zero in some coil, `(*batch, *grid)`: files tell no more."""
+    return np.asarray((samples != 0).any(-ndim - 1))
+
+
+def array_of_file(path: Path) -> NDArray[Any]:
+    """Return the array of a `.npy` file or of a cfl pair; InputError for anything else."""
+    head = b""
+    if path.is_file():
+        with path.open("rb") as stream:
+            head = stream.read(16)
+    if head.startswith(MAGIC):
+        return read_npy(path)
+    return read_cfl(path) if is_cfl(path, head) or not path.suffix else read_npy(path)
+
+
+def mask_of_file(path: Path, grid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a mask of 0 and 1 for the grid; a single axis means lines along the last one."""
+    mask, where = np.asarray(array_of_file(path)), printable(path)
+    wrong = ~((mask == 0) | (mask == 1))
+    if wrong.any():
+        raise InputError(
+            f"{where} holds {np.count_nonzero(wrong)} values that are neither 0 nor 1, such as {mask[wrong][0]:.6g}: "
+            "a mask says which samples were measured"
+        )
+    fits = mask.ndim <= len(grid) and all(n in (1, m) for n, m in zip(mask.shape[::-1], grid[::-1], strict=False))
+    if not fits or prod(mask.shape) == 1:
+        raise InputError(f"{where} is a mask of shape {mask.shape}, and k-space has {grid}: check the file")
+    return np.array(np.broadcast_to(mask == 1, grid))
+
+
+def cartesian_scan(kspace: KSpace, options: Options) -> Scan:
+    """Return the scan of k-space, with coil maps from the option `coils`, or else calibrated for every item.
+
+    InputError for readings that are not finite, an item of which nothing was measured, and where maps are neither given
+    nor to be had from the middle of k-space.
+    """
+    d, measured = kspace.ndim, _mask(kspace)
+    seen = np.expand_dims(np.broadcast_to(measured, _without_coils(kspace)), -d - 1)
+    _check_readings(kspace, seen)
+    y = torch.from_numpy(np.where(seen, kspace.samples, 0))
+    receiver = _receiver(kspace, y, torch.from_numpy(seen.copy()), options)
+    with sound_geometry(kspace.where):
+        operator = CartesianMRI(measured, receiver.maps, image_shape=kspace.grid, sets=receiver.sets)
+    share = {"measured": f"{np.count_nonzero(measured)} of {measured.size} positions of k-space"}
+    y = y.squeeze(-d - 1) if receiver.maps is None else y
+    return Scan(
+        operator,
+        y,
+        receiver.noise,
+        weights=_weights(kspace, y),
+        provenance=dict(kspace.provenance) | share | dict(receiver.words),
+    )
+
+
+def _without_coils(kspace: KSpace) -> tuple[int, ...]:
+    return (*kspace.samples.shape[: -kspace.ndim - 1], *kspace.grid)
+
+
+def _mask(kspace: KSpace) -> NDArray[np.bool_]:
+    """Return the mask `(*batch, *grid)`, or `grid` where it is the same for all items."""
+    measured = np.broadcast_to(kspace.measured, _without_coils(kspace))
+    first = measured.reshape(-1, *kspace.grid)[0]
+    return np.array(first if (measured == first).all() else measured)
+
+
+def _check_readings(kspace: KSpace, seen: NDArray[np.bool_]) -> None:
+    """Refuse readings that are not finite, and warn of what is left out."""
+    names = [*kspace.batch, "coil", *_SPACE[3 - kspace.ndim :]]
+    extents = [*kspace.batch.values(), *map(range, kspace.samples.shape[len(kspace.batch) :])]
+    refuse_where(
+        ~np.isfinite(kspace.samples) & seen,
+        dict(zip(names, extents, strict=True)),
+        f"{kspace.where} is NaN or infinite",
+        "set these samples of all coils to 0, which is how files say that nothing was measured",
+    )
+    lost = np.count_nonzero(~seen & (kspace.samples != 0))
+    if lost:
+        warnings.warn(
+            f"{kspace.where}: {lost} of {seen.size * kspace.coils} samples are not 0 where the mask says that nothing "
+            "was measured: left out",
+            InputWarning,
+            stacklevel=3,
+        )
+
+
+def _weights(kspace: KSpace, y: Tensor) -> Tensor | None:
+    """Return how many readings a sample is the mean of, in the shape of the data."""
+    if kspace.counts is None:
+        return None
+    counts = torch.from_numpy(kspace.counts)
+    return (counts.unsqueeze(-kspace.ndim - 1) if y.ndim > counts.ndim else counts).expand(y.shape)
+
+
+def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> _Receiver:
+    sigma = options.get(NOISE.name, kspace.noise)
+    words = {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
+    if COILS.name in options:
+        path = Path(options[COILS.name])
+        maps = _given_maps(path, kspace)
+        return _Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
+    if kspace.coils == 1:
+        return _Receiver(None, 1, sigma, words)
+    if kspace.calibration is not None:
+        y, seen = (torch.from_numpy(np.ascontiguousarray(part)) for part in kspace.calibration)
+    items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, 1, *kspace.grid), strict=True)
+    with sound_geometry(kspace.where):
+        found = [calibrate(item, readings, kspace.grid) for item, readings in items]
+    return _calibrated(found, kspace, sigma, words)
+
+
+def _calibrated(found: list[Maps], kspace: KSpace, sigma: float | None, words: Mapping[str, str]) -> _Receiver:
+    """Return what the calibration of every item found, together."""
+    sets, batch = max(maps.sets for maps in found), kspace.samples.shape[: -kspace.ndim - 1]
+    together = torch.stack([maps.with_sets(sets) for maps in found])
+    told = dict.fromkeys(maps.in_words() for maps in found)
+    noise: float | Tensor | None = sigma
+    levels = [maps.noise for maps in found]
+    if sigma is None and all(level is not None for level in levels):
+        noise = torch.tensor(levels, dtype=torch.float64).reshape(batch) if batch else levels[0]
+        low, high = min(levels), max(levels)  # type: ignore[type-var]
+        level = f"{low:.4g}" if len(levels) == 1 else f"{low:.4g} to {high:.4g}"
+        words = dict(words) | {"noise": f"sigma {level}, seen in the middle of k-space"}
+    return _Receiver(
+        together.reshape(*batch, *together.shape[1:]), sets, noise, dict(words) | {"coil maps": "; ".join(told)}
+    )
+
+
+def _given_maps(path: Path, kspace: KSpace) -> Tensor:
+    """Return maps `(coils, *grid)` of a file; axes of size 1 count for nothing."""
+    maps = as_samples(array_of_file(path), printable(path))
+    due = (kspace.coils, *kspace.grid)
+    if [n for n in maps.shape if n > 1] != [n for n in due if n > 1] or maps.size != prod(due):
+        raise InputError(f"{printable(path)} holds maps of shape {maps.shape}, and k-space needs {due}: check the file")
+    return torch.from_numpy(maps.reshape(due).copy())
+
+
+def k_space_stack(
+    path: Path, layout: str, rows: range | None, load: Callable[[range | None], KSpace], options: Options
+) -> Stack:
+    """Return the stack of a file whose k-space `load` reads, for some rows or the single item."""
+
+    def read(some: range | None) -> Scan:
+        scan = cartesian_scan(load(some), options)
+        told = {"source": str(path), "digest": fingerprint(path), "reader": layout}
+        told |= {} if some is None else {"rows": in_words(some)}
+        return replace(scan, provenance=told | dict(scan.provenance))
+
+    return Stack(path, layout, rows, read)

@@ -1,0 +1,92 @@
+"""K-space as a plain array of NumPy, of which the user says what its axes are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invprob.errors import InputError, printable
+from invprob.io.layout import Probe, Reader, Stack
+from invprob.io.mri_options import AXES, COILS, MASK, NOISE
+from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, mask_of_file, not_zero
+from invprob.io.npy import MAGIC, read_npy
+from invprob.io.options import ROWS, Options, as_slice, selected
+
+__all__ = ["READER", "open_numpy"]
+
+LAYOUT = "NumPy array of k-space"
+_SPACE, _BATCH = ("z", "y", "x"), ("slice", "frame", "echo")
+
+
+def open_numpy(path: Path, options: Options) -> Stack:
+    """Open a `.npy` file of k-space with centred axes; slices, frames and echoes are items of their own.
+
+    What was measured is what the option `mask` says: a file of 0 and 1 that broadcasts against the axes of space, or
+    "auto", the default, where any coil is not 0.
+    """
+    array = read_npy(path)
+    names = _names(array, options, printable(path))
+    batch = [name for name in _BATCH if name in names]
+    space = [name for name in _SPACE if name in names]
+    order = [names.index(name) for name in (*batch, *(["coil"] if "coil" in names else []), *space)]
+    ordered = array.transpose(order)
+    if "coil" not in names:
+        ordered = np.expand_dims(ordered, -len(space) - 1)
+    rows = selected(options.get("rows"), ordered.shape[0], ROWS.typed) if batch else None
+    if not batch and "rows" in options:
+        ROWS.refuse(because="the array holds a single item")
+
+    def load(some: range | None) -> KSpace:
+        samples = as_samples(ordered if some is None else ordered[as_slice(some)], printable(path))
+        mask = options.get("mask", "auto")
+        measured = (
+            not_zero(samples, len(space)) if mask == "auto" else mask_of_file(Path(mask), samples.shape[-len(space) :])
+        )
+        extents = {name: range(n) for name, n in zip(batch, samples.shape, strict=False)}
+        told = "where any coil is not 0" if mask == "auto" else f"as {printable(mask)} says"
+        return KSpace(
+            samples,
+            measured,
+            len(space),
+            printable(path),
+            extents if some is None else extents | {batch[0]: some},
+            provenance={"axes": ", ".join(names), "mask": told},
+        )
+
+    return k_space_stack(path, LAYOUT, rows, load, options)
+
+
+def _names(array: NDArray[Any], options: Options, where: str) -> tuple[str, ...]:
+    """Return the names of the axes; those of a single picture alone go without saying."""
+    names = options.get("axes")
+    if names is None:
+        if array.ndim != 2:
+            raise InputError(
+                f"{where} has the axes {array.shape}, and does not say what they are: add --read axes=coil,y,x, or "
+                "whatever they are from first to last"
+            )
+        return ("y", "x")
+    if len(names) != array.ndim:
+        raise InputError(f"{where} has {array.ndim} axes {array.shape}, but {AXES.typed} names {', '.join(names)}")
+    if not {"y", "x"} <= set(names):
+        raise InputError(
+            f"{where}: {AXES.typed}={','.join(names)} lacks y or x: k-space has two or three axes of space"
+        )
+    return tuple(names)
+
+
+def _recognises(probe: Probe) -> bool:
+    return probe.head.startswith(MAGIC)
+
+
+READER = Reader(
+    layout=LAYOUT,
+    about="a complex array in .npy, with --read axes=coil,y,x or the like",
+    accepts=(ROWS, AXES, MASK, COILS, NOISE),
+    otherwise="an array holds nothing but k-space",
+    recognises=_recognises,
+    open=open_numpy,
+)

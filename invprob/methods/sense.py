@@ -1,0 +1,166 @@
+"""The recipes of MRI without a prior: zero-filled, cg-sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import QuadraticFidelity
+from invprob.linop import LinearOperator
+from invprob.linop.algebra import Wrapped
+from invprob.loop import iterate
+from invprob.methods.reporting import Progress, direct_result, report, run
+from invprob.methods.scales import first_image
+from invprob.methods.strength import WORSE, Strength, fixed
+from invprob.operators.mri.encoding import Encoding
+from invprob.operators.mri.noise_map import g_factor, noise_map
+from invprob.problem import Problem
+from invprob.result import Result
+from invprob.solvers import ConjugateGradient
+from invprob.solvers.conjugate_gradient import CGState
+
+
+def zero_filled(problem: Problem) -> Iterator[Progress]:
+    """Coil images by inverse Fourier transform with zeros for what was not measured, gridding off the grid; combined.
+
+    sum_c conj(S_c) F^H y_c / sum_c |S_c|^2; samples off the grid are weighted by the area of k-space that is theirs.
+
+    ValueError for other data than those of MRI.
+    """
+    encoding_of(problem.linear, "zero-filled")
+    x = first_image(problem)
+    yield Progress("filling with zeros", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+
+
+def cg_sense(
+    problem: Problem,
+    *,
+    strength: Strength = "auto",
+    balanced: bool = False,
+    max_iter: int = 50,
+    replicas: int = 0,
+) -> Iterator[Progress]:
+    """Conjugate gradients on A^H W A x = A^H W y, stopped early (Pruessmann et al. 1999, 2001).
+
+    Where whole lines, shots or points set aside for all coils are predicted best, or at the noise level if that comes
+    first.
+
+    Arguments:
+        strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
+        balanced: whether samples off the grid are weighted by the area of k-space that is theirs: a fifth of the steps,
+            and a little less quality. By default not.
+        max_iter: the most steps.
+        replicas: of noise that are reconstructed with as many steps, for the noise in every pixel (`Result.spread`) and
+            the g-factor; 0 (the default) for none. They cost as much as so many reconstructions.
+
+    ValueError for other data than those of MRI.
+    """
+    encoding_of(problem.linear, "cg-sense")
+    given, of = fixed(strength), problem.quadratic()
+    of = of.balanced() if balanced else of
+    size = of.size(of.y)
+    if given is not None:
+        target = given * size
+    else:
+        target = yield from _turn(of, max_iter)
+        if of.noise is not None:
+            target = torch.maximum(target, of.noise * of.readings**0.5)
+    solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, normal=True)
+    settings: dict[str, Any] = {
+        "strength": torch.where(size > 0, linalg.ratio(target, size), 0.0).tolist(),
+        "balanced": balanced,
+        "max_iter": max_iter,
+    }
+    for event in run("conjugate gradients", problem, solver, of.fidelity(), settings=settings):
+        yield replace(event, conclude=_told(event.conclude, problem, of, replicas))
+
+
+def encoding_of(A: LinearOperator, method: str) -> Encoding:
+    """Return the MRI operator that multiples and lifts are made of; ValueError, in the method's name, for others."""
+    inner = A
+    while isinstance(inner, Wrapped):
+        inner = inner.inner
+    if not isinstance(inner, Encoding):
+        raise ValueError(f"{method} is for MRI, not for {type(inner).__name__}: use direct or least-squares")
+    return inner
+
+
+def misfit_by_gram(problem: Problem, mask: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """Return x -> |A x - y|_w per item over the readings under a mask, without A x.
+
+    |A x - y|^2 = |y|^2 - 2 Re <x, b> + <x, A^H W A x>, b = A^H W y, which rounding leaves true above 1 % of the data.
+    """
+    A, w = problem.linear, problem.counted(mask)
+    y, k, d = problem.y, len(problem.A.range_shape), problem.ndim
+    weighted = y if w is None else w.to(y.real.dtype) * y
+    b, square = A.adjoint(weighted), linalg.inner(y, weighted, k)
+
+    def misfit(x: Tensor) -> Tensor:
+        return (square - linalg.inner(x, 2 * b - A.gram(x, w), d)).clamp(min=0).sqrt()
+
+    return misfit
+
+
+def _turn(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
+    """Return the data residual at which conjugate gradients predict held-out readings best, per item."""
+    mask = problem.held_out()
+    solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0, normal=True), problem.fidelity(~mask)
+    share = torch.as_tensor(problem.count(~mask)).double() / problem.readings
+    unseen, seen = misfit_by_gram(problem, mask), misfit_by_gram(problem, ~mask)
+    best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
+    target, worse = torch.zeros_like(best), torch.zeros_like(best)
+    for step in iterate(solver, f):
+        yield report("choosing when to stop", problem, solver, f, None, step)
+        x = cast(CGState, step.state).x
+        error = unseen(x)
+        better = (error < best) & (worse < WORSE)
+        best = torch.where(better, error, best)
+        if bool(better.any()):
+            target = torch.where(better, seen(x) / share.sqrt(), target)
+        worse = torch.where(better, 0.0, worse + 1)
+        if bool((worse >= WORSE).all()):
+            break
+    return target
+
+
+def _told(conclude: Callable[[], Result], problem: Problem, of: Problem, replicas: int) -> Callable[[], Result]:
+    """Let a result speak of the readings as they are, and of the noise in every pixel if asked for."""
+
+    def result() -> Result:
+        done = with_own_readings(conclude(), problem)
+        if not replicas or problem.batch:
+            return done
+        A, steps = encoding_of(problem.linear, "cg-sense"), max(1, int(done.n_iter.max()))
+        noise = 1.0 if problem.noise is None else float(problem.noise)
+        sd = noise_map(
+            problem.linear,
+            torch.Generator().manual_seed(0),
+            steps=steps,
+            noise=noise,
+            weights=of.weights,
+            replicas=replicas,
+        )
+        facts = done.certificate
+        if facts is not None and A.maps is not None and sd.shape == A.domain_shape:
+            g = g_factor(A, sd, noise)
+            middle, high = (float(torch.nanquantile(g.flatten(), q)) for q in (0.5, 0.99))
+            note = f"g-factor {middle:.2f} in the median, {high:.2f} at the 99th percentile: {replicas} replicas of "
+            facts = replace(facts, notes=(*facts.notes, f"{note}noise, {steps} steps"))
+        return replace(done, spread=sd if problem.noise is not None else None, certificate=facts)
+
+    return result
+
+
+def with_own_readings(done: Result, problem: Problem) -> Result:
+    """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image."""
+    facts = done.certificate
+    f = problem.quadratic().fidelity()
+    if facts is None or not isinstance(f, QuadraticFidelity):
+        return done
+    to_noise, residual = problem.residual_to_noise(done.x), problem.data_residual(done.x)
+    return replace(done, certificate=replace(facts, data_residual=residual, residual_to_noise=to_noise))

@@ -1,0 +1,1 @@
+"""Magnetic resonance imaging: operators from images to k-space, and coil maps."""

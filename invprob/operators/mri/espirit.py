@@ -1,0 +1,127 @@
+"""ESPIRiT: coil maps as eigenvectors, from the middle of k-space (Uecker et al., Magn. Reson. Med. 71, 2014).
+
+Patches of k-space lie in a space W of few dimensions, as each is a sum over pixels r of s_c exp(-2 pi i p.r/N) with the
+coils' sensitivities s = S(r). So S(r) is the vector that G(r) keeps, which projects exp(-2 pi i p.r/N) s_c on W and
+back. As a function of r, G is a trigonometric polynomial of 2k - 1 lags per axis for patches of k samples: it is found
+on a grid of 2k points and is then known exactly at the pixels of an image of any size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from invprob.operators.mri.calibration_region import waves
+
+KERNEL = {2: 6, 3: 5}  # samples of a patch per axis, by the axes of the image
+SIGNAL = 0.02  # singular values of the calibration matrix above this share of the largest are signal
+_TAIL, _DRAWS = 4, 2  # the smallest quarter of the singular values is noise; so many draws say how large it is
+_SLAB = 2**26  # bytes of eigenvalue problems at a time
+
+
+class EigenMaps(NamedTuple):
+    """Eigenvectors of G, `(2, C, *image)` with norm 1, and their eigenvalues, `(2, *image)`, the larger ones first."""
+
+    vectors: Tensor
+    values: Tensor
+
+
+class Patches(NamedTuple):
+    """The space of the patches: orthonormal rows `(rank, C, *kernel)`, and all singular values of the matrix."""
+
+    rows: Tensor
+    singular: Tensor
+
+
+def kernel_of(region: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many samples a patch has along each axis."""
+    return tuple(min(KERNEL.get(len(region), KERNEL[3]), n) for n in region)
+
+
+def patches_of(block: Tensor) -> Patches:
+    """Return the space that the patches of the middle of k-space, `(C, *region)`, lie in."""
+    rows = _windows(block)
+    squares, vectors = torch.linalg.eigh(rows.T @ rows.conj())  # the conjugate of the usual Gram matrix: of patches
+    singular = squares.clamp(min=0).sqrt().flip(0)
+    signal = vectors.flip(1)[:, singular > SIGNAL * singular[0]]
+    return Patches(signal.T.reshape(-1, block.shape[0], *kernel_of(tuple(block.shape[1:]))), singular)
+
+
+def noise_of(patches: Patches, block: Tensor) -> float:
+    """Return the noise level sigma of k-space, sigma^2 = E|n|^2, that the smallest singular values speak for.
+
+    The smallest quarter of them is compared with that of white noise in the same place: outside the spaces that the
+    signal fills on both sides of the calibration matrix.
+    """
+    windows, signal = _windows(block), patches.rows.flatten(1)
+    rank, filled = min(windows.shape), signal.shape[0]
+    tail = min(max(1, rank // _TAIL), rank - filled)
+    if not tail:
+        return 0.0
+    left = torch.linalg.qr(windows @ signal.mH).Q
+    generator, white = torch.Generator().manual_seed(0), 0.0
+    for _ in range(_DRAWS):
+        noise = _windows(torch.randn(block.shape, dtype=torch.complex128, generator=generator))
+        noise = noise - (noise @ signal.mH) @ signal
+        noise = noise - left @ (left.mH @ noise)
+        squares = torch.linalg.eigvalsh(noise.mH @ noise).flip(0)
+        white += float(squares[rank - filled - tail : rank - filled].sum()) / _DRAWS
+    return math.sqrt(float(patches.singular[rank - tail : rank].square().sum()) / white)
+
+
+def eigen_maps(patches: Patches, image_shape: tuple[int, ...]) -> EigenMaps:
+    """Return the two largest eigenvalues of G at every pixel with their vectors; one coil has the second value 0."""
+    coils = patches.rows.shape[1]
+    parts = [_largest_two(G) for G in _projections(patches.rows, image_shape)]
+    vectors = torch.cat([part.vectors for part in parts]).reshape(*image_shape, coils, -1)
+    values = torch.cat([part.values for part in parts]).reshape(*image_shape, -1)
+    return EigenMaps(vectors.movedim((-1, -2), (0, 1)).contiguous(), values.movedim(-1, 0).contiguous())
+
+
+def _largest_two(projections: Tensor) -> EigenMaps:
+    values, vectors = torch.linalg.eigh(projections)
+    return EigenMaps(vectors[..., -2:].flip(-1), values[..., -2:].flip(-1))
+
+
+def _projections(rows: Tensor, image_shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """Yield G at the pixels of slabs along the first axis, `(pixels, C, C)` in complex64."""
+    coils, kernel = rows.shape[1], tuple(rows.shape[2:])
+    lags = _lags(rows)  # (*lags, C, C)
+    tables = [waves(2 * k - 1, n) for k, n in zip(kernel, image_shape, strict=True)]
+    step = max(1, _SLAB // (8 * coils**2 * prod(image_shape[1:])))
+    for first in range(0, image_shape[0], step):
+        here = [tables[0][first : first + step], *tables[1:]]
+        values = lags.flatten(-2)
+        for axis, table in enumerate(here):
+            values = torch.tensordot(table.to(torch.complex64), values, dims=([1], [axis])).movedim(0, axis)
+        yield values.reshape(-1, coils, coils)
+
+
+def _lags(rows: Tensor) -> Tensor:
+    """Return the Fourier coefficients of G for the lags from -(k-1) to k-1 along each axis, `(*lags, C, C)`."""
+    kernel = tuple(rows.shape[2:])
+    axes = tuple(range(2, rows.ndim))
+    fine = tuple(2 * k for k in kernel)
+    seen = torch.fft.ifftn(rows, s=fine, dim=axes, norm="forward")  # sum_p v_c[p] exp(+2 pi i p.r/2k)
+    points = seen.flatten(2).permute(2, 1, 0)  # (points, C, rank)
+    values = (points @ points.mH / prod(kernel)).reshape(*fine, *points.shape[1:2] * 2)
+    space = tuple(range(len(kernel)))
+    lags: Tensor = torch.fft.fftshift(torch.fft.fftn(values, dim=space, norm="forward"), space)
+    for axis, k in enumerate(kernel):
+        lags = lags.narrow(axis, 1, 2 * k - 1)  # the lag -k is no difference of two places of a patch
+    return lags.to(torch.complex64)
+
+
+def _windows(block: Tensor) -> Tensor:
+    """Return every patch of a block, `(patches, C * prod(kernel))`, in complex128."""
+    kernel = kernel_of(tuple(block.shape[1:]))
+    patches = block.to(torch.complex128)
+    for axis, k in enumerate(kernel, start=1):
+        patches = patches.unfold(axis, k, 1)
+    d = len(kernel)
+    return patches.movedim(0, d).reshape(prod(patches.shape[1 : d + 1]), -1)

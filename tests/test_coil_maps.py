@@ -1,0 +1,251 @@
+"""Coil maps against coils that are known, as a formula; and what happens where the middle of k-space is too small."""
+
+import mri_truth as truth
+import numpy as np
+import pytest
+import torch
+
+from invprob import linalg
+from invprob.operators import CartesianMRI
+from invprob.operators.mri.calibration import calibrate, maps_of_block
+from invprob.operators.mri.calibration_region import block_of, calibration_region, waves
+from invprob.operators.mri.espirit import eigen_maps, patches_of
+
+SHAPE = (72, 81)
+COILS = truth.Coils(6, SHAPE)
+BODY = truth.scaled(truth.HEAD, SHAPE)
+CLEAN = truth.kspace(BODY, COILS, SHAPE)
+SIGMA = 1e-3 * np.abs(CLEAN).max()
+Y = torch.from_numpy(CLEAN + truth.noise(CLEAN.shape, SIGMA))
+INSIDE = truth.inside(BODY, SHAPE)
+
+
+def middle_lines(count, shape=SHAPE):
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[:, shape[1] // 2 - count // 2 : shape[1] // 2 - count // 2 + count] = True
+    return mask
+
+
+def agreement(maps, coils=COILS, inside=INSIDE):
+    """|<S, S_true>| / |S_true| at the pixels of the object."""
+    true = coils.maps(inside.shape)
+    found = maps.numpy()
+    return np.abs((found.conj() * true / np.linalg.norm(true, axis=0)).sum(0))[inside]
+
+
+# --- the truth ---
+
+
+def test_the_truth_is_what_a_fine_sum_of_the_object_gives():
+    shape, fine = (20, 22), 10
+    coils, body = truth.Coils(3, shape, order=2), truth.scaled(truth.HEAD[:3], shape)
+    steps = [(np.arange(n * fine) + 0.5) / fine - n // 2 - 0.5 for n in shape]
+    r = np.stack(np.meshgrid(*steps, indexing="ij"), -1)
+    f = np.zeros(r.shape[:-1])
+    for value, centre, (a, b), tilt in body:
+        u, v = np.moveaxis(r - centre, -1, 0)
+        c, s = np.cos(tilt), np.sin(tilt)
+        f += value * (((c * u + s * v) / a) ** 2 + ((c * v - s * u) / b) ** 2 < 1)
+    seen = (coils._table(r) @ coils.a[1]) * f
+    for k in ([0.0, 0.0], [3 / 20, -2 / 22]):
+        summed = (seen * np.exp(-2j * np.pi * r @ np.array(k))).sum() / fine**2 / np.sqrt(20 * 22)
+        assert truth.kspace(body, coils, shape, np.array(k))[1] == pytest.approx(
+            summed, abs=3e-3 * abs(f.sum()) / fine**2 / 21
+        )
+
+
+# --- ESPIRiT ---
+
+
+def test_maps_are_those_of_the_coils():
+    maps = calibrate(Y, middle_lines(24), SHAPE)
+    assert (maps.method, maps.region, maps.sets) == ("ESPIRiT", (24, 24), 1)
+    found = agreement(maps.coils)
+    assert np.mean(found >= 0.999) >= 0.99
+    assert float(maps.eigenvalues[0].numpy()[INSIDE].min()) > 0.97
+    size = torch.linalg.vector_norm(maps.coils, dim=0)
+    assert bool(((size - 1).abs() < 1e-5).logical_or(size == 0).all())
+    assert maps.share == pytest.approx(float((size > 0).double().mean()))
+
+
+def test_fewer_lines_do():
+    assert np.mean(agreement(calibrate(Y, middle_lines(13), SHAPE).coils) >= 0.999) >= 0.98
+
+
+def test_the_noise_is_seen():
+    for lines in (24, 16):
+        assert calibrate(Y, middle_lines(lines), SHAPE).noise == pytest.approx(SIGMA, rel=0.15)
+
+
+def test_scale_changes_the_noise_alone():
+    maps = calibrate(Y, middle_lines(16), SHAPE)
+    for scale in (2.0**-43, 2.0**43):
+        other = calibrate(scale * Y, middle_lines(16), SHAPE)
+        torch.testing.assert_close(other.coils, maps.coils, rtol=0, atol=1e-5)
+        assert other.noise == pytest.approx(scale * maps.noise)
+
+
+def test_the_grid_of_2k_points_loses_nothing():
+    """G at a pixel by its definition, a projection on the space of the patches, written as a matrix."""
+    block = block_of(Y, (14, 13))
+    patches = patches_of(block)
+    values = eigen_maps(patches, SHAPE).values
+    basis = patches.rows.flatten(1).T  # (C k^2, rank)
+    p = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0)).double()
+    for row, column in ((36, 40), (5, 77), (71, 0)):
+        at = torch.tensor([(row - 36) / SHAPE[0], (column - 40) / SHAPE[1]], dtype=torch.float64)
+        wave = torch.exp(-2j * torch.pi * (p @ at)) / 6
+        E = torch.kron(torch.eye(6, dtype=torch.complex128), wave[:, None])  # s -> s_c exp(-2 pi i p.r/N) / k
+        G = E.mH @ basis @ (basis.mH @ E)
+        top = torch.linalg.eigvalsh(G).flip(0)[:2]
+        torch.testing.assert_close(values[:, row, column].double(), top, rtol=0, atol=2e-6)
+
+
+def test_maps_come_at_any_size():
+    block = block_of(Y, (24, 24))
+    coarse = maps_of_block(block, (36, 27)).coils
+    fine = maps_of_block(block, (72, 81)).coils
+    # a pixel n of the coarse grid lies where pixel N/2 + f (n - n/2) of the fine one does
+    rows, columns = 36 + 2 * (torch.arange(36) - 18), 40 + 3 * (torch.arange(27) - 13)
+    both = fine[:, rows][:, :, columns]
+    there = (coarse != 0).any(0) & (both != 0).any(0)
+    assert float(there.double().mean()) > 0.5
+    torch.testing.assert_close(coarse[:, there], both[:, there], rtol=0, atol=1e-5)
+
+
+def test_the_phase_has_no_vortex_inside_the_object():
+    maps = calibrate(Y, middle_lines(24), SHAPE).coils
+    inner = truth.inside([(1.0, (0, 0), (26.0, 20.0), 0.0)], SHAPE)
+    step = (maps[:, 1:] * maps[:, :-1].conj()).sum(0)  # neighbours, coils together
+    both = torch.from_numpy(inner[1:] & inner[:-1])
+    assert float(step[both].angle().abs().max()) < 0.35
+
+
+def test_volumes_have_maps():
+    shape = (16, 20, 18)
+    y = torch.zeros(4, *shape, dtype=torch.complex128)
+    flat = truth.Coils(4, shape[1:])
+    plane = torch.from_numpy(truth.kspace(truth.scaled(truth.HEAD[:2], shape[1:]), flat, shape[1:]))
+    profile = torch.exp(-(((torch.arange(16.0) - 8) / 2.5) ** 2)).to(plane)
+    y[:] = profile[:, None, None] * plane[:, None]
+    y += torch.from_numpy(truth.noise(y.shape, 1e-4 * float(y.abs().max())))
+    maps = calibrate(y, torch.ones(shape, dtype=torch.bool), shape)
+    assert (maps.method, maps.coils.shape) == ("ESPIRiT", (4, *shape))
+    inside = truth.inside(truth.scaled(truth.HEAD, shape[1:]), shape[1:])
+    assert np.mean(agreement(maps.coils[:, 8], flat, inside) > 0.99) > 0.97
+
+
+# --- two sets ---
+
+
+@pytest.fixture(scope="module")
+def wrapped():
+    """An object 25 % wider than the field of view, every second line."""
+    shape = (64, 64)
+    coils = truth.Coils(8, shape, reach=1.3)
+    wider = np.array([1.0, 1.25 / 0.68])
+    body = [(v, wider * centre, wider * axes, tilt) for v, centre, axes, tilt in truth.scaled(truth.HEAD, shape)]
+    y = truth.kspace(body, coils, shape)
+    y = torch.from_numpy(y + truth.noise(y.shape, 1e-4 * np.abs(y).max()))
+    mask = middle_lines(24, shape)
+    mask[:, ::2] = True
+    return y, mask
+
+
+def predicted(y, mask, sets):
+    """How far k-space that was not measured is from what least squares predicts of it."""
+    maps = calibrate(y, mask, tuple(mask.shape), sets=sets)
+    A = CartesianMRI(mask, maps.coils, sets=maps.sets, dtype=torch.float64)
+    everything = CartesianMRI(torch.ones_like(mask), maps.coils, sets=maps.sets, dtype=torch.float64)
+    ndim = len(A.domain_shape)
+    x = linalg.conjugate_gradient(A.gram, A.adjoint(y * mask), ndim=ndim, max_iter=20).x
+    missing = ~mask * (everything(x) - y)
+    return maps.sets, float(missing.norm() / (~mask * y).norm())
+
+
+def test_an_object_that_wraps_around_has_two_sets(wrapped):
+    _, one = predicted(*wrapped, 1)
+    sets, two = predicted(*wrapped, None)
+    assert sets == 2
+    assert two < one / 3
+
+
+def test_an_object_inside_has_one_set():
+    mask = middle_lines(24)
+    mask[:, ::2] = True
+    assert calibrate(Y, mask, SHAPE).sets == 1
+    sets, two = predicted(Y, mask, 2)
+    assert sets == 2
+    assert two == pytest.approx(predicted(Y, mask, 1)[1], rel=1e-3)
+
+
+# --- little or nothing in the middle ---
+
+
+def test_few_lines_give_smooth_maps():
+    maps = calibrate(Y, middle_lines(10), SHAPE)
+    assert (maps.method, maps.eigenvalues, maps.noise) == ("low-resolution images", None, None)
+    found = agreement(maps.coils)
+    assert np.median(found) > 0.999
+    assert "low-resolution images from 24 x 10 samples" in maps.in_words()
+
+
+def test_more_coils_than_patches_give_smooth_maps():
+    many = torch.cat([Y] * 31)  # 13 x 13 windows for 186 coils
+    assert maps_of_block(block_of(many, (18, 18)), SHAPE).method == "low-resolution images"
+
+
+def test_one_coil_needs_no_map():
+    maps = calibrate(Y[:1], middle_lines(12), SHAPE)
+    assert (maps.method, maps.noise) == ("one coil", None)
+    assert bool((maps.coils == 1).all())
+
+
+def test_without_a_middle_the_way_out_is_said():
+    mask = torch.ones(SHAPE, dtype=torch.bool)
+    mask[:, 38] = False  # k = 0 is column 40
+    with pytest.raises(ValueError, match=r"a block of 24 x 3 samples only, too few for coil maps: give maps"):
+        calibrate(Y, mask, SHAPE)
+    mask[36, 40] = False
+    with pytest.raises(ValueError, match="0 x 0 samples"):
+        calibrate(Y, mask, SHAPE)
+
+
+WRONG = {
+    "NaN": (lambda y: y + float("nan"), {}, "NaN or infinite"),
+    "zero": (lambda y: 0 * y, {}, "is zero in its middle"),
+    "real": (lambda y: y.real, {}, "complex k-space"),
+    "axes": (lambda y: y[0], {}, "complex k-space"),
+    "sets": (lambda y: y, {"sets": 3}, "sets of 1 or 2"),
+    "crop": (lambda y: y, {"crop": 1.5}, "from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize(("change", "settings", "words"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_calibrated(change, settings, words):
+    with pytest.raises(ValueError, match=words):
+        calibrate(change(Y), middle_lines(24), SHAPE, **settings)
+
+
+# --- the region ---
+
+
+@pytest.mark.parametrize("shape", [(40, 41), (39, 52), (30, 31, 32)])
+def test_the_region_is_the_largest_centred_block(shape):
+    rng = np.random.default_rng(len(shape))
+    block = tuple(int(rng.integers(5, 18)) for _ in shape)
+    measured = torch.zeros(shape, dtype=torch.bool)
+    block_of(measured, block)[...] = True
+    measured[(0,) * len(shape)] = True
+    assert calibration_region(measured) == block
+    assert calibration_region(torch.ones(shape, dtype=torch.bool)) == ((24,) * 2 if len(shape) == 2 else (20,) * 3)
+    assert calibration_region(torch.zeros(shape, dtype=torch.bool)) == (0,) * len(shape)
+
+
+@pytest.mark.parametrize(("size", "n"), [(5, 8), (6, 9), (24, 31)])
+def test_waves_are_those_of_the_centred_transform(size, n):
+    k = torch.randn(size, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    whole = torch.zeros(n, dtype=torch.complex128)
+    block_of(whole, (size,))[:] = k
+    image = torch.fft.fftshift(torch.fft.ifft(torch.fft.ifftshift(whole), norm="forward"))
+    torch.testing.assert_close(waves(size, n) @ k, image)
