@@ -368,7 +368,11 @@ def test_k_space_of_ellipses():
     columns = (torch.arange(15 * fine) + 0.5) / fine - 0.5 - 7
     expected = torch.stack(
         [
-            torch.exp(-1j * w[0] * rows.double()) @ image @ torch.exp(-1j * w[1] * columns.double()) / fine**2 / math.sqrt(240)
+            torch.exp(-1j * w[0] * rows.double())
+            @ image
+            @ torch.exp(-1j * w[1] * columns.double())
+            / fine**2
+            / math.sqrt(240)
             for w in omega
         ]
     )
