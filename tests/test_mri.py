@@ -11,10 +11,11 @@ from laws import dense, randn, relative
 from torch import Tensor
 
 from invprob import Scan, metrics, phantoms, reconstruct
+from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
 from invprob.operators import CartesianMRI, NonCartesianMRI, radians_per_pixel
 from invprob.operators.mri.density import pipe_menon, voronoi
-from invprob.operators.mri.noise_map import g_factor, noise_map
+from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.operators.mri.toeplitz import toeplitz_kernel
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient
@@ -367,11 +368,9 @@ def test_k_space_of_ellipses():
     rows = (torch.arange(16 * fine) + 0.5) / fine - 0.5 - 8
     columns = (torch.arange(15 * fine) + 0.5) / fine - 0.5 - 7
     expected = torch.stack(
-        [
-            torch.exp(-1j * w[0] * rows.double()) @ image @ torch.exp(-1j * w[1] * columns.double()) / fine**2 / math.sqrt(240)
-            for w in omega
-        ]
+        [torch.exp(-1j * w[0] * rows.double()) @ image @ torch.exp(-1j * w[1] * columns.double()) for w in omega]
     )
+    expected = expected / fine**2 / math.sqrt(240)
     assert relative(body.kspace(omega, (16, 15)), expected) <= 2e-3
 
 
@@ -477,3 +476,18 @@ def test_methods_of_mri_are_for_mri():
     for method in ("zero-filled", "cg-sense", "l1-wavelet"):
         with pytest.raises(ValueError, match=f"{method} is for MRI"):
             reconstruct(scan, method)
+
+
+@pytest.mark.parametrize("geometry", ["cartesian", "radial", "spiral"])
+def test_simulated_scans_fit_their_truth(geometry):
+    magnet = Magnet("shepp-logan", geometry, 48, 3, 2.0, 24, seed=1)
+    scan = magnet.scan(2, percent=0.1, command="simulate")
+    assert scan.truth.shape == (2, 48, 48)
+    assert scan.noise.shape == (2,)
+    misfit = torch.linalg.vector_norm(scan.operator(scan.truth) * _seen(scan) - scan.data)
+    assert 0.001 < float(misfit / torch.linalg.vector_norm(scan.data)) < 0.2  # the same physics, another discretisation
+    assert torch.equal(magnet.scan(2, percent=0.1, command="simulate").data, scan.data)
+
+
+def _seen(scan: Scan) -> Tensor:
+    return torch.ones(()) if scan.operator.measured is None else scan.operator.measured

@@ -113,6 +113,7 @@ def case_names(problem: Problem, purpose: str, count: int) -> tuple[str, ...]:
 _ONE_PERCENT = partial(gaussian, level=0.01)
 _DEGREE = math.pi / 180
 _SPARSE, _LIMITED, _DOSE, _BLUR = "sparse-view CT", "limited-angle CT", "low-dose CT", "deblurring"
+_MRI = "MRI"
 _HOLES, _FINER, _FEW, _COMPLEX = "inpainting", "super-resolution", "compressed sensing", "complex images"
 
 
@@ -133,7 +134,20 @@ _WAVE, _CAMERA, _BOX = instrument("blur", kernel=chirp), instrument("camera"), i
 _FIFTH, _HALF = instrument("holes", seen=0.2), instrument("holes", seen=0.5)
 _FIFTH_OF_COLOUR = instrument("each-channel", of="holes", seen=0.2)
 _FAN, _CONE = instrument("fan-beam", views=45), instrument("cone-beam", views=16)
+_SPOKES = instrument("mri-spokes", spokes=24)
 _COLOURED = partial(coloured, level=0.1, slope=0.5)
+
+_RECEIVER = partial(gaussian, level=0.002)
+
+
+def _lines(acceleration: float) -> Callable[[Shape], Instrument]:
+    return instrument("mri-lines", acceleration=acceleration)
+
+
+def film(size: int) -> Shape:
+    """Return the shape of eight frames of a picture, half as many pixels along an edge."""
+    return 8, max(32, size // 2), max(32, size // 2)
+
 
 PROBLEMS: tuple[Problem, ...] = (
     Problem("ct-60", _SPARSE, "60 views", _ct(60), BODIES, _ONE_PERCENT),
@@ -157,5 +171,9 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem("few-16", _FEW, "one number for 16 pixels", _one_for(16), PICTURES, _ONE_PERCENT),
     Problem("wave-blur", _COMPLEX, "a wave out of focus", _WAVE, WAVES, _ONE_PERCENT),
     Problem("wave-holes", _COMPLEX, "half of the pixels missing", _HALF, WAVES, _ONE_PERCENT),
+    Problem("mri-4", _MRI, "a quarter of the lines, 8 coils", _lines(4), ("ellipse-waves",), _RECEIVER),
+    Problem("mri-8", _MRI, "an eighth of the lines, 8 coils", _lines(8), ("ellipse-waves",), _RECEIVER),
+    Problem("radial-24", _MRI, "24 spokes, 8 coils", _SPOKES, ("ellipse-waves",), _RECEIVER),
+    Problem("dynamic-8", _MRI, "8 frames of an eighth of the lines each", _lines(8), ("heartbeat",), _RECEIVER, film),
 )
 QUICK = ("ct-30", "dose-1e3", "blur-gaussian", "noise-coloured", "holes-random", "finer-2")

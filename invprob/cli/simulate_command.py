@@ -28,27 +28,40 @@ class Geometry(StrEnum):
 
     PARALLEL = "parallel"
     FAN = "fan"
+    CARTESIAN = "cartesian"
+    RADIAL = "radial"
+    SPIRAL = "spiral"
+
+
+MRI = (Geometry.CARTESIAN, Geometry.RADIAL, Geometry.SPIRAL)
 
 
 def simulate(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
     phantom: Annotated[Phantom, typer.Option(help="What is scanned.")] = Phantom.SHEPP_LOGAN,
-    geometry: Annotated[Geometry, typer.Option(help="Parallel or fan beam.")] = Geometry.PARALLEL,
+    geometry: Annotated[Geometry, typer.Option(help="CT with a parallel or a fan beam, or MRI.")] = Geometry.PARALLEL,
     size: Annotated[int, typer.Option(min=8, max=2048, help="Pixels along each side of the image.")] = 256,
-    views: Annotated[int, typer.Option(min=1, help="Projections.")] = 180,
+    views: Annotated[int, typer.Option(min=1, help="Projections; spokes or interleaves.")] = 180,
     arc: Annotated[
         float | None,
         typer.Option(parser=parse.positive, metavar="DEG", help="Degrees covered; default 180, for the fan beam 360."),
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(min=0, metavar="PERCENT", help="Gaussian, of the largest value; default 1, unless --photons."),
+        typer.Option(
+            min=0, metavar="PERCENT", help="Gaussian, of the largest value; default 1, for MRI 0.1, unless --photons."
+        ),
     ] = None,
     photons: Annotated[
         float | None,
         typer.Option(parser=parse.positive, metavar="NUMBER", help="Photons per bin without the object, counted."),
     ] = None,
+    coils: Annotated[int, typer.Option(min=1, max=256, help="Coils of an MRI scanner.")] = 8,
+    acceleration: Annotated[
+        float,
+        typer.Option(parser=parse.positive, metavar="R", help="Measure one in R lines, for --geometry cartesian."),
+    ] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="For the noise and for random phantoms.")] = 0,
     rows: Annotated[int, typer.Option(min=0, help="A stack of as many rows; 0 for a single image.")] = 0,
     thin: Annotated[
@@ -61,21 +74,33 @@ def simulate(
 
     Readings are means over the bins of the detector: exact for the ellipses, of a finer image for the organ, so
     that no reconstruction can profit from its own errors. Attenuation is in 1/mm, 0.02 being that of water.
+    MRI reads the exact k-space of ellipses under coils, in pixels, of a complex object.
     """
     del debug
     if noise is not None and photons is not None:
         raise UsageError("--noise and --photons exclude each other: leave one out")
     check_kinds({"OUTPUT": output})
 
+    if geometry in MRI and (photons is not None or arc is not None or thin or phantom is Phantom.ORGAN):
+        raise UsageError("MRI scans ellipses and counts nothing: leave out --photons, --arc, --thin and the organ")
+
     from invprob.cli.console import fact
+    from invprob.cli.magnet import Magnet
     from invprob.cli.scanner import Scanner
     from invprob.io import save_scan
     from invprob.io.atomic import check_output
 
-    scanner = Scanner(phantom, geometry, size, views, arc or (360.0 if geometry is Geometry.FAN else 180.0), seed, thin)
-    check_output(output, scanner.n_bytes(max(1, rows)), overwrite=overwrite)
-    percent = 1.0 if noise is None and photons is None else noise
-    scan = scanner.scan(rows, percent=percent or None, photons=photons, command=context.obj)
+    build: Magnet | Scanner
+    if geometry in MRI:
+        build = Magnet(phantom, geometry, size, coils, acceleration, views, seed)
+        check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
+        scan = build.scan(rows, percent=(0.1 if noise is None else noise) or None, command=context.obj)
+    else:
+        whole = 360.0 if geometry is Geometry.FAN else 180.0
+        build = Scanner(phantom, geometry, size, views, arc or whole, seed, thin)
+        check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
+        percent = 1.0 if noise is None and photons is None else noise
+        scan = build.scan(rows, percent=percent or None, photons=photons, command=context.obj)
     save_scan(output, scan, overwrite=overwrite)
     fact("phantom", f"{phantom}, seed {seed}" + (f", {rows} rows" if rows else ""))
     fact("geometry", repr(scan.operator))

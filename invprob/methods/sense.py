@@ -16,13 +16,16 @@ from invprob.linop.algebra import Wrapped
 from invprob.loop import iterate
 from invprob.methods.reporting import Progress, direct_result, report, run
 from invprob.methods.scales import first_image
-from invprob.methods.strength import WORSE, Strength, fixed
+from invprob.methods.strength import Strength, fixed
 from invprob.operators.mri.encoding import Encoding
-from invprob.operators.mri.noise_map import g_factor, noise_map
+from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import ConjugateGradient
 from invprob.solvers.conjugate_gradient import CGState
+
+# steps without a better prediction after which none is expected: with few lines held out the error is flat at first
+PATIENCE = 12
 
 
 def zero_filled(problem: Problem) -> Iterator[Progress]:
@@ -62,12 +65,12 @@ def cg_sense(
     """
     encoding_of(problem.linear, "cg-sense")
     given, of = fixed(strength), problem.quadratic()
-    of = of.balanced() if balanced else of
+    readings, of = of, of.balanced() if balanced else of
     size = of.size(of.y)
     if given is not None:
         target = given * size
     else:
-        target = yield from _turn(of, max_iter)
+        target = yield from _turn(of, readings, max_iter)
         if of.noise is not None:
             target = torch.maximum(target, of.noise * of.readings**0.5)
     solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, normal=True)
@@ -106,24 +109,27 @@ def misfit_by_gram(problem: Problem, mask: Tensor | None = None) -> Callable[[Te
     return misfit
 
 
-def _turn(problem: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
-    """Return the data residual at which conjugate gradients predict held-out readings best, per item."""
+def _turn(problem: Problem, readings: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
+    """Return the data residual at which conjugate gradients predict held-out readings best, per item.
+
+    `readings` are the problem's without weights that only speed it up, which would ask for what is mostly noise.
+    """
     mask = problem.held_out()
     solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0, normal=True), problem.fidelity(~mask)
     share = torch.as_tensor(problem.count(~mask)).double() / problem.readings
-    unseen, seen = misfit_by_gram(problem, mask), misfit_by_gram(problem, ~mask)
+    unseen, seen = misfit_by_gram(readings, mask), misfit_by_gram(problem, ~mask)
     best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
     target, worse = torch.zeros_like(best), torch.zeros_like(best)
     for step in iterate(solver, f):
         yield report("choosing when to stop", problem, solver, f, None, step)
         x = cast(CGState, step.state).x
         error = unseen(x)
-        better = (error < best) & (worse < WORSE)
+        better = (error < best) & (worse < PATIENCE)
         best = torch.where(better, error, best)
         if bool(better.any()):
             target = torch.where(better, seen(x) / share.sqrt(), target)
         worse = torch.where(better, 0.0, worse + 1)
-        if bool((worse >= WORSE).all()):
+        if bool((worse >= PATIENCE).all()):
             break
     return target
 

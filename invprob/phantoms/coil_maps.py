@@ -119,7 +119,7 @@ def birdcage(coils: int, *, ndim: int = 2, order: int = 2) -> TrigonometricMaps:
 
 
 def smooth_phase(generator: int | torch.Generator, *, ndim: int = 2, strength: float = 0.3) -> TrigonometricMaps:
-    """Return one map, 1 + a few waves of random amplitude and phase, which makes an object complex.
+    """Return one map, 1 + a few waves of random amplitude and phase, over its largest modulus; it makes things complex.
 
     Arguments:
         generator: a generator, or a seed.
@@ -131,4 +131,4 @@ def smooth_phase(generator: int | torch.Generator, *, ndim: int = 2, strength: f
     waves[middle] = 0
     waves = strength * waves / waves.abs().sum()
     waves[middle] = 1
-    return TrigonometricMaps(waves[None])
+    return TrigonometricMaps(waves[None] / (1 + strength))

@@ -21,17 +21,22 @@ from invprob import registry
 from invprob.linop import Channels, LinearOperator, Operator
 from invprob.operators import (
     Blur,
+    CartesianMRI,
     ConeBeam,
     Downsample,
     FanBeam,
     Identity,
     Mask,
+    NonCartesianMRI,
     ParallelBeam,
     RandomProjection,
 )
+from invprob.phantoms.coil_maps import birdcage
 from invprob.phantoms.detector import detected
 from invprob.phantoms.random import seeded
+from invprob.phantoms.sampling import radial, random_lines
 from invprob.phantoms.scenes import FINE, Scene, Shape, block_means
+from invprob.phantoms.spectra import cartesian_positions
 
 __all__ = ["INSTRUMENTS", "Instrument", "InstrumentKind", "chirp", "gauss", "instrument", "motion"]
 
@@ -240,6 +245,41 @@ def _each(shape: Shape, *, of: str, channels: Channels = "colour", **settings: A
     return Instrument(single.operator.lift(shape[:1], channels=channels), measure)
 
 
+def _mri_lines(shape: Shape, *, acceleration: float, coils: int = 8) -> Instrument:
+    """Build an MRI scanner that measures random lines, denser in the middle, with a block of a third of them there."""
+    *many, _, width = shape
+    lines = round(width / acceleration)
+    key = seeded("lines", *shape)
+    masks = [random_lines(width, acceleration, key, calibration=max(2, lines // 3)) for _ in range(math.prod(many))]
+    plane, maps = shape[-2:], birdcage(coils)
+    mask = torch.stack(masks).unsqueeze(-2) if many else masks[0]
+    A = CartesianMRI(mask, maps.sampled(plane).to(torch.complex64), frames=math.prod(many))
+    return _magnet(A, cartesian_positions(plane), coils)
+
+
+def _mri_spokes(shape: Shape, *, spokes: int, coils: int = 8) -> Instrument:
+    """Build an MRI scanner that measures spokes by the golden angle, each with two samples per pixel."""
+    omega = radial(spokes, 2 * max(shape))
+    return _magnet(NonCartesianMRI(shape, omega, birdcage(coils).sampled(shape).to(torch.complex64)), omega, coils)
+
+
+def _magnet(A: CartesianMRI | NonCartesianMRI, omega: Tensor, coils: int) -> Instrument:
+    """Return the scanner that reads the exact k-space of ellipses, frame by frame where there are frames."""
+    plane = A.image_shape[0], A.image_shape[1]
+
+    def measure(scene: Scene) -> Tensor:
+        maps = birdcage(coils) if scene.phase is None else birdcage(coils).times(scene.phase)
+        bodies = scene.frames or (() if scene.shapes is None else (scene.shapes,))
+        if not bodies:
+            raise ValueError("MRI scenes are made of ellipses, whose k-space is known: ellipse-waves or heartbeat")
+        pixel = 2 / min(plane)
+        y = torch.stack([body.kspace(omega, plane, pixel_size=pixel, coils=maps) for body in bodies])
+        y = (y if scene.frames else y[0]).to(torch.complex64)
+        return y if A.measured is None else y * A.measured
+
+    return Instrument(A, measure)
+
+
 # name: what builds it, and what it is; a new instrument is a new row
 INSTRUMENTS: Mapping[str, InstrumentKind] = {
     "parallel-beam": InstrumentKind(_parallel, "a CT scanner with parallel rays: views, arc in radians"),
@@ -251,5 +291,7 @@ INSTRUMENTS: Mapping[str, InstrumentKind] = {
     "box": InstrumentKind(_box, "a box in the middle is not measured"),
     "large-pixels": InstrumentKind(_coarse, "pixels are larger: factor"),
     "random-projection": InstrumentKind(_compressed, "random sums of all pixels: pixels per number"),
+    "mri-lines": InstrumentKind(_mri_lines, "an MRI scanner that measures random lines: acceleration, coils"),
+    "mri-spokes": InstrumentKind(_mri_spokes, "an MRI scanner that measures golden spokes: spokes, coils"),
     "each-channel": InstrumentKind(_each, "every channel of the image by the same instrument: of, its settings"),
 }

@@ -5,8 +5,9 @@ An item of any shape and kind: pictures, volumes, channels, complex fields.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invprob import registry
+from invprob.phantoms.coil_maps import TrigonometricMaps, smooth_phase
 from invprob.phantoms.ellipses import Ellipses, random_ellipses
 from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.mixtures import training_images
@@ -33,12 +35,14 @@ class Scene:
 
     All axes are of space unless `axes` says that those before are channels. Its shorter edge in the plane has the
     length 2. Values are in [0, 1]; those of complex scenes have magnitudes in [0, 1]. `shapes` are the ellipses of a
-    scene that is made of them.
+    scene that is made of them, `frames` those of every frame of one that moves, `phase` a factor of either.
     """
 
     fine: Tensor
     shapes: Ellipses | None = None
     axes: int | None = None
+    frames: tuple[Ellipses, ...] = ()
+    phase: TrigonometricMaps | None = None
 
     @property
     def truth(self) -> Tensor:
@@ -111,6 +115,28 @@ def _waves(shape: Shape, generator: torch.Generator, *, magnitude: Draw) -> Scen
     return Scene(torch.polar(seen.double(), phase).to(torch.complex64))
 
 
+def _ellipse_waves(shape: Shape, generator: torch.Generator) -> Scene:
+    body, phase = _ellipses(shape, generator), smooth_phase(generator)
+    return Scene((body.fine * phase.sampled(body.fine.shape)[0]).to(torch.complex64), body.shapes, phase=phase)
+
+
+def _heartbeat(shape: Shape, generator: torch.Generator) -> Scene:
+    """Draw frames, (T, H, W), of a body in which some ellipses grow and shrink and others get lighter, once around."""
+    count, height, width = _finer(shape, 2, channels=True)
+    still, phase = random_ellipses(0.95, generator, count=14), smooth_phase(generator)
+    beats = torch.rand(14, generator=generator, dtype=torch.float64) < 0.4
+    beats[0] = False  # the body
+    frames = []
+    for t in range(count):
+        swing = math.sin(2 * math.pi * t / count)
+        grown = torch.where(beats, 1 + 0.25 * swing, 1.0)
+        frames.append(replace(still, semi_axes=still.semi_axes * grown[:, None]))
+    pixel = 2 / min(height, width)
+    fine = torch.stack([frame.image((height, width), pixel_size=pixel) for frame in frames])
+    fine = (fine.clamp(0, 1) * phase.sampled((height, width))[0]).to(torch.complex64)
+    return Scene(fine, axes=2, frames=tuple(frames), phase=phase)
+
+
 def _finer(shape: Shape, axes: int, *, channels: bool = False) -> Shape:
     """Return the shape on the finer grid; ValueError where an image has other axes than the phantom."""
     if len(shape) != axes + channels:
@@ -127,6 +153,8 @@ PHANTOMS: Mapping[str, Phantom] = {
     "leaves": Phantom(_leaves, "dead leaves: textured shapes that hide one another, in grey or in colour"),
     "text": Phantom(partial(_pictures, kinds={"text": 0.5, "lines": 0.5}), "letters and lines"),
     "ellipsoids": Phantom(_ellipsoids, "a volume: a body of ellipsoids"),
+    "ellipse-waves": Phantom(_ellipse_waves, "complex: ellipses with a smooth phase, whose k-space is known exactly"),
+    "heartbeat": Phantom(_heartbeat, "complex frames of a body whose parts beat, whose k-space is known exactly"),
     "organ-waves": Phantom(partial(_waves, magnitude=_organs), "complex: organs with a smooth phase"),
     "leaf-waves": Phantom(partial(_waves, magnitude=_leaves), "complex: dead leaves with a smooth phase"),
 }

@@ -25,8 +25,9 @@ from invprob.operators.mri.toeplitz import by_parity, half_turns, toeplitz_kerne
 from invprob.operators.mri.trainable import transformed
 from invprob.operators.mri.trajectory import checked_trajectory, reaches_little
 
-WIDER = 1.5  # how much larger the grid is on which energy outside the field of view is looked for
-OUTSIDE = 0.08  # share of the energy outside from which on it is told; streaks of few spokes make up half of that
+WIDER = 1.4  # how much larger the grid is on which energy outside the field of view is looked for
+OUTSIDE = 0.05  # share of the energy outside from which on it is told; no measurement on record
+TELLING = 0.1  # share of the band that must be sampled densely enough to tell
 
 
 class NonCartesianMRI(Encoding):
@@ -258,8 +259,13 @@ class NonCartesianMRI(Encoding):
     def _energy_outside(self, y: Tensor) -> float:
         """Return the share of the energy of gridded coil images outside the image, beyond that of a flat background."""
         wide, points = self._wider(), self._points()
-        samples = self._data_axes(y).flatten(-len(self._samples))
-        samples = samples * pipe_menon(points, wide).unsqueeze(-2).to(y)
+        # sampled any less densely, a larger image would show the object again
+        dense = pipe_menon(points, self.image_shape) <= 1.05 / WIDER**self._space
+        reach = linalg.norm(points, 1)
+        if not bool((dense & (reach > TELLING * math.pi)).any()):
+            return 0.0
+        w = pipe_menon(points, wide) * dense
+        samples = self._data_axes(y).flatten(-len(self._samples)) * w.unsqueeze(-2).to(y)
         images = Transforms(points, wide, 1e-4, self.dtype).adjoint(samples)
         energy = images.abs().double().square().reshape(-1, *wide).sum(0)
         energy = (energy - energy.flatten().median()).clamp(min=0)  # noise and streaks are everywhere
