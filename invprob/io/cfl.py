@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, OutputError, printable
+from invprob.files import check_file
 from invprob.io.atomic import check_output, write_whole
-from invprob.io.checks import check_file
 
 __all__ = ["DIMENSIONS", "cfl_pair", "is_cfl", "read_cfl", "save_cfl"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import check_file
+from invprob.files import check_file
 
 __all__ = ["MAGIC", "read_npy"]
 
