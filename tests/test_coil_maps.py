@@ -8,7 +8,7 @@ import torch
 from invprob import linalg
 from invprob.operators import CartesianMRI
 from invprob.operators.mri.calibration import calibrate, maps_of_block
-from invprob.operators.mri.calibration_region import block_of, calibration_region, waves
+from invprob.operators.mri.calibration_block import block_of, calibration_region, waves
 from invprob.operators.mri.espirit import eigen_maps, patches_of
 
 SHAPE = (72, 81)

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from invprob.operators.mri.calibration_region import NEEDED, block_of, calibration_region, waves
+from invprob.operators.mri.calibration_block import NEEDED, block_of, calibration_region, waves
 from invprob.operators.mri.espirit import eigen_maps, kernel_of, noise_of, patches_of
 
 CROP = 0.9  # eigenvalues below this speak of no signal

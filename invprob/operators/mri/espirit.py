@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invprob.operators.mri.calibration_region import waves
+from invprob.operators.mri.calibration_block import waves
 
 KERNEL = {2: 6, 3: 5}  # samples of a patch per axis, by the axes of the image
 SIGNAL = 0.02  # singular values of the calibration matrix above this share of the largest are signal
