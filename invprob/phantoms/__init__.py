@@ -8,6 +8,7 @@ from invprob.phantoms.mixtures import training_images
 from invprob.phantoms.noise import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.organs import organ
 from invprob.phantoms.random import as_generator
+from invprob.phantoms.targets import radar_target, radar_targets, target_hash, target_magnitude
 
 __all__ = [
     "Ellipses",
@@ -16,9 +17,13 @@ __all__ = [
     "detected",
     "organ",
     "poisson_transmission",
+    "radar_target",
+    "radar_targets",
     "random_ellipses",
     "random_ellipsoids",
     "shaken_kernel",
     "shepp_logan",
+    "target_hash",
+    "target_magnitude",
     "training_images",
 ]
