@@ -19,6 +19,7 @@ OPERATORS: Mapping[str, str] = {
     "mask": "invprob.operators.image.mask:Mask",
     "downsample": "invprob.operators.image.downsample:Downsample",
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
+    "near-field-mimo": "invprob.operators.radar.near_field:NearFieldMIMO",
 }
 
 
