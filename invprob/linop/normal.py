@@ -101,10 +101,11 @@ class NormalSystem:
     """M = sum_i rho_i A_i^H W_i A_i, prepared to solve M x = b for one b after another.
 
     The way to solve is chosen once per kind of right-hand side: a closed form where all parts are diagonal in one
-    basis, or for rho A^H A + s I with a diagonal or factored A A^H (Woodbury 1950), else conjugate gradients with every part's
-    estimated diagonal for a preconditioner. What it works out for that it keeps, unless a part requires a gradient;
-    so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by default that
-    of the operators' images; `like` is an item where there is no operator. ValueError if there is no term.
+    basis, or for rho A^H A + s I with a diagonal or factored A A^H (Woodbury 1950), else conjugate gradients with
+    every part's estimated diagonal for a preconditioner. What it works out for that it keeps, unless a part requires
+    a gradient; so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by
+    default that of the operators' images; `like` is an item where there is no operator. ValueError if there is no
+    term.
     """
 
     def __init__(self, terms: Sequence[TermLike], ndim: int | None = None, *, like: Tensor | None = None) -> None:

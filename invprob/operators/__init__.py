@@ -10,7 +10,10 @@ from invprob.operators.image.downsample import Downsample as Downsample
 from invprob.operators.image.mask import Mask as Mask
 from invprob.operators.image.noise_level import estimate_noise as estimate_noise
 from invprob.operators.image.random_projection import RandomProjection as RandomProjection
+from invprob.operators.radar.arrays import turntable as turntable
+from invprob.operators.radar.arrays import x_array as x_array
 from invprob.operators.radar.near_field import NearFieldMIMO as NearFieldMIMO
+from invprob.operators.radar.planar_sar import PlanarSAR as PlanarSAR
 from invprob.transforms import Gradient as Gradient
 from invprob.transforms import Identity as Identity
 from invprob.transforms import SobolevMetric as SobolevMetric

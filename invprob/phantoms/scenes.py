@@ -5,6 +5,7 @@ An item of any shape and kind: pictures, volumes, channels, complex fields.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.mixtures import training_images
 from invprob.phantoms.organs import organ
 from invprob.phantoms.plane import Plane, random_field
+from invprob.phantoms.random import uniform
+from invprob.phantoms.targets import target_magnitude
 
 __all__ = ["FINE", "PHANTOMS", "Phantom", "Scene", "Shape", "block_means", "phantom"]
 
@@ -111,6 +114,16 @@ def _waves(shape: Shape, generator: torch.Generator, *, magnitude: Draw) -> Scen
     return Scene(torch.polar(seen.double(), phase).to(torch.complex64))
 
 
+def _targets(shape: Shape, generator: torch.Generator) -> Scene:
+    """Draw a radar target, whose voxels scatter with phases of their own."""
+    finer = _finer(shape, 3)
+    magnitude = target_magnitude(generator, finer, [1 / n for n in finer])
+    phase = uniform(generator, 0, 2 * math.pi, *shape)
+    for axis in range(3):
+        phase = phase.repeat_interleave(FINE, axis)
+    return Scene(torch.polar(magnitude.double(), phase).to(torch.complex64))
+
+
 def _finer(shape: Shape, axes: int, *, channels: bool = False) -> Shape:
     """Return the shape on the finer grid; ValueError where an image has other axes than the phantom."""
     if len(shape) != axes + channels:
@@ -127,6 +140,7 @@ PHANTOMS: Mapping[str, Phantom] = {
     "leaves": Phantom(_leaves, "dead leaves: textured shapes that hide one another, in grey or in colour"),
     "text": Phantom(partial(_pictures, kinds={"text": 0.5, "lines": 0.5}), "letters and lines"),
     "ellipsoids": Phantom(_ellipsoids, "a volume: a body of ellipsoids"),
+    "radar-targets": Phantom(_targets, "a volume: bodies that scatter radar waves with independent phases"),
     "organ-waves": Phantom(partial(_waves, magnitude=_organs), "complex: organs with a smooth phase"),
     "leaf-waves": Phantom(partial(_waves, magnitude=_leaves), "complex: dead leaves with a smooth phase"),
 }

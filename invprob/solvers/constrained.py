@@ -128,9 +128,7 @@ class CSALSA(Solver[CSALSAState]):
             data_dual=state.data_dual - (seen - ball),
         )
 
-    def _solved(
-        self, f: L2Ball, kappa: Tensor, image: Tensor, data: Tensor, start: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _solved(self, f: L2Ball, kappa: Tensor, image: Tensor, data: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return s and A s by conjugate gradients."""
         b = per_item(kappa, image, f.ndim) * image + f.A.adjoint(data)
         system = linalg.NormalSystem([NormalTerm(f.A), NormalTerm(None, scale=kappa)], f.ndim)
@@ -149,9 +147,7 @@ class CSALSA(Solver[CSALSAState]):
         return (*super().assumptions(f, g, state), Assumption("the penalties are constant", constant, reason))
 
 
-def _exact(
-    f: L2Ball, kappa: Tensor, spectrum: Spectrum, image: Tensor, data: Tensor
-) -> tuple[Tensor, Tensor]:
+def _exact(f: L2Ball, kappa: Tensor, spectrum: Spectrum, image: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
     """Return s and A s by q = (kappa I + A A^H)^-1 (data - A image), s = image + A^H q (Woodbury 1950)."""
     k = len(f.A.range_shape)
     shares = 1 / (kappa.to(spectrum.values)[..., None] + spectrum.values)

@@ -54,10 +54,14 @@ class Radar(LinearOperator):
         """Return the back-projection of y, times the number that explains the readings that count best."""
         y = self.as_data(y)
         seen = y if weights is None else weights * self.fill(y, weights)
-        image = self.back_project(seen)
+        return self.explaining(self.back_project(seen), y, weights)
+
+    def explaining(self, image: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the image times the complex number, one per item, with which A x comes nearest to y."""
+        y = self.as_data(y)
         echo, k = self(image), len(self.range_shape)
-        weighted = echo if weights is None else weights * echo
-        own = linalg.inner(echo, weighted, k)
+        seen = y if weights is None else weights * self.fill(y, weights)
+        own = linalg.inner(echo, echo if weights is None else weights * echo, k)
         real, imag = linalg.inner(echo, seen, k), linalg.inner(1j * echo, seen, k)
         factor = torch.complex(linalg.ratio(real, own), linalg.ratio(imag, own))
         return linalg.per_item(factor, image, len(self.domain_shape)) * image

@@ -69,9 +69,9 @@ def even_axis(owner: object, name: str, given: ArrayLike | Tensor) -> tuple[Arra
     return a, float(spacing)
 
 
-def full_spacing(spacings: Sequence[float | None]) -> tuple[float, ...]:
-    """Return the spacings with the smallest known one for an axis of a single voxel."""
-    least = min((h for h in spacings if h is not None), default=1.0)
+def full_spacing(spacings: Sequence[float | None], otherwise: float) -> tuple[float, ...]:
+    """Return the spacings with the smallest known one for an axis of a single voxel, `otherwise` if none is."""
+    least = min((h for h in spacings if h is not None), default=otherwise)
     return tuple(least if h is None else h for h in spacings)
 
 

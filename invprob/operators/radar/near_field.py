@@ -17,6 +17,7 @@ from invprob.linop.module import COMPLEX_OF
 from invprob.linop.spectrum import Spectrum
 from invprob.operators.radar.base import Radar
 from invprob.operators.radar.geometry import (
+    LIGHT,
     check_wavelength,
     even_axis,
     frequencies_in_hertz,
@@ -37,7 +38,7 @@ INSIDE = 0.5  # spacings between an antenna and a voxel below which the one is t
 
 
 class NearFieldMIMO(Radar):
-    """y[k,t,r] = sum_n e^(-i kappa_k (R_t + R_r)) / (4 pi R_t R_r) x_n, the echoes of point scatterers in the near field.
+    """y[k,t,r] = sum_n e^(-i kappa_k (R_t + R_r)) / (4 pi R_t R_r) x_n: echoes of point scatterers in the near field.
 
     R_t and R_r are the ways from the transmitter and to the receiver, kappa = 2 pi f n / c (Oral & Oktem 2024, eq. 1).
     Transmit and receive factors are separate, and follow from frequency to frequency by a recurrence: no matrix is
@@ -87,7 +88,7 @@ class NearFieldMIMO(Radar):
         if not 0 < refractive_index < math.inf:
             raise ValueError(f"NearFieldMIMO: refractive_index must be positive, got {refractive_index}")
         self.axes = tuple(a for a, _ in grids)
-        self.spacing = full_spacing([h for _, h in grids])
+        self.spacing = full_spacing([h for _, h in grids], LIGHT / (2 * refractive_index * hertz[-1]))
         self.tx, self.rx, self.frequencies = self_tx, self_rx, hertz
         self.pairs, self.refractive_index = chosen, float(refractive_index)
         self.tx_pattern = self._pattern("tx_pattern", tx_pattern, len(self_tx))
@@ -228,9 +229,9 @@ class NearFieldMIMO(Radar):
     def kirchhoff(self, y: Tensor) -> Tensor:
         """Return Kirchhoff's migration of data of planar arrays, z being the normal.
 
-        Sum of (cos_t / R_t) (cos_r / R_r) (1 + i kappa R_t) (1 + i kappa R_r) e^(i kappa (R_t + R_r)) y (Zhuge, Yarovoy,
-        Savelyev & Ligthart 2010): amplitudes separate as waves do. ValueError where the antennas lie in no plane z =
-        const, and for lists of pairs.
+        Sum of (cos_t / R_t) (cos_r / R_r) (1 + i kappa R_t) (1 + i kappa R_r) e^(i kappa (R_t + R_r)) y (Zhuge,
+        Yarovoy, Savelyev & Ligthart 2010): amplitudes separate as waves do. ValueError where the antennas lie in no
+        plane z = const, and for lists of pairs.
         """
         z = np.concatenate([self.tx[:, 2], self.rx[:, 2]])
         if np.ptp(z) > 1e-6 * self._farthest:
@@ -334,7 +335,8 @@ class NearFieldMIMO(Radar):
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Return what `Radar` says, and whether antennas stand among the voxels."""
         low, high = ([axis[end] for axis in self.axes] for end in (0, -1))
-        among = sum(int(((p >= low) & (p <= high)).all(1).sum()) for p in (self.tx, self.rx))
+        antennas = np.unique(np.concatenate([self.tx, self.rx]), axis=0)
+        among = int(((antennas >= low) & (antennas <= high)).all(1).sum())
         told = [f"{among} antennas stand inside the box of the image, where the model is poor"] if among else []
         return told + super().doubts(y)
 
