@@ -34,7 +34,7 @@ WORKING_SET = 2**16  # waves of a chunk of voxels at one frequency: they stay in
 KEPT = 2**28  # bytes of wave tables that are kept between calls; what needs more computes them anew, the same ones
 MOST_ROWS = 2560  # readings up to which A A^H is factored, so that `solve` needs no iterations
 SQUARE = 2**24  # entries of a chunk of the matrix, where A A^H is made
-INSIDE = 0.5  # spacings between an antenna and a voxel below which the one is taken to stand in the other
+INSIDE = 0.5  # spacings: nearer to an antenna amplitudes rise no further, as voxels are no points
 
 
 class NearFieldMIMO(Radar):
@@ -58,8 +58,8 @@ class NearFieldMIMO(Radar):
             calibrations of antennas as (1, Nt, 1).
         dtype: the precision, torch.float32 or torch.float64, in which waves are held; `to` changes it later.
 
-    ValueError for axes that are not even, an antenna that stands in a voxel, frequencies that are not positive and
-    ascending or that are no hertz, and pairs that do not exist or come twice.
+    Within half a spacing of an antenna amplitudes rise no further. ValueError for axes that are not even, frequencies
+    that are not positive and ascending or that are no hertz, and pairs that do not exist or come twice.
     """
 
     def __init__(
@@ -138,12 +138,13 @@ class NearFieldMIMO(Radar):
         for antennas, pattern in ((self.tx, self.tx_pattern), (self.rx, self.rx_pattern)):
             apart = self._voxels[chunk] - torch.from_numpy(antennas)[:, None]
             way = torch.linalg.vector_norm(apart, dim=-1)
+            far = way.clamp(min=INSIDE * min(self.spacing))
             if weigh == "none":
                 amplitude = torch.ones_like(way)
             elif weigh == "kirchhoff":
-                amplitude = apart[..., 2] / way.square()
+                amplitude = apart[..., 2] / far.square()
             else:
-                amplitude = 1 / (math.sqrt(4 * math.pi) * way)
+                amplitude = 1 / (math.sqrt(4 * math.pi) * far)
                 if pattern is not None:
                     gains = pattern.expand(len(antennas), *self.domain_shape)
                     amplitude = amplitude * gains.reshape(len(antennas), -1)[:, chunk]
@@ -315,18 +316,11 @@ class NearFieldMIMO(Radar):
         return values
 
     def _ways(self) -> tuple[float, float]:
-        """Return the shortest and the longest way between antennas and voxels; ValueError of one in a voxel."""
+        """Return the shortest and the longest way between antennas and voxels."""
         nearest, farthest = math.inf, 0.0
-        for what, antennas in (("tx", self.tx), ("rx", self.rx)):
-            for number, place in enumerate(torch.from_numpy(antennas)):
-                apart = torch.linalg.vector_norm(self._voxels - place, dim=-1)
-                if float(apart.min()) < INSIDE * min(self.spacing):
-                    x, y, z = (f"{float(v):.4g}" for v in place)
-                    raise ValueError(
-                        f"NearFieldMIMO: {what}[{number}] at ({x}, {y}, {z}) m stands in a voxel of the image: "
-                        "move the grid away from the antennas"
-                    )
-                nearest, farthest = min(nearest, float(apart.min())), max(farthest, float(apart.max()))
+        for place in torch.from_numpy(np.concatenate([self.tx, self.rx])):
+            apart = torch.linalg.vector_norm(self._voxels - place, dim=-1)
+            nearest, farthest = min(nearest, float(apart.min())), max(farthest, float(apart.max()))
         return nearest, farthest
 
     def _range_extent(self) -> float:
@@ -338,6 +332,8 @@ class NearFieldMIMO(Radar):
         antennas = np.unique(np.concatenate([self.tx, self.rx]), axis=0)
         among = int(((antennas >= low) & (antennas <= high)).all(1).sum())
         told = [f"{among} antennas stand inside the box of the image, where the model is poor"] if among else []
+        if self._nearest < INSIDE * min(self.spacing):
+            told.append("an antenna stands in a voxel of the image, which outshines all others: leave it out by a mask")
         return told + super().doubts(y)
 
     def extra_repr(self) -> str:
