@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from invprob import registry
 from invprob.errors import InputError, printable
-from invprob.io import data_exchange, htc, invprob_file
+from invprob.io import data_exchange, htc, invprob_file, multistatic
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
 from invprob.io.result_file import FORMAT as RESULT_FORMAT
@@ -25,6 +25,7 @@ READERS: dict[str, Reader] = {
     "invprob-scan": invprob_file.READER,
     "data-exchange": data_exchange.READER,
     "matlab": htc.READER,
+    "multistatic": multistatic.READER,
 }
 
 
