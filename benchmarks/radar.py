@@ -122,8 +122,8 @@ def quality(count: int, methods: list[str], first: int, split: Any) -> None:
             psnr, flat, deep = np.mean(rows, 0)
             each = (time.perf_counter() - start) / count
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"| {frequencies} | {ratio:g} | {method} | {psnr:.2f} | {flat:.3f} | {deep:.3f} | {each:.2f} | {peak:.0f} |",
-                  flush=True)  # fmt: skip
+            numbers = f"{psnr:.2f} | {flat:.3f} | {deep:.3f} | {each:.2f} | {peak:.0f}"
+            print(f"| {frequencies} | {ratio:g} | {method} | {numbers} |", flush=True)
 
 
 if __name__ == "__main__":
