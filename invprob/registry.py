@@ -21,6 +21,8 @@ OPERATORS: Mapping[str, str] = {
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
     "cartesian-mri": "invprob.operators.mri.cartesian:CartesianMRI",
     "non-cartesian-mri": "invprob.operators.mri.non_cartesian:NonCartesianMRI",
+    "near-field-mimo": "invprob.operators.radar.near_field:NearFieldMIMO",
+    "planar-sar": "invprob.operators.radar.planar_sar:PlanarSAR",
 }
 
 
@@ -52,6 +54,16 @@ METHODS: Mapping[str, Method] = {
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),
     "lpn": Method("invprob.methods:lpn", "learned", "a learned proximal network"),
     "sobolev-tv": Method("invprob.methods:sobolev_tv", "classical", "total variation under coloured noise"),
+    "back-projection": Method("invprob.methods:back_projection", "direct", "radar: the sum of echoes in phase"),
+    "matched-filter": Method("invprob.methods:matched_filter", "direct", "radar: the adjoint, with its amplitudes"),
+    "kirchhoff": Method("invprob.methods:kirchhoff", "direct", "radar: Kirchhoff's migration of planar arrays"),
+    "range-migration": Method("invprob.methods:range_migration", "direct", "radar: Stolt's migration of planar scans"),
+    "l1-magnitude": Method("invprob.methods:l1_magnitude", "classical", "radar: few bright voxels, data to the noise"),
+    "tv-magnitude": Method("invprob.methods:tv_magnitude", "classical", "radar: total variation of magnitudes"),
+    "wavelet-magnitude": Method(
+        "invprob.methods:wavelet_magnitude", "classical", "radar: sparse wavelets of magnitudes"
+    ),
+    "pnp-magnitude": Method("invprob.methods:pnp_magnitude", "learned", "radar: plug-and-play on magnitudes"),
     "gauss-newton": Method(
         "invprob.methods:gauss_newton",
         "classical",

@@ -41,8 +41,10 @@ from invprob.operators import (
     Gradient,
     Identity,
     Mask,
+    NearFieldMIMO,
     NonCartesianMRI,
     ParallelBeam,
+    PlanarSAR,
     RandomProjection,
     SobolevMetric,
     Wavelet,
@@ -70,6 +72,8 @@ VIEWS = (0.0, 0.3, math.pi / 2, 2.5)  # along both axes and between
 MASK = randn((3, 4), torch.complex128, seed=11)
 MATRIX = randn((5, 12), seed=12).numpy()
 EVEN = [[-0.1, 0.3, -0.1], [0.2, 1.0, 0.2], [-0.1, 0.3, -0.1]]  # in each axis
+GIGAHERTZ = (8e9, 9e9, 10e9)
+OFF = [[0.01, 0.0, 0.0], [0.0, -0.01, 0.005]]
 RAMP_OF_PIXELS = torch.linspace(0, 1, 35, dtype=DOUBLE).reshape(5, 7)
 RAMP = torch.linspace(0, 1, 20, dtype=DOUBLE).reshape(4, 5)
 
@@ -186,6 +190,14 @@ def cone(dtype: torch.dtype = DOUBLE) -> ConeBeam:
     )
 
 
+def near_field(dtype: torch.dtype = DOUBLE, receivers: int = 3, **arguments: object) -> NearFieldMIMO:
+    axes = ([-0.02, 0.0, 0.02], [0.0, 0.03], [0.1, 0.12])
+    tx = [[-0.05, 0.01, 0.0], [0.04, 0.0, 0.0]]
+    return NearFieldMIMO(
+        axes, tx, [[0.0, 0.02 * k, 0.0] for k in range(receivers)], GIGAHERTZ, dtype=dtype, **arguments
+    )
+
+
 def fourier(dtype: torch.dtype = DOUBLE) -> LinearOperator:
     return LinearOperator.from_functions(
         masked_fourier, masked_fourier_adjoint, (3, 4), (3, 4), dtype=dtype, is_complex=True
@@ -277,6 +289,13 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "mri-points-volume": lambda d: NonCartesianMRI((2, 3, 3), positions(9, 3), maps(2, 2, 3, 3), dtype=d),
     "mri-points-frames": lambda d: NonCartesianMRI((3, 4), positions(2, 9, 2), maps(2, 3, 4), frames=2, dtype=d),
     "mri-lifted": lambda d: CartesianMRI([1, 0, 1, 1], maps(2, 3, 4), dtype=d).lift((2,), channels="slices"),
+    "near-field": near_field,
+    "near-field-rows": lambda d: near_field(d, receivers=1, refractive_index=1.5, gain=[[[1 - 2j]], [[0.5]], [[1j]]]),
+    "near-field-pairs": lambda d: near_field(d, pairs=[(0, 1), (1, 0), (1, 2)]),
+    "planar-sar": lambda d: PlanarSAR((2, 3, 2), (3, 2), 0.01, (0.1, 0.12), GIGAHERTZ, dtype=d),
+    "planar-sar-pairs": lambda d: PlanarSAR(
+        (2, 1, 2), (3, 2), (0.01, 0.02), (0.1, 0.12), GIGAHERTZ, tx_offsets=[[0, 0.01, 0]] * 2, rx_offsets=OFF, dtype=d
+    ),
     "adjoint": lambda d: parallel(d).H,
     "adjoint-complex": lambda d: fourier(d).H,
     "composition": lambda d: Gradient((4, 8), dtype=d) @ parallel(d),

@@ -108,7 +108,7 @@ def test_the_data_are_those_of_the_truth_up_to_noise_and_grid(problem):
     test = cases(problem, SIZE, "test", 2)
     scan, truth = test.scan, test.truth
     assert truth.shape == (2, *problem.shape(SIZE))
-    assert truth.is_complex() == (problem.family in ("complex images", "MRI"))
+    assert truth.is_complex() == (problem.family in ("complex images", "MRI", "radar"))
     assert truth.is_complex() or float(truth.min()) >= 0
     assert 0.3 < float(truth.abs().max()) <= 1
     weights = torch.ones_like(scan.data.real) if scan.weights is None else scan.weights

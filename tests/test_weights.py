@@ -107,6 +107,8 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
 # ---- the methods
 
 OTHERS = {"wiener", "sobolev-tv", "gauss-newton"}  # which are for pictures, or for nonlinear operators
+OTHERS |= {"back-projection", "matched-filter", "kirchhoff", "range-migration"}  # or for radars
+OTHERS |= {"l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"}  # or for complex images
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))

@@ -10,7 +10,7 @@ from torch import Tensor
 from invprob.phantoms import add_gaussian_noise, poisson_transmission
 from invprob.phantoms.random_textures import coloured_noise
 
-__all__ = ["Noise", "Noisy", "coloured", "gaussian", "photons"]
+__all__ = ["Noise", "Noisy", "coloured", "decibels", "gaussian", "photons"]
 
 Noisy = tuple[Tensor, Tensor, "Tensor | None"]
 Noise = Callable[[Tensor, torch.Generator], Noisy]
@@ -20,6 +20,13 @@ def gaussian(y: Tensor, generator: torch.Generator, *, level: float) -> Noisy:
     """Add white noise of standard deviation sigma = `level` max |y|; E|n|^2 = sigma^2 where the data are complex."""
     data, sigma = add_gaussian_noise(y, level, generator, ndim=y.ndim)
     return data, sigma, None
+
+
+def decibels(y: Tensor, generator: torch.Generator, *, ratio: float) -> Noisy:
+    """Add white noise whose power is `ratio` dB below the mean power of the data; E|n|^2 = sigma^2 if complex."""
+    sigma = y.abs().double().square().mean().sqrt() / 10 ** (ratio / 20)
+    noise = torch.randn(y.shape, dtype=y.dtype, generator=generator)
+    return y + sigma.to(y.real.dtype) * noise, sigma, None
 
 
 def coloured(y: Tensor, generator: torch.Generator, *, level: float, slope: float) -> Noisy:

@@ -10,13 +10,13 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from invprob.benchmark.noise import Noise, coloured, gaussian, photons
+from invprob.benchmark.noise import Noise, coloured, decibels, gaussian, photons
 from invprob.phantoms.instruments import Instrument, chirp, gauss, instrument, motion
 from invprob.phantoms.random import seeded
 from invprob.phantoms.scenes import Scene, Shape, phantom
 from invprob.scan import Scan
 
-__all__ = ["PROBLEMS", "QUICK", "Cases", "Problem", "case_names", "cases", "colour", "slab", "square"]
+__all__ = ["PROBLEMS", "QUICK", "Cases", "Problem", "case_names", "cases", "colour", "cube", "slab", "square"]
 
 BODIES, PICTURES, WAVES = ("organs", "ellipses"), ("leaves", "organs", "text"), ("leaf-waves", "organ-waves")
 _THINNEST, _NARROWEST = 12, 16  # slices, and voxels along an edge: similarity is seen through a window of 11
@@ -36,6 +36,12 @@ def slab(size: int) -> Shape:
     """Return that of a volume, a third as many voxels along an edge as a picture has, and a sixth as many slices."""
     edge = max(_NARROWEST, size // 3)
     return max(_THINNEST, size // 6), edge, edge
+
+
+def cube(size: int) -> Shape:
+    """Return that of a radar's image, in voxels twice as long across as in depth; those of the paper from 96 on."""
+    across = min(25, max(12, size // 4 + 1))
+    return across, across, 2 * across - 1
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ _FIFTH, _HALF = instrument("holes", seen=0.2), instrument("holes", seen=0.5)
 _FIFTH_OF_COLOUR = instrument("each-channel", of="holes", seen=0.2)
 _FAN, _CONE = instrument("fan-beam", views=45), instrument("cone-beam", views=16)
 _SPOKES = instrument("mri-spokes", spokes=24)
+_X_ARRAY, _THIRTY_DB = instrument("x-array", frequencies=10), partial(decibels, ratio=30)
 _COLOURED = partial(coloured, level=0.1, slope=0.5)
 
 _RECEIVER = partial(gaussian, level=0.002)
@@ -175,5 +182,6 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem("mri-8", _MRI, "an eighth of the lines, 8 coils", _lines(8), ("ellipse-waves",), _RECEIVER),
     Problem("radial-24", _MRI, "24 spokes, 8 coils", _SPOKES, ("ellipse-waves",), _RECEIVER),
     Problem("dynamic-8", _MRI, "8 frames of an eighth of the lines each", _lines(8), ("heartbeat",), _RECEIVER, film),
+    Problem("radar-10", "radar", "10 frequencies, 30 dB", _X_ARRAY, ("radar-targets",), _THIRTY_DB, cube),
 )
 QUICK = ("ct-30", "dose-1e3", "blur-gaussian", "noise-coloured", "holes-random", "finer-2")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from invprob.cli import parse
 from invprob.cli.errors import UsageError
 from invprob.cli.options import check_kinds
+
+if TYPE_CHECKING:
+    from invprob.scan import Scan
 
 __all__ = ["Geometry", "Phantom", "simulate"]
 
@@ -21,6 +24,7 @@ class Phantom(StrEnum):
     SHEPP_LOGAN = "shepp-logan"
     ELLIPSES = "ellipses"
     ORGAN = "organ"
+    RADAR_TARGET = "radar-target"
 
 
 class Geometry(StrEnum):
@@ -31,6 +35,7 @@ class Geometry(StrEnum):
     CARTESIAN = "cartesian"
     RADIAL = "radial"
     SPIRAL = "spiral"
+    X_ARRAY = "x-array"
 
 
 MRI = (Geometry.CARTESIAN, Geometry.RADIAL, Geometry.SPIRAL)
@@ -40,7 +45,7 @@ def simulate(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
     phantom: Annotated[Phantom, typer.Option(help="What is scanned.")] = Phantom.SHEPP_LOGAN,
-    geometry: Annotated[Geometry, typer.Option(help="CT with a parallel or a fan beam, or MRI.")] = Geometry.PARALLEL,
+    geometry: Annotated[Geometry, typer.Option(help="A beam of CT, MRI, or a radar.")] = Geometry.PARALLEL,
     size: Annotated[int, typer.Option(min=8, max=2048, help="Pixels along each side of the image.")] = 256,
     views: Annotated[int, typer.Option(min=1, help="Projections; spokes or interleaves.")] = 180,
     arc: Annotated[
@@ -62,6 +67,10 @@ def simulate(
         float,
         typer.Option(parser=parse.positive, metavar="R", help="Measure one in R lines, for --geometry cartesian."),
     ] = 4.0,
+    frequencies: Annotated[int | None, typer.Option(min=1, help="Of the radar, from 4 to 16 GHz; default 10.")] = None,
+    snr: Annotated[
+        float | None, typer.Option(metavar="DB", help="Mean power of the radar's data over that of noise; default 30.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For the noise and for random phantoms.")] = 0,
     rows: Annotated[int, typer.Option(min=0, help="A stack of as many rows; 0 for a single image.")] = 0,
     thin: Annotated[
@@ -84,14 +93,26 @@ def simulate(
     if geometry in MRI and (photons is not None or arc is not None or thin or phantom is Phantom.ORGAN):
         raise UsageError("MRI scans ellipses and counts nothing: leave out --photons, --arc, --thin and the organ")
 
-    from invprob.cli.console import fact
+    of_radar = (phantom is Phantom.RADAR_TARGET, geometry is Geometry.X_ARRAY)
+    if any(of_radar) != all(of_radar):
+        raise UsageError("--phantom radar-target and --geometry x-array go together: give both")
+    if (frequencies is not None or snr is not None) and not all(of_radar):
+        raise UsageError("--frequencies and --snr are for --geometry x-array")
+    if all(of_radar) and (noise is not None or photons is not None or rows or arc is not None or thin):
+        raise UsageError("--geometry x-array takes --frequencies, --snr and --seed, and one volume of 25 x 25 x 49")
+
     from invprob.cli.magnet import Magnet
     from invprob.cli.scanner import Scanner
     from invprob.io import save_scan
     from invprob.io.atomic import check_output
 
     build: Magnet | Scanner
-    if geometry in MRI:
+    if all(of_radar):
+        from invprob.cli.radar_scanner import scan_target
+
+        check_output(output, 2**20, overwrite=overwrite)
+        scan = scan_target(frequencies or 10, 30.0 if snr is None else snr, seed, command=context.obj)
+    elif geometry in MRI:
         build = Magnet(phantom, geometry, size, coils, acceleration, views, seed)
         check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
         scan = build.scan(rows, percent=(0.1 if noise is None else noise) or None, command=context.obj)
@@ -102,9 +123,15 @@ def simulate(
         percent = 1.0 if noise is None and photons is None else noise
         scan = build.scan(rows, percent=percent or None, photons=photons, command=context.obj)
     save_scan(output, scan, overwrite=overwrite)
-    fact("phantom", f"{phantom}, seed {seed}" + (f", {rows} rows" if rows else ""))
+    _tell(scan, f"{phantom}, seed {seed}" + (f", {rows} rows" if rows else ""), output)
+    return 0
+
+
+def _tell(scan: Scan, phantom: str, output: Path) -> None:
+    from invprob.cli.console import fact
+
+    fact("phantom", phantom)
     fact("geometry", repr(scan.operator))
     fact("noise", scan.provenance["noise"])
     fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")
     fact("scan", str(output))
-    return 0

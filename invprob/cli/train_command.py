@@ -92,3 +92,28 @@ def lpn(
     chosen = (("steps", steps), ("seed", seed), ("data", data))
     given |= {key: value for key, value in chosen if value is not None}
     return run(Run(out, name, config, given, resume, save_every, threads, kind="lpn"))
+
+
+@app.command(name="radar-denoiser")
+def radar_denoiser(
+    out: _Out,
+    config: _Config = None,
+    steps: _Steps = None,
+    seed: _Seed = None,
+    set_: _Set = None,
+    name: _Name = "radar-denoiser",
+    resume: _Resume = False,
+    save_every: _SaveEvery = 180.0,
+    threads: _Threads = None,
+    debug: _Debug = False,
+) -> int:
+    """Train a denoiser of the magnitudes of three-dimensional radar images on generated targets.
+
+    Resumes like `train denoiser`.
+    """
+    del debug
+    from invprob.cli.training_run import Run, run
+
+    given = parse.settings(set_ or [])
+    given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    return run(Run(out, name, config, given, resume, save_every, threads, kind="radar-denoiser"))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from invprob import registry
 from invprob.errors import InputError, printable
-from invprob.io import bart, data_exchange, fastmri, htc, invprob_file, ismrmrd, numpy_array
+from invprob.io import bart, data_exchange, fastmri, htc, invprob_file, ismrmrd, multistatic, numpy_array
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
 from invprob.io.result_file import FORMAT as RESULT_FORMAT
@@ -38,6 +38,7 @@ READERS: dict[str, Reader] = {
     "ismrmrd": ismrmrd.READER,
     "bart": bart.READER,
     "numpy": numpy_array.READER,
+    "multistatic": multistatic.READER,
 }
 
 

@@ -18,6 +18,7 @@ from invprob.linop.items import broadcast_batch, ratio
 from invprob.linop.linear import Bound, Coarser, LinearOperator
 from invprob.linop.nonlinear import Composed, check_fit
 from invprob.linop.operator import Operator, Shape
+from invprob.linop.spectrum import Spectrum
 
 IMAGINARY = (complex, np.complexfloating)  # numbers that make an operator complex
 
@@ -318,6 +319,11 @@ class Scaled(Wrapped):
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return |c|^2 times that of A, where it has one."""
         return self._times_square(self.inner.row_gram_diagonal())
+
+    def row_spectrum(self) -> Spectrum | None:
+        """Return that of A, with |c|^2 times the values."""
+        found = self.inner.row_spectrum()
+        return None if found is None else Spectrum(self.factor.abs().square() * found.values, found.vectors)
 
     def _times_square(self, found: Diagonal | None) -> Diagonal | None:
         return None if found is None else Diagonal(self.factor.abs().square() * found.values, found.basis)

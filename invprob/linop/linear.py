@@ -20,6 +20,7 @@ from invprob.linop.kernel import run_kernel
 from invprob.linop.krylov import collatz_wielandt, conjugate_gradient, power_iteration
 from invprob.linop.normal import solve_normal
 from invprob.linop.operator import Channels, Operator
+from invprob.linop.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator as ScipyLinearOperator
@@ -146,6 +147,13 @@ class LinearOperator(Operator):
         """Return the basis of data space in which A A^H is diagonal, with its diagonal; None where none is known.
 
         A closed form of `solve` for an A with fewer rows than columns, whose A^H A is diagonal nowhere.
+        """
+        return None
+
+    def row_spectrum(self) -> Spectrum | None:
+        """Return the eigenvectors of A A^H where readings are so few that they are worth it; None as a rule.
+
+        They solve every rho A^H A + s I by two products with A, whatever rho, s and the right-hand side.
         """
         return None
 

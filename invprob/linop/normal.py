@@ -103,10 +103,11 @@ class NormalSystem:
     """M = sum_i rho_i A_i^H W_i A_i, prepared to solve M x = b for one b after another.
 
     The way to solve is chosen once per kind of right-hand side: a closed form where all parts are diagonal in one
-    basis, or for rho A^H A + s I with a diagonal A A^H (Woodbury 1950), else conjugate gradients with every part's
-    estimated diagonal for a preconditioner. What it works out for that it keeps, unless a part requires a gradient;
-    so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by default that
-    of the operators' images; `like` is an item where there is no operator. ValueError if there is no term.
+    basis, or for rho A^H A + s I with a diagonal or factored A A^H (Woodbury 1950), else conjugate gradients with
+    every part's estimated diagonal for a preconditioner. What it works out for that it keeps, unless a part requires
+    a gradient; so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by
+    default that of the operators' images; `like` is an item where there is no operator. ValueError if there is no
+    term.
     """
 
     def __init__(self, terms: Sequence[TermLike], ndim: int | None = None, *, like: Tensor | None = None) -> None:
@@ -193,7 +194,7 @@ class NormalSystem:
         return partial(_multiplied, diagonal=Diagonal(inverse, total.basis), ndim=self.ndim)
 
     def _by_rows(self, b: Tensor) -> Map | None:
-        """Return b -> M^-1 b for M = rho A^H A + s I, s > 0, where A A^H is diagonal, else None.
+        """Return b -> M^-1 b for M = rho A^H A + s I, s > 0, where A A^H is diagonal or factored, else None.
 
         (rho A^H A + s)^-1 b = (b - rho A^H (rho A A^H + s)^-1 A b) / s (Woodbury 1950).
         """
@@ -201,16 +202,20 @@ class NormalSystem:
         if len(parts) != 1 or any(term.weights is not None for term in self.terms):
             return None
         A, rho = parts[0].operator, parts[0].scale
-        rows = None if A is None else A.row_gram_diagonal()
         shift = torch.zeros((), dtype=torch.float64, device=b.device)
         for term in self.terms:
             shift = shift + term.scale if term.operator is None else shift
-        if A is None or rows is None or not bool((shift > 0).all()):
+        if A is None or not bool((shift > 0).all()):
             return None
-        k = len(A.range_shape)
+        k, rows, s = len(A.range_shape), A.row_gram_diagonal(), per_item(shift, b, self.ndim)
+        if rows is None:
+            spectrum = None if self._trained else A.row_spectrum()
+            if spectrum is None:
+                return None
+            shares = _share(torch.as_tensor(rho), shift, spectrum.values)
+            return lambda b: (b - A.adjoint(spectrum.multiplied(A(b), shares, k))) / s
         y = A.as_data(b.new_empty(A.range_shape))  # of the kind of A b
         rows = _kept_for(y, rows)
-        s = per_item(shift, b, self.ndim)
         ratios = per_item(rho, y, k) / (per_item(rho, y, k) * rows.values + per_item(shift, y, k))
         inner = Diagonal(ratios, rows.basis)
         return lambda b: (b - A.adjoint(_multiplied(A(b), inner, k))) / s
@@ -284,6 +289,12 @@ class _ImplicitSolution(torch.autograd.Function):
         wanted = [twins.get(id(t), t) for t in ctx.trained]
         others = torch.autograd.grad(Mx, wanted, -u, create_graph=twice, allow_unused=True)
         return u, None, None, *others
+
+
+def _share(rho: Tensor, shift: Tensor, values: Tensor) -> Tensor:
+    """Return rho / (rho values + shift), (*batch, M)."""
+    rho, shift = (t.to(values)[..., None] for t in (rho, shift))
+    return rho / (rho * values + shift)
 
 
 def _twin(twins: Mapping[int, Tensor], t: T) -> T:

@@ -13,6 +13,10 @@ from invprob.operators.image.random_projection import RandomProjection as Random
 from invprob.operators.mri.cartesian import CartesianMRI as CartesianMRI
 from invprob.operators.mri.non_cartesian import NonCartesianMRI as NonCartesianMRI
 from invprob.operators.mri.trajectory import radians_per_pixel as radians_per_pixel
+from invprob.operators.radar.arrays import turntable as turntable
+from invprob.operators.radar.arrays import x_array as x_array
+from invprob.operators.radar.near_field import NearFieldMIMO as NearFieldMIMO
+from invprob.operators.radar.planar_sar import PlanarSAR as PlanarSAR
 from invprob.transforms import Gradient as Gradient
 from invprob.transforms import Identity as Identity
 from invprob.transforms import SobolevMetric as SobolevMetric

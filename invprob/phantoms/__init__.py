@@ -18,6 +18,7 @@ from invprob.phantoms.sampling import (
     spiral,
 )
 from invprob.phantoms.spectra import cartesian_positions
+from invprob.phantoms.targets import radar_target, radar_targets, target_hash, target_magnitude
 
 __all__ = [
     "Ellipses",
@@ -31,6 +32,8 @@ __all__ = [
     "organ",
     "poisson_disc",
     "poisson_transmission",
+    "radar_target",
+    "radar_targets",
     "radial",
     "radial_volume",
     "random_ellipses",
@@ -40,5 +43,7 @@ __all__ = [
     "shepp_logan",
     "smooth_phase",
     "spiral",
+    "target_hash",
+    "target_magnitude",
     "training_images",
 ]

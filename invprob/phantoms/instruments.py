@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -27,9 +28,11 @@ from invprob.operators import (
     FanBeam,
     Identity,
     Mask,
+    NearFieldMIMO,
     NonCartesianMRI,
     ParallelBeam,
     RandomProjection,
+    x_array,
 )
 from invprob.phantoms.coil_maps import birdcage
 from invprob.phantoms.detector import detected
@@ -229,6 +232,13 @@ def _compressed(shape: Shape, *, pixels: int) -> Instrument:
     return _exact(RandomProjection(shape, math.prod(shape) // pixels))
 
 
+def _x_array(shape: Shape, *, frequencies: int) -> Instrument:
+    """Build the X-shaped radar of Oral & Oktem 2024 at 4 to 16 GHz, half a metre before a cube of 0.3 m."""
+    across = [torch.linspace(-0.15, 0.15, n, dtype=torch.float64) for n in shape[:2]]
+    depths = torch.linspace(0.35, 0.65, shape[2], dtype=torch.float64)
+    return _exact(NearFieldMIMO((*across, depths), *x_array(), np.linspace(4e9, 16e9, frequencies)))
+
+
 def _exact(A: LinearOperator) -> Instrument:
     return Instrument(A, lambda scene: A(scene.truth))
 
@@ -293,5 +303,6 @@ INSTRUMENTS: Mapping[str, InstrumentKind] = {
     "random-projection": InstrumentKind(_compressed, "random sums of all pixels: pixels per number"),
     "mri-lines": InstrumentKind(_mri_lines, "an MRI scanner that measures random lines: acceleration, coils"),
     "mri-spokes": InstrumentKind(_mri_spokes, "an MRI scanner that measures golden spokes: spokes, coils"),
+    "x-array": InstrumentKind(_x_array, "a radar of 12 transmitters and 13 receivers on a cross: frequencies"),
     "each-channel": InstrumentKind(_each, "every channel of the image by the same instrument: of, its settings"),
 }

@@ -21,6 +21,8 @@ from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.mixtures import training_images
 from invprob.phantoms.organs import organ
 from invprob.phantoms.plane import Plane, random_field
+from invprob.phantoms.random import uniform
+from invprob.phantoms.targets import target_magnitude
 
 __all__ = ["FINE", "PHANTOMS", "Phantom", "Scene", "Shape", "block_means", "phantom"]
 
@@ -137,6 +139,16 @@ def _heartbeat(shape: Shape, generator: torch.Generator) -> Scene:
     return Scene(fine, axes=2, frames=tuple(frames), phase=phase)
 
 
+def _targets(shape: Shape, generator: torch.Generator) -> Scene:
+    """Draw a radar target, whose voxels scatter with phases of their own."""
+    finer = _finer(shape, 3)
+    magnitude = target_magnitude(generator, finer, [1 / n for n in finer])
+    phase = uniform(generator, 0, 2 * math.pi, *shape)
+    for axis in range(3):
+        phase = phase.repeat_interleave(FINE, axis)
+    return Scene(torch.polar(magnitude.double(), phase).to(torch.complex64))
+
+
 def _finer(shape: Shape, axes: int, *, channels: bool = False) -> Shape:
     """Return the shape on the finer grid; ValueError where an image has other axes than the phantom."""
     if len(shape) != axes + channels:
@@ -155,6 +167,7 @@ PHANTOMS: Mapping[str, Phantom] = {
     "ellipsoids": Phantom(_ellipsoids, "a volume: a body of ellipsoids"),
     "ellipse-waves": Phantom(_ellipse_waves, "complex: ellipses with a smooth phase, whose k-space is known exactly"),
     "heartbeat": Phantom(_heartbeat, "complex frames of a body whose parts beat, whose k-space is known exactly"),
+    "radar-targets": Phantom(_targets, "a volume: bodies that scatter radar waves with independent phases"),
     "organ-waves": Phantom(partial(_waves, magnitude=_organs), "complex: organs with a smooth phase"),
     "leaf-waves": Phantom(partial(_waves, magnitude=_leaves), "complex: dead leaves with a smooth phase"),
 }

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser
+from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser, VolumeUNet
 
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
+OWN = (DenoisingUNet, VolumeUNet, PretrainedDenoiser)  # networks that take any batch of their own items
 SYMMETRIES = tuple((turns, flipped) for flipped in (False, True) for turns in range(4))  # of the square
 TRANSPOSITION = (3, True)  # the one of them that exchanges rows and columns
 
@@ -186,9 +187,9 @@ def innermost(D: DenoiserFunction) -> DenoiserFunction:
 def per_slice(D: DenoiserFunction, v: Tensor, sigma: Tensor) -> Tensor:
     """Return sigma for every image that this package's networks see in v, such as each slice of a volume."""
     own = innermost(D)
-    if not isinstance(own, DenoisingUNet | PretrainedDenoiser) or not sigma.ndim:
+    if not isinstance(own, OWN) or not sigma.ndim:
         return sigma
-    slices = v.shape[sigma.ndim : v.ndim - (2 if own.colours == 1 else 3)]
+    slices = v.shape[sigma.ndim : v.ndim - own.ndim]
     return sigma.reshape(sigma.shape + (1,) * len(slices)).expand(*sigma.shape, *slices)
 
 
@@ -199,7 +200,7 @@ def is_network(D: DenoiserFunction) -> bool:
 
 def wants_batches(D: DenoiserFunction) -> bool:
     """Return whether D wants (B, C, *space), as networks do unless they are this package's own."""
-    return is_network(D) and not isinstance(innermost(D), OnBatch | DenoisingUNet | PretrainedDenoiser)
+    return is_network(D) and not isinstance(innermost(D), (OnBatch, *OWN))
 
 
 def check_answer(x: object, v: Tensor) -> Tensor:

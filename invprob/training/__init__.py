@@ -6,6 +6,7 @@ from invprob.training.batches import generator_of as generator_of
 from invprob.training.batches import validation_images as validation_images
 from invprob.training.parallel import Team as Team
 from invprob.training.proximal_settings import ProximalSettings as ProximalSettings
+from invprob.training.radar_task import RadarSettings as RadarSettings
 from invprob.training.settings import DenoiserSettings as DenoiserSettings
 from invprob.training.settings import NoisyImages as NoisyImages
 from invprob.training.settings import TrainingSettings as TrainingSettings

@@ -19,6 +19,7 @@ from invprob.training.denoiser_task import DenoiserTask
 from invprob.training.parallel import Team
 from invprob.training.proximal_settings import ProximalSettings
 from invprob.training.proximal_task import ProximalTask
+from invprob.training.radar_task import RadarSettings, RadarTask
 from invprob.training.settings import DenoiserSettings, TrainingSettings
 from invprob.training.task import Task
 
@@ -28,6 +29,7 @@ __all__ = ["KINDS", "Trainer", "learning_rate"]
 KINDS: Mapping[str, tuple[type[TrainingSettings], Callable[[Any], Task[Any]]]] = {
     "denoiser": (DenoiserSettings, DenoiserTask),
     "lpn": (ProximalSettings, ProximalTask),
+    "radar-denoiser": (RadarSettings, RadarTask),
 }
 
 

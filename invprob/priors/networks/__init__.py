@@ -12,3 +12,4 @@ from invprob.priors.networks.pretrained import load_pretrained as load_pretraine
 from invprob.priors.networks.ridge import ConvexRidge as ConvexRidge
 from invprob.priors.networks.ridge import RidgeRegulariser as RidgeRegulariser
 from invprob.priors.networks.tiling import denoise_tiled as denoise_tiled
+from invprob.priors.networks.volume_unet import VolumeUNet as VolumeUNet

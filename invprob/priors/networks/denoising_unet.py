@@ -98,6 +98,11 @@ class DenoisingUNet(nn.Module):
         return self.unshuffle * convolutions + self.multiple
 
     @property
+    def ndim(self) -> int:
+        """Axes of an item: 2 of grey images, 3 of those in colour."""
+        return 2 if self.colours == 1 else 3
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """What the constructor needs to build this network again."""
         return {
@@ -129,7 +134,7 @@ class DenoisingUNet(nn.Module):
 
     def _flattened(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
         """Return x as (B, C, H, W) and sigma as (B,) in the precision of the weights."""
-        ndim = 2 if self.colours == 1 else 3
+        ndim = self.ndim
         if x.is_complex():
             raise ValueError("DenoisingUNet denoises real images, got a complex one: denoise its two parts, or |x|")
         if x.ndim < ndim or (ndim == 3 and x.shape[-3] != self.colours) or 0 in x.shape[-ndim:]:

@@ -19,6 +19,7 @@ from invprob.priors.networks.convex_scalar import ConvexScalar
 from invprob.priors.networks.denoising_unet import DenoisingUNet
 from invprob.priors.networks.ridge import ConvexRidge, RidgeRegulariser
 from invprob.priors.networks.tiling import denoise_tiled
+from invprob.priors.networks.volume_unet import VolumeUNet
 
 if TYPE_CHECKING:
     from invprob.priors.learned_proximal import LearnedProximal
@@ -28,6 +29,7 @@ __all__ = ["ARCHITECTURES", "WEIGHTS", "PretrainedDenoiser", "load_pretrained"]
 WEIGHTS = Path(__file__).parents[1] / "weights"
 ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
     "denoising-unet": DenoisingUNet,
+    "volume-unet": VolumeUNet,
     "ridge-regulariser": RidgeRegulariser,
     "convex-ridge": ConvexRidge,
     "convex-conv": ConvexConv,
@@ -38,8 +40,8 @@ ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
 class PretrainedDenoiser(nn.Module):
     """A denoiser D(x, sigma) with trained weights and their card.
 
-    x `(*batch, H, W)` real with grey values on the scale [0, 1]; sigma a number or `(*batch,)` in the same units,
-    trained for the range `sigma_range`. Where autograd is off, images are denoised as by `denoise`.
+    x `(*batch, *item)` real with values on the scale [0, 1], `ndim` item axes; sigma a number or `(*batch,)` in the
+    same units, trained for the range `sigma_range`. Where autograd is off, images are denoised as by `denoise`.
 
     Arguments:
         network: the module with its weights.
@@ -54,6 +56,11 @@ class PretrainedDenoiser(nn.Module):
     def colours(self) -> int:
         """Channels of an image: 1 for grey ones, which have no axis for them."""
         return int(self.card.get("arguments", {}).get("colours", 1))
+
+    @property
+    def ndim(self) -> int:
+        """Axes of an item: 2 of grey images, 3 of those in colour and of volumes."""
+        return int(getattr(self.network, "ndim", 2 if self.colours == 1 else 3))
 
     @property
     def sigma_range(self) -> tuple[float, float]:

@@ -1,0 +1,145 @@
+"""Near-field radar: quality of the methods, speed and memory beside the dense complex128 form of the formula.
+
+`python benchmarks/radar.py speed`, `memory` or `quality`; quality simulates the X-shaped array on held-out targets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.constants import c
+from torch import Tensor
+
+from invprob import Scan, metrics, reconstruct
+from invprob.fidelities import L2Ball
+from invprob.operators import NearFieldMIMO, x_array
+from invprob.phantoms import radar_targets
+from invprob.phantoms.targets import CUBE
+from invprob.priors import L1, Magnitude
+from invprob.solvers import CSALSA
+
+CONDITIONS = ((5, 30.0), (10, 30.0), (20, 30.0), (40, 30.0), (20, 0.0))
+METHODS = ("back-projection", "kirchhoff", "matched-filter", "l1-magnitude", "tv-magnitude", "pnp-magnitude")
+MIB = 2**20
+
+
+def cross(frequencies: int, shape: tuple[int, int, int] = CUBE) -> NearFieldMIMO:
+    """Return the simulated array of the paper before its cube."""
+    axes = [np.linspace(-0.15, 0.15, n) for n in shape[:2]] + [np.linspace(0.35, 0.65, shape[2])]
+    return NearFieldMIMO(axes, *x_array(), np.linspace(4e9, 16e9, frequencies))
+
+
+def dense(A: NearFieldMIMO) -> Tensor:
+    """Return the matrix of the formula, (readings, voxels) in complex128."""
+    voxels = np.stack(np.meshgrid(*A.axes, indexing="ij"), -1).reshape(-1, 3)
+    to, back = (np.linalg.norm(voxels - p[:, None], axis=-1) for p in (A.tx, A.rx))
+    way, loss = (to[:, None] + back).reshape(-1, len(voxels)), (to[:, None] * back).reshape(-1, len(voxels))
+    rows = [np.exp(-2j * np.pi * f / c * way) / (4 * np.pi * loss) for f in A.frequencies]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def best(call: Callable[[], Any], repeats: int = 5) -> float:
+    """Return the seconds of the fastest of some calls."""
+    call()
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def speed(frequencies: int) -> None:
+    """Race one product with A and A^H, and one iteration without the network, against the dense form."""
+    A = cross(frequencies)
+    D, x = dense(A), torch.randn(A.domain_shape, dtype=torch.complex64)
+    y = A(x)
+    wide, flat = y.to(torch.complex128).flatten(), x.to(torch.complex128).flatten()
+    error = float((D @ flat - wide).norm() / wide.norm())
+    print(f"{frequencies} frequencies: relative error of A in complex64 {error:.1e}")
+    pairs = {
+        "A": (lambda: A(x), lambda: D @ flat, lambda: torch.einsum("mn,n->m", D, flat)),
+        "A^H": (lambda: A.adjoint(y), lambda: D.mH @ wide, lambda: torch.einsum("mn,m->n", D, wide.conj())),
+    }
+    theirs = {}
+    for name, (ours, product, summed) in pairs.items():
+        own, first, second = best(ours), best(product, 2), best(summed, 2)
+        theirs[name] = min(first, second)
+        print(f"{name}: {1e3 * own:.1f} ms; dense matmul {1e3 * first:.0f} ms, einsum {1e3 * second:.0f} ms: "
+              f"{first / own:.1f} and {second / own:.1f} times")  # fmt: skip
+    tables = sum(t.numel() * t.element_size() for _, *legs in A._all_waves() for w in legs
+                 for t in [*w._starts.values(), w._step])  # fmt: skip
+    print(f"memory: tables {tables / MIB:.1f} MiB, dense {D.numel() * 16 / MIB:.0f} MiB: "
+          f"{D.numel() * 16 / tables:.0f} times")  # fmt: skip
+    f, g = L2Ball(A, y, 0.03 * float(y.norm())), Magnitude(L1(1.0, ndim=3))
+    solver = CSALSA(tau=0.05)
+    state = solver.init(f, g, torch.zeros_like(x))
+    built = best(lambda: A.row_spectrum(), 1)
+    del built  # computed in the first call and kept
+    step = solver.prepared(f, g, state)
+    own = best(lambda: step(state))
+    other = 7 * (theirs["A"] + theirs["A^H"])  # 14 products: five conjugate gradients, and the ball
+    print(f"iteration: {1e3 * own:.0f} ms; 14 dense products {1e3 * other:.0f} ms: {other / own:.1f} times")
+
+
+def memory() -> None:
+    """Apply A and A^H on 61^3 voxels with 16 x 9 antennas at 11 frequencies: the peak of the process."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    axes = [np.linspace(-0.15, 0.15, 61)] * 2 + [np.linspace(0.35, 0.65, 61)]
+    A = NearFieldMIMO(axes, *x_array(16, 9), np.linspace(4e9, 16e9, 11))
+    x = torch.ones(A.domain_shape, dtype=torch.complex64)
+    A.adjoint(A(x))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{A!r}: peak {peak:.0f} MiB, of which before {before:.0f} MiB")
+
+
+def quality(count: int, methods: list[str], first: int, split: Any) -> None:
+    """Print mean PSNR, 2-D and 3-D SSIM of |x| / max |x|, seconds per volume, and the peak memory."""
+    truth = radar_targets(split, count, first)
+    t = truth.abs()
+    print(
+        "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
+    )
+    for frequencies, ratio in CONDITIONS:
+        A = cross(frequencies)
+        for method in methods:
+            rows, start = [], time.perf_counter()
+            for k in range(count):
+                clean = A(truth[k])
+                sigma = float(clean.abs().square().mean().sqrt()) / 10 ** (ratio / 20)
+                noise = torch.randn(clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(k))
+                x = reconstruct(Scan(A, clean + sigma * noise, sigma), method).x.abs()
+                x = x / x.max()
+                planes = metrics.ssim(x.movedim(-1, 0), t[k].movedim(-1, 0), data_range=1.0).mean()
+                whole = metrics.ssim(x, t[k], data_range=1.0, ndim=3)
+                rows.append((float(metrics.psnr(x, t[k], data_range=1.0, ndim=3)), float(planes), float(whole)))
+            psnr, flat, deep = np.mean(rows, 0)
+            each = (time.perf_counter() - start) / count
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            numbers = f"{psnr:.2f} | {flat:.3f} | {deep:.3f} | {each:.2f} | {peak:.0f}"
+            print(f"| {frequencies} | {ratio:g} | {method} | {numbers} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("section", choices=("speed", "memory", "quality"))
+    parser.add_argument("--frequencies", type=int, default=15, help="of the race")
+    parser.add_argument("--count", type=int, default=50, help="held-out volumes of the table")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
+    parser.add_argument("--split", default="test", choices=("test", "validation"))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    if asked.section == "speed":
+        speed(asked.frequencies)
+    elif asked.section == "memory":
+        memory()
+    else:
+        quality(asked.count, asked.methods, asked.first, asked.split)

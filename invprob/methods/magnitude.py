@@ -1,0 +1,187 @@
+"""Priors on the magnitude of complex images under a bound on the misfit: l1-, tv-, wavelet- and pnp-magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invprob import linalg
+from invprob.fidelities import L2Ball
+from invprob.functional import Functional
+from invprob.linop import LinearOperator
+from invprob.methods.reporting import Progress, run
+from invprob.methods.scales import first_image
+from invprob.methods.strength import held_out_misfit
+from invprob.operators import Mask
+from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, WaveletL1, load_pretrained
+from invprob.priors.denoiser_functions import Around, DenoiserFunction
+from invprob.priors.networks import PretrainedDenoiser
+from invprob.problem import Problem
+from invprob.solvers import CSALSA
+
+COUPLING = 0.01  # kappa over |A|^2; Oral & Oktem's 500 is 0.013 of it at 5 frequencies
+THRESHOLD = 0.1  # step of the prox of a convex prior relative to the first image; the result does not depend on it
+LEVEL = 0.2  # noise level of magnitudes that a denoiser is asked with, relative to the largest: theirs is 0.197
+MOST_CG = 100  # steps after which conjugate gradients have seen enough to predict held-out readings
+
+
+def l1_magnitude(problem: Problem, *, tol: float = 1e-3, max_iter: int = 300) -> Iterator[Progress]:
+    """min sum |x_n| subject to |A x - y| <= eps = noise sqrt(readings), by C-SALSA.
+
+    The noise is that of the scan, else what held-out readings speak for. No strength is to be chosen: the bound is it.
+
+    Arguments:
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations.
+    """
+    yield from _constrained(
+        problem,
+        "sparse magnitudes",
+        lambda size: (Magnitude(L1(1.0, ndim=problem.ndim)), THRESHOLD * size),
+        tol,
+        max_iter,
+    )
+
+
+def tv_magnitude(problem: Problem, *, tol: float = 1e-3, max_iter: int = 300) -> Iterator[Progress]:
+    """min TV(|x|) subject to |A x - y| <= eps = noise sqrt(readings), by C-SALSA, on the grid of the image.
+
+    Arguments:
+        tol, max_iter: as of `l1_magnitude`.
+    """
+    spacing = problem.A.grid.relative
+
+    def prior(size: Tensor) -> tuple[Functional, Tensor]:
+        return Magnitude(TotalVariation(1.0, ndim=problem.ndim, axes=len(spacing), spacing=spacing)), THRESHOLD * size
+
+    yield from _constrained(problem, "total variation of magnitudes", prior, tol, max_iter)
+
+
+def wavelet_magnitude(
+    problem: Problem, *, wavelet: str = "db2", tol: float = 1e-3, max_iter: int = 300
+) -> Iterator[Progress]:
+    """min |details of W |x||_1 subject to |A x - y| <= eps = noise sqrt(readings), by C-SALSA.
+
+    Arguments:
+        wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db2".
+        tol, max_iter: as of `l1_magnitude`.
+    """
+
+    def prior(size: Tensor) -> tuple[Functional, Tensor]:
+        return Magnitude(WaveletL1(1.0, wavelet=wavelet, spins=2, ndim=problem.ndim)), THRESHOLD * size
+
+    yield from _constrained(problem, "wavelets of magnitudes", prior, tol, max_iter, {"wavelet": wavelet})
+
+
+def pnp_magnitude(
+    problem: Problem,
+    *,
+    denoiser: str | DenoiserFunction = "radar-denoiser",
+    level: float = LEVEL,
+    falling: float = 1.0,
+    rising: float = 1.0,
+    tol: float = 1e-3,
+    max_iter: int = 30,
+) -> Iterator[Progress]:
+    """Plug-and-play on magnitudes: a denoiser of |x| keeps its phase, and |A x - y| <= eps (Oral & Oktem 2024).
+
+    By C-SALSA. The denoiser sees each item divided by its largest magnitude.
+
+    Arguments:
+        denoiser: the name of pretrained weights, by default "radar-denoiser", or a function D(|x|, sigma) of volumes.
+        level: the noise level it is asked with, relative to the largest magnitude.
+        falling: by what the square of the level is multiplied after each iteration; 1 (the default) leaves it.
+        rising: by what the weight of the denoised image is multiplied after each iteration; 1 (the default) leaves it.
+        tol: the relative residual that counts as converged.
+        max_iter: the most iterations.
+
+    ValueError for a level that is not positive, and for weights of images of another kind.
+    """
+    if not 0 < level < float("inf"):
+        raise ValueError(f"pnp-magnitude: level must be a number > 0, got {level}")
+    D = Relative(_denoiser(problem, denoiser), problem.ndim)
+
+    def prior(size: Tensor) -> tuple[Functional, Tensor]:
+        own = Denoiser(D, lam=1.0, ndim=problem.ndim, complex_as="magnitude", channels=False)
+        return own, torch.full_like(size, level**2)
+
+    settings = {"level": level, "falling": falling, "rising": rising}
+    yield from _constrained(problem, "plug-and-play on magnitudes", prior, tol, max_iter, settings)
+
+
+class Relative(Around):
+    """D on items divided by their largest value m, sigma being relative to it: m D(v / m, sigma).
+
+    Arguments:
+        D: the denoiser, D(v, sigma), of items of `ndim` axes.
+        ndim: how many axes, the last ones, make one item; by default 3.
+    """
+
+    def __init__(self, D: DenoiserFunction, ndim: int = 3) -> None:
+        super().__init__(D)
+        self.ndim = ndim
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return m D(v / m, sigma)."""
+        top = v.abs().amax(linalg.item_axes(self.ndim), keepdim=True)
+        size = torch.where(top > 0, top, torch.ones_like(top))
+        return size * self.D(v / size, sigma)
+
+
+def _denoiser(problem: Problem, chosen: str | DenoiserFunction) -> DenoiserFunction:
+    on = problem.linear.device
+    if not isinstance(chosen, str):
+        return chosen
+    D = load_pretrained(chosen)
+    if not isinstance(D, PretrainedDenoiser) or D.ndim != problem.ndim:
+        raise ValueError(
+            f"{chosen!r} is no denoiser of images of {problem.ndim} axes, which those of this scan have: "
+            "give a function D(|x|, sigma) as denoiser"
+        )
+    return D.to(on)
+
+
+def _constrained(
+    problem: Problem,
+    phase: str,
+    prior: Callable[[Tensor], tuple[Functional, Tensor]],
+    tol: float,
+    max_iter: int,
+    settings: dict[str, Any] | None = None,
+) -> Generator[Progress, None, None]:
+    """Run C-SALSA with the prior and the step that `prior` returns for the size of the first image."""
+    if not (problem.linear.is_complex or problem.y.is_complex()):
+        raise ValueError(f"{phase}: priors on magnitudes are for complex images, and these data are real: use tv")
+    on = problem.quadratic()
+    eps = yield from _radius(on)
+    first = first_image(on)
+    size = first.abs().flatten(-on.ndim).amax(-1).double()
+    g, tau = prior(torch.where(size > 0, size, 1.0))
+    A, y = _weighted(on)
+    f = L2Ball(A, y, eps)
+    given = settings or {}
+    paces = {name: given[name] for name in ("falling", "rising") if name in given}
+    kappa = COUPLING * A.norm().double() ** 2
+    solver = CSALSA(kappa=kappa if bool(kappa > 0) else 1.0, tau=tau, tol=tol, max_iter=max_iter, **paces)
+    told = {"eps": eps.tolist(), "tol": tol, "max_iter": max_iter, **given}
+    yield from run(phase, problem, solver, f, g, state=solver.init(f, g, first), settings=told)
+
+
+def _radius(problem: Problem) -> Generator[Progress, None, Tensor]:
+    """Return eps per item: the noise times the root of the number of readings, else what held-out ones speak for."""
+    if problem.noise is not None:
+        return problem.noise.double() * torch.as_tensor(problem.readings).double().sqrt()
+    return (yield from held_out_misfit(problem, MOST_CG))
+
+
+def _weighted(problem: Problem) -> tuple[LinearOperator, Tensor]:
+    """Return operator and data with equal noise in all readings."""
+    counted = problem.counted()
+    if counted is None:
+        return problem.linear, problem.y
+    root, k = counted.sqrt().to(problem.A.dtype), len(problem.A.range_shape)
+    root = root.expand(torch.broadcast_shapes(root.shape, problem.A.range_shape))  # type: ignore[no-untyped-call]
+    return Mask(root, ndim=k, dtype=problem.A.dtype).to(problem.A.device) @ problem.linear, root * problem.y

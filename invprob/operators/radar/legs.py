@@ -1,0 +1,71 @@
+"""Waves on their way between antennas and voxels, frequency after frequency: a_k = w e^(-i kappa_k R).
+
+Of evenly spaced frequencies each wave is the one before times a constant phase (a recurrence), so that two tables per
+leg stand for all frequencies. Phases are computed in float64, whatever the precision of the waves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Leg", "Waves"]
+
+ANCHOR = 64  # frequencies after which phases are computed anew, so that rounding does not add up
+EVEN = 1e-9  # relative difference of the steps in frequency that counts as none
+
+
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """Ways (antennas, voxels) in metres and the real or complex amplitudes there, all in float64.
+
+    `rising` multiplies the wave by 1 - i kappa R, as Kirchhoff's integral does.
+    """
+
+    way: Tensor
+    amplitude: Tensor
+    rising: bool = False
+
+
+class Waves:
+    """The waves of a leg, one table after the other along the wavenumbers, in a complex dtype.
+
+    Arguments:
+        leg: ways and amplitudes.
+        wavenumbers: kappa in 1/m, ascending.
+        dtype: torch.complex64 or torch.complex128.
+    """
+
+    def __init__(self, leg: Leg, wavenumbers: NDArray[np.float64], dtype: torch.dtype) -> None:
+        steps = np.diff(wavenumbers)
+        even = steps.size > 0 and float(np.ptp(steps)) <= EVEN * float(steps.max())
+        starts = {k: self._phase(leg.way, wavenumbers[k], dtype) for k in range(0, len(wavenumbers), ANCHOR)}
+        self._starts = {k: phase * leg.amplitude.to(dtype) for k, phase in starts.items()}
+        self._step = self._phase(leg.way, steps.mean(), dtype) if even else None
+        self._way = leg.way if leg.rising or not even else None
+        self._rising, self._wavenumbers, self._dtype = leg.rising, wavenumbers, dtype
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the wave at every wavenumber, in a buffer that the next one overwrites."""
+        wave = torch.empty(0)
+        for k, kappa in enumerate(self._wavenumbers):
+            if k in self._starts:
+                wave = self._starts[k].clone()
+            elif self._step is not None:
+                wave.mul_(self._step)
+            elif self._way is not None:
+                wave.mul_(self._phase(self._way, kappa - self._wavenumbers[k - 1], self._dtype))
+            if self._rising and self._way is not None:
+                yield wave * torch.complex(torch.ones_like(self._way), -float(kappa) * self._way).to(self._dtype)
+            else:
+                yield wave
+
+    @staticmethod
+    def _phase(way: Tensor, kappa: float, dtype: torch.dtype) -> Tensor:
+        angle = -float(kappa) * way
+        return torch.polar(torch.ones_like(angle), angle).to(dtype)

@@ -1,0 +1,478 @@
+"""Near-field radar against the dense formula, and what waves do: peaks, widths, replicas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from laws import data_of, image_of, randn, relative
+from scipy.constants import c
+
+from invprob import Scan, linalg, reconstruct, solve
+from invprob.fidelities import L2, L2Ball
+from invprob.linop import LinearOperator
+from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
+from invprob.operators.radar import near_field
+from invprob.priors import L1, Denoiser, Magnitude, TotalVariation
+from invprob.solvers import ADMM, CSALSA
+
+DOUBLE, WIDE = torch.float64, torch.complex128
+RANDOM = np.random.default_rng(0)
+BAND = np.linspace(4e9, 16e9, 4)
+SCENE = (np.linspace(-0.05, 0.05, 4), np.linspace(-0.06, 0.06, 5), np.linspace(0.35, 0.41, 3))
+
+
+def dense(axes, tx, rx, frequencies, n=1.0):
+    """The formula, written out: (k, t, r, voxels)."""
+    voxels = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    to, back = (np.linalg.norm(voxels - np.asarray(p)[:, None], axis=-1) for p in (tx, rx))
+    kappa = 2 * np.pi * np.asarray(frequencies) * n / c
+    way = to[:, None] + back[None]
+    matrix = np.exp(-1j * kappa[:, None, None, None] * way) / (4 * np.pi * to[:, None] * back[None])
+    return torch.from_numpy(matrix)
+
+
+def radar(dtype=DOUBLE, frequencies=BAND, axes=SCENE, **arguments):
+    return NearFieldMIMO(axes, *x_array(3, 4), frequencies, dtype=dtype, **arguments)
+
+
+def cross(frequencies, shape=(25, 25, 49), **arguments):
+    axes = [np.linspace(-0.15, 0.15, n) for n in shape[:2]] + [np.linspace(0.35, 0.65, shape[2])]
+    return NearFieldMIMO(axes, *x_array(), frequencies, **arguments)
+
+
+# ---- the model
+
+
+@pytest.mark.parametrize("frequencies", [BAND, [9e9], [4e9, 5e9, 9e9, 16e9], np.linspace(77e9, 81e9, 150)])
+@pytest.mark.parametrize("precision", [(DOUBLE, 1e-12), (torch.float32, 2e-5)], ids=["float64", "float32"])
+def test_data_are_those_of_the_formula(frequencies, precision):
+    dtype, tol = precision
+    A = radar(dtype, frequencies)
+    matrix = dense(SCENE, A.tx, A.rx, frequencies)
+    x, y = image_of(A, (2,)), data_of(A, (2,))
+    assert relative(A(x), torch.einsum("ktrn,bn->bktr", matrix, x.to(WIDE).flatten(1))) < tol
+    expected = torch.einsum("ktrn,bktr->bn", matrix.conj(), y.to(WIDE)).reshape(x.shape)
+    assert relative(A.adjoint(y), expected) < tol
+
+
+def test_the_pairs_of_a_list_are_those_of_all():
+    A, pairs = radar(), [(2, 0), (0, 3), (1, 1)]
+    B = radar(pairs=pairs)
+    x = image_of(A, (2,))
+    t, r = torch.tensor(pairs).mT
+    assert B.range_shape == (4, 3)
+    assert relative(B(x), A(x)[..., t, r]) < 1e-12
+    one = NearFieldMIMO(SCENE, A.tx, frequencies=BAND, pairs="monostatic", dtype=DOUBLE)
+    own = torch.arange(3)
+    assert relative(one(x), NearFieldMIMO(SCENE, A.tx, A.tx, BAND, dtype=DOUBLE)(x)[..., own, own]) < 1e-12
+
+
+def test_medium_patterns_and_gains():
+    A, x = radar(), image_of(radar())
+    seen, heard = randn((3, 4, 5, 3), WIDE, 1), randn((1, 4, 5, 3), WIDE, 2)
+    gain = randn((4, 1, 4), WIDE, 3)
+    B = radar(refractive_index=2.83, tx_pattern=seen, rx_pattern=heard, gain=gain)
+    matrix = dense(SCENE, A.tx, A.rx, BAND, n=2.83) * (seen[:, None] * heard[None]).reshape(3, 1, -1)
+    expected = gain * torch.einsum("ktrn,n->ktr", matrix, x.flatten())
+    assert relative(B(x), expected) < 1e-12
+    listed = radar(
+        refractive_index=2.83, tx_pattern=seen, rx_pattern=heard, gain=gain[:, 0, :2], pairs=[(1, 0), (2, 1)]
+    )
+    assert relative(listed(x), expected[:, [1, 2], [0, 1]]) < 1e-12
+
+
+def test_what_is_kept_and_how_voxels_are_grouped_changes_nothing(monkeypatch):
+    A, x, y = radar(), image_of(radar(), (2,)), data_of(radar(), (2,))
+    d, b = A(x), A.adjoint(y)
+    monkeypatch.setattr(near_field, "KEPT", 0)
+    assert torch.equal(radar()(x), d)
+    monkeypatch.setattr(near_field, "WORKING_SET", 64 * 7)
+    fine = cross([5e9, 7e9], (5, 7, 9), dtype=DOUBLE)
+    monkeypatch.undo()
+    whole, z = cross([5e9, 7e9], (5, 7, 9), dtype=DOUBLE), randn((5, 7, 9), WIDE)
+    assert relative(fine(z), whole(z)) < 1e-13
+    assert relative(radar().adjoint(y), b) == 0
+
+
+def test_a_scan_on_a_plane_is_the_same_by_fourier_transforms():
+    step, depths, band = (0.004, 0.005), np.linspace(0.1, 0.13, 4), np.linspace(20e9, 26e9, 4)
+    shape, places = (3, 6, 4), (5, 4)
+    middle = [
+        [h * (np.arange(n) - (n - 1) / 2) for h, n in zip(step, sizes, strict=False)] for sizes in (shape, places)
+    ]
+    moved = np.stack([*(m.ravel() for m in np.meshgrid(*middle[1], indexing="ij")), np.zeros(20)], -1)
+    A = PlanarSAR(shape, places, step, depths, band, dtype=DOUBLE)
+    B = NearFieldMIMO([*middle[0], depths], moved, frequencies=band, pairs="monostatic", dtype=DOUBLE)
+    x, y = image_of(A, (2,)), data_of(A)
+    assert relative(A(x).flatten(-2), B(x)) < 1e-12
+    assert relative(A.back_project(y), B.back_project(y.flatten(1))) < 1e-12
+    sent, heard = [[0.01, 0, 0], [-0.01, 0.002, 0.001]], [[0, 0.01, 0], [0, -0.01, 0]]
+    A = PlanarSAR(shape, places, step, depths, band, tx_offsets=sent, rx_offsets=heard, dtype=DOUBLE)
+    own = [(k, k) for k in range(20)]
+    for p, (t, r) in enumerate(zip(sent, heard, strict=True)):
+        B = NearFieldMIMO([*middle[0], depths], moved + t, moved + r, band, own, dtype=DOUBLE)
+        assert relative(A(x)[:, :, p].flatten(-2), B(x)) < 1e-12
+
+
+# ---- focusing
+
+
+def kirchhoff(A, y):
+    """Kirchhoff's sum as the paper has it, over all voxels at once."""
+    voxels = np.stack(np.meshgrid(*A.axes, indexing="ij"), -1).reshape(-1, 3)
+    to, back = (np.linalg.norm(voxels - p[:, None], axis=-1)[:, None] for p in (A.tx, A.rx))
+    to, back = to, back.swapaxes(0, 1)
+    total = 0
+    for k, f in enumerate(A.frequencies):
+        jk = 2j * np.pi * f / c
+        slope = (voxels[:, 2] / to) * (voxels[:, 2] / back)
+        w = 4 * slope * (back * to * jk**2 + (back + to) * jk + 1) * np.exp(jk * (to + back)) / (4 * to * back)
+        total = total + (torch.from_numpy(w) * y[k][..., None]).sum((0, 1))
+    return total.reshape(A.domain_shape)
+
+
+def test_back_projection_and_kirchhoff_are_their_sums():
+    A = radar()
+    y = data_of(A)
+    phases = dense(SCENE, A.tx, A.rx, BAND)
+    phases = phases / phases.abs()
+    expected = torch.einsum("ktrn,ktr->n", phases.conj(), y).reshape(A.domain_shape)
+    assert relative(A.back_project(y), expected) < 1e-12
+    assert relative(A.kirchhoff(y), kirchhoff(A, y)) < 1e-12
+    tilted = NearFieldMIMO(SCENE, A.tx + np.array([0, 0, 0.01]), A.rx, BAND)
+    with pytest.raises(ValueError, match="kirchhoff is for antennas in one plane"):
+        tilted.kirchhoff(data_of(tilted))
+
+
+def test_points_come_into_focus_where_they_are():
+    axes = SCENE[0] * 2, SCENE[1] * 2, np.linspace(0.4, 0.5, 6)
+    places = RANDOM.uniform([-0.08, -0.1, 0.41], [0.08, 0.1, 0.49], (20, 3))
+    tx, rx = x_array()
+    step = [a[1] - a[0] for a in axes]
+    for place in places:
+        near = [np.linspace(p - 2 * h, p + 2 * h, 17) for p, h in zip(place, step, strict=True)]  # quarters of a voxel
+        A = NearFieldMIMO(near, tx, rx, np.linspace(4e9, 16e9, 6))
+        y = dense([[p] for p in place], tx, rx, A.frequencies)[..., 0].to(torch.complex64)
+        peak = np.unravel_index(int(A.back_project(y).abs().argmax()), (17,) * 3)
+        assert all(abs(k - 8) <= 1 for k in peak)
+
+
+def width(values, step):
+    """The -3 dB width of a peak, by interpolation."""
+    level = values.max() / math.sqrt(2)
+    above = np.flatnonzero(values >= level)
+    first, last = above[0], above[-1]
+    left = first - (values[first] - level) / (values[first] - values[first - 1])
+    right = last + (values[last] - level) / (values[last] - values[last + 1])
+    return (right - left) * step
+
+
+@pytest.mark.parametrize(("count", "deep"), [(5, 9.3e-3), (10, 10.3e-3), (20, 10.8e-3), (40, 11.1e-3)])
+def test_resolution_of_the_cross(count, deep):
+    tx, rx = x_array()
+    band = np.linspace(4e9, 16e9, count)
+    y = dense([[0.0], [0.0], [0.5]], tx, rx, band)[..., 0]
+    y = (y / y.abs()).to(torch.complex64)  # without amplitudes
+    line = np.linspace(-0.04, 0.04, 161)
+
+    def along(axes):
+        return NearFieldMIMO(axes, tx, rx, band).back_project(y).abs().flatten().double().numpy()
+
+    assert width(along(([0.0], [0.0], 0.5 + line / 2)), 0.25e-3) == pytest.approx(deep, rel=0.08)
+    if count > 5:
+        assert width(along((line, [0.0], [0.5])), 0.5e-3) == pytest.approx(30.5e-3, rel=0.08)
+
+
+def test_echoes_repeat_in_range():
+    tx, rx = x_array()
+    band = np.linspace(4e9, 16e9, 5)
+    y = dense([[0.0], [0.0], [0.5]], tx, rx, band)[..., 0].to(torch.complex64)
+    A = NearFieldMIMO(([0.0], [0.0], np.linspace(0.35, 0.65, 601)), tx, rx, band)
+    assert A.range_ambiguity == pytest.approx(c / (2 * 3e9))
+    image = A.back_project(y).abs().flatten()
+    z = A.axes[2]
+    for k, least in ((-2, 0.5), (-1, 0.85), (1, 0.85), (2, 0.5)):
+        place = np.abs(z - 0.5 - k * A.range_ambiguity) < 0.008
+        assert z[place][int(image[place].argmax())] == pytest.approx(0.5 + k * A.range_ambiguity, abs=0.004)
+        assert float(image[place].max() / image.max()) > least
+    assert any("echoes repeat every 5 cm" in doubt for doubt in A.doubts())
+
+
+def test_resolution_of_a_planar_scan():
+    step, wave = 0.25e-3, c / 79e9
+    band, depths = np.linspace(77e9, 81e9, 24), 0.28 + np.linspace(-0.015, 0.015, 31)
+    antenna = np.linspace(-0.1, 0.1, 51)
+    sent = np.stack([*(a.ravel() for a in np.meshgrid(antenna, antenna)), np.zeros(51**2)], -1)
+    line = step * (np.arange(41) - 20)
+    y = NearFieldMIMO(([0.0], [0.0], [0.28]), sent, frequencies=band, pairs="monostatic")(torch.ones(1, 1, 1) + 0j)
+    A = NearFieldMIMO((line, [0.0], [0.28]), sent, frequencies=band, pairs="monostatic")
+    edge = math.atan(0.1 / 0.28)
+    across = width(A.back_project(y).abs().flatten().double().numpy(), step)
+    assert across == pytest.approx(0.886 * wave / (4 * math.sin(edge)), rel=0.08)
+    assert across == pytest.approx(2.5e-3, rel=0.08)
+    A = NearFieldMIMO(([0.0], [0.0], depths), sent, frequencies=band, pairs="monostatic")
+    deep = width(A.back_project(y).abs().flatten().double().numpy(), 1e-3)
+    kappa = 2 * math.pi * band / c
+    assert deep == pytest.approx(0.886 * 2 * math.pi / (2 * kappa[-1] - 2 * kappa[0] * math.cos(edge)), rel=0.15)
+    assert deep == pytest.approx(17.7e-3, rel=0.1)
+
+
+def test_range_migration_is_nearly_back_projection():
+    A = PlanarSAR((24, 20, 13), (30, 26), 0.004, np.linspace(0.2, 0.32, 13), np.linspace(20e9, 26e9, 16))
+    x = torch.zeros(A.domain_shape, dtype=torch.complex64)
+    x[5, 14, 4] = 1
+    x[16, 6, 9] = 1j
+    y = A(x)
+    r, b = A.range_migration(y).abs(), A.back_project(y).abs()
+    assert np.unravel_index(int((r[:12]).argmax()), (12, 20, 13)) == (5, 14, 4)
+    assert float((r * b).sum() / (r.norm() * b.norm())) > 0.95
+    image = reconstruct(Scan(A, y), "range-migration").x
+    factor = (A.range_migration(y).conj() * image).sum() / r.square().sum()
+    assert relative(image, factor * A.range_migration(y)) < 1e-5
+    with pytest.raises(ValueError, match="range-migration is for scans on a plane"):
+        reconstruct(Scan(radar(torch.float32), data_of(radar(torch.float32))), "range-migration")
+    pairs = PlanarSAR((2, 2, 1), (2, 2), 0.004, [0.2], [20e9], tx_offsets=[[0.01, 0, 0]], rx_offsets=[[0, 0, 0]])
+    with pytest.raises(ValueError, match="one antenna that sends and receives"):
+        pairs.range_migration(data_of(pairs))
+
+
+def test_direct_images_explain_the_data_best():
+    A = radar(torch.float32)
+    y = data_of(A)
+    for method in ("direct", "back-projection", "matched-filter", "kirchhoff"):
+        x = reconstruct(Scan(A, y), method).x
+        echo = A(x)
+        assert abs(torch.vdot(echo.flatten(), (y - echo).flatten())) < 1e-4 * float(y.norm() * echo.norm())
+    with pytest.raises(ValueError, match="back-projection is for radars"):
+        reconstruct(Scan(Identity((3, 3)), torch.zeros(3, 3)), "back-projection")
+
+
+# ---- systems and the constrained problem
+
+
+def test_systems_are_solved_in_measurement_space():
+    A = NearFieldMIMO((SCENE[0], SCENE[1], np.linspace(0.35, 0.45, 6)), *x_array(3, 4), BAND, dtype=DOUBLE)
+    assert A.solved_by_rows
+    assert "solved in measurement space" in repr(A)
+    b, shift = image_of(A, (2,)), torch.tensor([0.5, 20.0], dtype=DOUBLE)
+    x = linalg.solve_normal([(A, None, torch.tensor([1.0, 2.0])), (None, None, shift)], b)
+    matrix = dense(A.axes, A.tx, A.rx, BAND).flatten(0, 2)
+    for item, rho, s in ((0, 1.0, 0.5), (1, 2.0, 20.0)):
+        system = rho * matrix.mH @ matrix + s * torch.eye(120)
+        assert relative(x[item].flatten(), torch.linalg.solve(system, b[item].flatten())) < 1e-10
+    assert relative((3j * A).solve(b[0], 0.7), solve_dense(9 * matrix.mH @ matrix, 0.7, b[0])) < 1e-10
+    gain = randn((4, 3, 1), WIDE, 5)
+    B = NearFieldMIMO(A.axes, A.tx, A.rx, BAND, gain=gain, dtype=DOUBLE)
+    G = (gain * matrix.reshape(4, 3, -1)).reshape(48, 120)
+    assert relative(B.solve(b[0], 0.7), solve_dense(G.mH @ G, 0.7, b[0])) < 1e-10
+
+
+def solve_dense(matrix, shift, b):
+    return torch.linalg.solve(matrix + shift * torch.eye(len(matrix), dtype=DOUBLE), b.flatten()).reshape(b.shape)
+
+
+def small():
+    axes = np.linspace(-0.1, 0.1, 6), np.linspace(-0.1, 0.1, 6), np.linspace(0.4, 0.5, 6)
+    A = NearFieldMIMO(axes, *x_array(3, 4), BAND, dtype=DOUBLE)
+    x = torch.zeros(A.domain_shape, dtype=WIDE)
+    x[1, 2, 3], x[4, 4, 1] = 1, 0.8j
+    clean = A(x)
+    sigma = 0.03 * float(clean.abs().square().mean().sqrt())
+    return A, x, clean + sigma * randn(clean.shape, WIDE, 9), sigma
+
+
+def test_an_iteration_takes_one_product_with_each(monkeypatch):
+    A, _, y, sigma = small()
+    f, g = L2Ball(A, y, sigma * 48**0.5), Magnitude(L1(1.0, ndim=3))
+    solver = CSALSA(tau=0.05)
+    state = solver.init(f, g, f.start())
+    step, calls = solver.prepared(f, g, state), []
+    for name in ("_forward", "_adjoint"):
+        hook = getattr(type(A), name)
+        monkeypatch.setattr(type(A), name, lambda self, t, hook=hook, name=name: (calls.append(name), hook(self, t))[1])
+    state = step(state)
+    assert sorted(calls) == ["_adjoint", "_forward"]
+    monkeypatch.undo()
+    # the shortcut to A s is A s, and s is exact
+    kappa = 1e-2 * A.norm() ** 2
+    image, data = state.x + state.dual, state.data + state.data_dual
+    after = step(state)
+    expected = A.solve(kappa * image + A.adjoint(data), kappa)
+    assert relative(after.primal, expected) < 1e-9
+    assert relative(after.data_dual, state.data_dual - (A(expected) - after.data)) < 1e-8
+
+
+def test_the_constrained_problem_is_solved_to_the_ball():
+    A, truth, y, sigma = small()
+    eps = sigma * 48**0.5
+    f, g = L2Ball(A, y, eps), Magnitude(L1(1.0, ndim=3))
+    ours = solve(CSALSA(tau=0.02, max_iter=2000, tol=1e-5), f, g)
+    assert ours.status == "converged"
+    assert float((A(ours.x) - y).norm()) <= eps * (1 + 1e-3)
+    peer = solve(ADMM(max_iter=300, tol=1e-4), f, L1(1.0, ndim=3))  # the modulus of complex numbers, the same norm
+    assert float(g.value(ours.x)) == pytest.approx(float(g.value(peer.x)), rel=1e-2)
+    assert relative(ours.x, truth) < 0.2
+    # without eigenvectors, by conjugate gradients
+    by_cg = solve(CSALSA(tau=0.02, max_iter=2000, tol=1e-5, x_tol=1e-6), L2Ball(hidden(A), y, eps), g)
+    assert relative(by_cg.x, ours.x) < 1e-2
+
+
+def hidden(A):
+    return LinearOperator.from_functions(A, A.adjoint, A.domain_shape, A.range_shape, dtype=DOUBLE, is_complex=True)
+
+
+def test_without_a_prior_least_squares_are_reached():
+    A, _, y, _ = small()
+    same = Denoiser(lambda v, sigma: v, sigma=1.0, ndim=3, complex_as="magnitude", power_steps=0)
+    eps = 0.01 * float(y.norm())
+    found = solve(CSALSA(max_iter=500, tol=1e-8), L2Ball(A, y, eps), same)
+    assert float((A(found.x) - y).norm()) <= eps * (1 + 1e-3)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    for wrong in ({"kappa": 0.0}, {"tau": -1.0}, {"falling": 1.5}, {"rising": 0.5}, {"x_tol": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            CSALSA(**wrong)
+    A, _, y, _ = small()
+    f = L2(A, y)
+    with pytest.raises(TypeError, match="must be an L2Ball"):
+        CSALSA().init(f, Magnitude(L1(1.0, ndim=3)), f.start())
+
+
+@pytest.mark.parametrize("method", ["l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"])
+def test_methods_end_on_the_ball(method):
+    A, truth, y, sigma = small()
+    settings = {"denoiser": shrink, "level": 0.1} if method == "pnp-magnitude" else {}
+    scan = Scan(A, torch.stack([y, 1e-6 * y]), torch.tensor([sigma, 1e-6 * sigma]), torch.stack([truth, 1e-6 * truth]))
+    result = reconstruct(scan, method, max_iter=60, **settings)
+    misfit = result.certificate.residual_to_noise
+    assert 0.75 < float(misfit.min()) <= float(misfit.max()) < (1.2 if method == "pnp-magnitude" else 1.05)  # a bound
+    assert relative(result.x[1], 1e-6 * result.x[0]) < 1e-3
+    if method == "l1-magnitude":
+        assert relative(result.x[0], truth) < 0.25
+
+
+def test_magnitudes_are_those_of_complex_images():
+    for method in ("l1-magnitude", "tv-magnitude", "wavelet-magnitude"):
+        with pytest.raises(ValueError, match="for complex images, and these data are real: use tv"):
+            reconstruct(Scan(Identity((3, 3)), torch.ones(3, 3)), method)
+
+
+def shrink(v, sigma):
+    return (v - linalg.per_item(sigma, v, 3)).clamp(min=0)
+
+
+def test_the_noise_is_found_where_it_is_not_told():
+    A, truth, y, sigma = small()
+    found = reconstruct(Scan(A, y), "l1-magnitude", max_iter=100)
+    assert 0.2 < found.settings["eps"] / (sigma * 48**0.5) < 20
+    weights = torch.ones(A.range_shape, dtype=DOUBLE)
+    weights[1, 2] = 0
+    spoilt = torch.where(weights > 0, y, 1e3)
+    result = reconstruct(Scan(A, spoilt, sigma, weights=weights), "l1-magnitude", max_iter=300)
+    assert relative(result.x, truth) < 0.35
+
+
+# ---- the prox of a prior on magnitudes
+
+
+def test_the_prox_of_a_magnitude_prior_is_the_best_there_is():
+    g, v = Magnitude(TotalVariation(0.3, ndim=3)), randn((2, 2, 3), WIDE, 4)
+    x = g.prox(v, 1.0)
+
+    def objective(z):
+        return float(g.value(z) + 0.5 * (z - v).abs().square().sum())
+
+    least = objective(x)
+    for seed in range(200):
+        for size in (1e-3, 3e-2, 1.0):
+            assert objective(x + size * randn(v.shape, WIDE, seed)) >= least - 1e-9
+    l1 = Magnitude(L1(0.4, ndim=3)).prox(v, 1.0)
+    assert relative(l1, v * (1 - 0.4 / v.abs()).clamp(min=0)) < 1e-12
+
+
+# ---- what is refused, and what is doubted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"frequencies": [4.0, 16.0]}, "give hertz and metres"),
+        ({"frequencies": [5e9, 4e9]}, "must ascend, got 4e"),
+        ({"frequencies": [5e9, 5e9]}, "must ascend"),
+        ({"frequencies": [-4e9, 4e9]}, "must be positive, got -4e"),
+        ({"frequencies": []}, "list of finite numbers"),
+        ({"pairs": [(0, 4)]}, r"pair \(0, 4\) does not exist: transmitters are 0 to 2, receivers 0 to 3"),
+        ({"pairs": [(0, 1), (0, 1)]}, "a pair comes twice"),
+        ({"pairs": [0.5, 1]}, "whole numbers"),
+        ({"pairs": "some"}, "must be 'all', 'monostatic' or a list"),
+        ({"pairs": "monostatic"}, "3 transmitters and 4 receivers"),
+        ({"axes": (SCENE[0], SCENE[1], [0.3, 0.0])}, "axis z must ascend"),
+        ({"axes": (SCENE[0], SCENE[1], [0.0, 0.1, 0.3])}, "in even steps"),
+        ({"axes": SCENE[:2]}, "axes are those of x, y and z"),
+        ({"refractive_index": 0.0}, "refractive_index must be positive"),
+        ({"gain": np.ones(5)}, r"gain must be finite and broadcast to \(4, 3, 4\)"),
+        ({"tx_pattern": np.ones((4, 4, 5, 3))}, "tx_pattern must be finite and broadcast"),
+    ],
+)
+def test_geometries_that_make_no_sense_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        radar(**arguments)
+
+
+def test_scans_that_make_no_sense_are_refused():
+    sound = {
+        "image_shape": (2, 3, 2),
+        "scan_shape": (4, 4),
+        "spacing": 0.004,
+        "depths": [0.2, 0.3],
+        "frequencies": [2e10],
+    }
+    for wrong, words in (
+        ({"depths": [0.0, 0.1]}, "passes through a layer"),
+        ({"image_shape": (2, 3, 3)}, "with Z = 2 depths"),
+        ({"spacing": 0.0}, "must be positive"),
+        ({"tx_offsets": [[0, 0, 0]], "rx_offsets": [[0, 0, 0]] * 2}, "do not pair up"),
+        ({"frequencies": [20.0]}, "give hertz"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            PlanarSAR(**{**sound, **wrong})
+
+
+def test_what_is_doubted():
+    A = cross(np.linspace(4e9, 16e9, 12), (9, 9, 9))
+    x = torch.zeros(A.domain_shape, dtype=torch.complex64)
+    x[2:5, 3:7, 4] = 1
+    y = A(x)
+    assert not any("conjugate" in doubt for doubt in A.doubts(y))
+    assert any("give their conjugate" in doubt for doubt in A.doubts(y.conj().resolve_conj()))
+    assert any("one frequency" in doubt for doubt in radar(frequencies=[9e9]).doubts())
+    ring = np.array([[0.05, 0.0, 0.03], [-0.05, 0.0, 0.03]])
+    axes = (np.linspace(-0.06, 0.06, 8),) * 2 + (np.linspace(0, 0.06, 4),)
+    inside = NearFieldMIMO(axes, ring, frequencies=BAND, pairs="monostatic")
+    assert any("2 antennas stand inside the box" in doubt for doubt in inside.doubts())
+    assert not any("in a voxel" in doubt for doubt in inside.doubts())
+    hit = NearFieldMIMO(
+        (*axes[:2], np.linspace(0, 0.06, 5)), [[axes[0][2], axes[1][3], 0.015]], frequencies=BAND, pairs="monostatic"
+    )
+    assert any("stands in a voxel" in doubt for doubt in hit.doubts())
+    assert bool(hit.adjoint(data_of(hit)).isfinite().all())
+
+
+def test_whole_frequencies_are_held_out():
+    A = radar(frequencies=np.linspace(4e9, 8e9, 40))
+    drawn = A.hold_out(0.1, torch.Generator().manual_seed(0))
+    assert int(drawn.sum()) == 4 * 12
+    assert bool((drawn.flatten(1).all(1) == drawn.flatten(1).any(1)).all())
+    assert (A.data_kind, A.grid.unit) == ("samples", "m")
+    assert A.grid.spacing == pytest.approx((0.1 / 3, 0.03, 0.03))
+
+
+def test_a_turntable_is_a_scan_by_an_antenna_that_goes_round():
+    angle, place = 0.3, np.array([0.03, -0.02, 0.0])
+    antenna = turntable([angle], 1.5, 0.2)
+    turned = np.array([place[0] * math.cos(angle) - place[1] * math.sin(angle),
+                       place[0] * math.sin(angle) + place[1] * math.cos(angle), 0.0])  # fmt: skip
+    way = np.linalg.norm(turned - [1.5, 0, 0.2])
+    assert np.linalg.norm(antenna[0] - place) == pytest.approx(way)
