@@ -45,7 +45,7 @@ class MinimumSearch:
         return self.next.exp()
 
     def revise(self, scores: Tensor) -> None:
-        """Take other scores of all trials so far, `(trials, criteria, *batch)`, where what came later tells more of them."""
+        """Take other scores of all trials so far, `(trials, criteria, *batch)`, as later ones tell more of them."""
         known = zip(self.scores, scores, strict=True)
         self.scores = [torch.where(old.isinf(), old, new.double().reshape(old.shape)) for old, new in known]
 
