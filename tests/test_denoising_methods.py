@@ -138,7 +138,7 @@ def test_what_is_no_image_or_no_denoiser_is_refused():
         reconstruct(Scan(trace, torch.ones(50), 0.1), "pnp")
     with pytest.raises(InputError, match="no pretrained weights 'sharp'"):
         reconstruct(Scan(Identity(SHAPE), picture(), 0.1), "pnp", denoiser="sharp")
-    with pytest.raises(ValueError, match="strength must be"):
+    with pytest.raises(ValueError, match="strength of red must be"):
         reconstruct(Scan(Identity(SHAPE), picture(), 0.1), "red", strength=-1.0)
 
 

@@ -203,7 +203,7 @@ def test_unknown_names_are_answered_with_the_nearest():
         reconstruct(s, "tikonov")
     with pytest.raises(ValueError, match="no setting 'strenght'; did you mean strength"):
         reconstruct(s, "tv", strenght=1)
-    with pytest.raises(ValueError, match="strength must be 'auto' or a number >= 0"):
+    with pytest.raises(ValueError, match="strength of tv must be 'auto' or a number >= 0"):
         reconstruct(s, "tv", strength=-1.0)
     with pytest.raises(ValueError, match="unknown filter window"):
         reconstruct(s, "fbp", window="hanning")

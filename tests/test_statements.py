@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
+# pages whose tables are what one command prints, which they name
+TABLES = {
+    "docs/verdict.md": "benchmarks/verdicts.py",
+    "docs/strength.md": "benchmarks/strength.py",
+}
+DOCS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
+PAGES = ["README.md", *(page for page in DOCS if page not in TABLES)]
 # a number with a fraction, and one of decibels, percent or how many times as much
 NUMBER = re.compile(r"(?<![\w.=/-])\d+(?:\.\d+)? (?:dB|%|times)(?!\w)|(?<![\w.=/-])\d+\.\d+(?![\w.])")
 CODE = re.compile(r"```(?!\n\$).*?```|`[^`\n]+`", re.DOTALL)  # but for the screen that README shows
@@ -53,6 +59,12 @@ def test_every_number_of_a_page_is_measured_or_given(statements, page):
     known += [m.span() for m in CODE.finditer(text)]
     loose = [m[0] for m in NUMBER.finditer(text) if not any(a <= m.start() < b for a, b in known)]
     assert not loose, f"{page}: no command measures {loose}: see benchmarks/statements.py"
+
+
+@pytest.mark.parametrize("page", [page for page in DOCS if page in TABLES])
+def test_a_page_of_tables_names_its_command(page):
+    assert TABLES[page] in (ROOT / page).read_text(encoding="utf-8")
+    assert (ROOT / TABLES[page]).exists()
 
 
 def test_what_is_measured_quickly_holds(statements):

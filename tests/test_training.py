@@ -329,7 +329,7 @@ def test_the_command_trains_and_writes_everything(tmp_path, config, capsys, few_
     [
         (["--set", "stepz=3"], 3, "there is no setting 'stepz'"),
         (["--resume"], 3, "no checkpoint"),
-        (["--config", "missing.toml"], 3, "cannot be read"),
+        (["--config", "missing.toml"], 3, "does not exist"),
         (["--name", "a/b"], 2, "plain name"),
         (["--steps", "0"], 2, "steps"),
     ],

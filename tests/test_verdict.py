@@ -249,7 +249,7 @@ def test_negative_readings_under_a_constraint_and_above_the_flat_field():
     assert not any("negative" in d for d in reconstruct(Scan(A, y, noise=0.01), "fbp").doubts)
     blur = Blur((24, 24), torch.ones(3, 3, dtype=DOUBLE) / 9, "periodic")
     below = blur(picture(24) - 0.5)
-    for settings, doubted in (({}, True), ({"nonnegative": False}, False)):
+    for settings, doubted in (({"nonnegative": True}, True), ({}, False)):
         result = reconstruct(Scan(blur, below, noise=0.01), "tv", strength=1e-3, max_iter=5, **settings)
         assert any("no image x >= 0 leads to" in d for d in result.doubts) is doubted
 
@@ -320,7 +320,7 @@ def test_the_change_points_at_what_the_data_do_not_know():
     [
         *[("parallel", fault, "fbp") for fault in ("axis", "arc 30", "arc 60", "few views", "order", "transposed")],
         *[("parallel", fault, "fbp") for fault in ("angles", "truncated", "flat field", "rings", "motion", "no axis")],
-        *[("fan", fault, "fbp") for fault in ("axis", "order", "distance", "displaced")],
+        *[("fan", fault, "fbp") for fault in ("axis", "order", "distance")],
         *[("parallel", fault, "tikhonov") for fault in ("unconverged", "adjoint")],
     ],
 )

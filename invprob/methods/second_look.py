@@ -34,7 +34,8 @@ def is_sparse(scan: Scan) -> bool:
     A = scan.operator
     if not isinstance(A, LinearOperator) or not scan.data.numel():
         return False
-    seen = torch.ones(A.range_shape, dtype=torch.bool) if A.measured is None else A.measured.cpu().expand(A.range_shape)
+    seen = torch.ones(A.range_shape, dtype=torch.bool)
+    seen = seen if A.measured is None else seen & A.measured.cpu()
     if scan.weights is not None:
         seen = seen & (scan.weights.cpu() > 0)
     enough = prod(A.domain_shape) * (BORDER if A.data_kind == "picture" and A.measured is None else 1.0)

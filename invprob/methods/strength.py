@@ -69,8 +69,8 @@ def choose(
     How well is estimated without the truth (`invprob.tuning.risk`): by the unbiased predictive risk where the noise
     level is known or a picture shows it, by generalised cross-validation where it is not. Views, and pictures with as
     many readings as pixels, take the stronger of what both ask for, as a model error looks like detail to the one, and
-    noise like signal to the other. Other samples without a noise level, and readings with outliers, are set aside and
-    predicted.
+    noise like signal to the other. Other samples, and readings with outliers, are set aside and predicted: what a
+    prior makes of few samples hangs on a noise level that is wrong by far.
 
     Arguments:
         levels: the problem on grids from coarse to fine; the search is bracketed on the coarsest and ends on the first
@@ -85,7 +85,7 @@ def choose(
     start = EXPECTED * pull_of_noise(finest) if start is None else start
     index = next((i for i, level in enumerate(levels) if _side(level.A) >= SEARCH_SIZE), len(levels) - 1)
     on = _as_least_squares(levels[index])
-    if on is not None and on.noise is None and on.A.data_kind == "samples":
+    if on is not None and on.A.data_kind == "samples":
         on = None
     if index > 0 or on is None:
         held_out = MinimumSearch(start, rounds=ROUNDS)

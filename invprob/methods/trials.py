@@ -25,7 +25,8 @@ from invprob.tuning.risk import PROBE, probe, unexplained_noise
 
 # solver, data term of the readings that the mask keeps (None: all) and prior for a strength per item
 Parts = Callable[[Problem, Tensor, "Tensor | None"], tuple[Solver[Any], Misfit, Functional]]
-Criterion = Callable[[Tensor, Tensor], Tensor]  # |A x - y|^2 / n and degrees of freedom per reading to a score
+# |A x - y|^2 / n and degrees of freedom per reading, both `(trials, *batch)`, to scores
+Criterion = Callable[[Tensor, Tensor], Tensor]
 # residual at which, or steps after which, a trial of a splitting method is judged; conjugate gradients go to their own
 # residual, as how many steps they take is nothing smooth that a probe could be followed through
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 100
@@ -87,21 +88,23 @@ def search_risk(
     Returns where the last trial ended, and the noise level per item that the trial nearest to the best speaks for.
     """
     both, at = probed(on), None
-    trials, levels = [], []
+    trials, found = [], []
     while (trial := search.ask()) is not None:
         settled = search.settled
         chosen = trial.expand(both.pair.batch)
         events = _trial(search, both.pair, parts, chosen, None, at, "prediction error")
         now = yield from _of_the_first(events)
         at = now.keep(at, settled.expand(both.pair.batch))
-        misfit, df = both.scores(at.x)
-        search.tell(torch.stack([score(misfit, df) for score in criteria]))
         trials.append(torch.where(settled, -torch.inf, trial.log()))
-        levels.append(unexplained_noise(misfit, df))
+        found.append(both.scores(at.x))
+        misfits, dfs = (torch.stack(column) for column in zip(*found, strict=True))
+        scores = torch.stack([score(misfits, dfs) for score in criteria], 1)
+        search.revise(scores[:-1])
+        search.tell(scores[-1])
     if at is None:
         return None, None
     nearest = (torch.stack(trials) - search.best.log()).abs().argmin(0, keepdim=True)
-    return at.first(), torch.stack(levels).gather(0, nearest).squeeze(0)
+    return at.first(), unexplained_noise(misfits, dfs).gather(0, nearest).squeeze(0)
 
 
 def _of_the_first(events: Generator[Progress, None, Reached]) -> Generator[Progress, None, Reached]:

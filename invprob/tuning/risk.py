@@ -39,11 +39,18 @@ def generalised_cross_validation(misfit: Tensor, df: Tensor) -> Tensor:
 
 
 def predictive_risk(misfit: Tensor, df: Tensor, noise: Tensor) -> Tensor:
-    """Return |A x - y|^2 / n + 2 sigma^2 df, given the first term: on average the prediction's error plus 2 sigma^2.
+    """Return |A x - y|^2 / n + 2 sigma^2 df, given the first term: on average the prediction's error plus sigma^2.
 
-    Mallows, Technometrics 15, 1973; Stein, Ann. Statist. 9, 1981.
+    Mallows, Technometrics 15, 1973; Stein, Ann. Statist. 9, 1981. Of several trials, `(trials, *batch)`: sigma^2 is
+    at most the least score of cross-validation, which is sigma^2 and more, as a noise level above it is wrong.
+
+    Arguments:
+        misfit: |A x - y|^2 / n.
+        df: degrees of freedom per reading.
+        noise: sigma, `(*batch,)`.
     """
-    return misfit + 2 * noise**2 * df.clamp(min=0)
+    most = generalised_cross_validation(misfit, df).amin(0)
+    return misfit + 2 * torch.minimum(noise**2, most) * df.clamp(min=0)
 
 
 def unexplained_noise(misfit: Tensor, df: Tensor) -> Tensor:

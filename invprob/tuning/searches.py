@@ -44,6 +44,11 @@ class MinimumSearch:
             return None
         return self.next.exp()
 
+    def revise(self, scores: Tensor) -> None:
+        """Take other scores of all trials so far, `(trials, criteria, *batch)`, as later ones tell more of them."""
+        known = zip(self.scores, scores, strict=True)
+        self.scores = [torch.where(old.isinf(), old, new.double().reshape(old.shape)) for old, new in known]
+
     def tell(self, score: Tensor) -> None:
         """Take the scores, `(criteria, *batch)` or of a single one `(*batch,)`; those of settled items do not count."""
         score = score.double().reshape(self.criteria, *self.next.shape)

@@ -25,7 +25,7 @@ _SURE = 4.0  # standard deviations of what noise leaves of a condition
 _EVERY = 1.1  # largest gap between views of a full turn, in usual gaps
 # of the mass: sound scans leave up to 0.002, four real ones 0.003 to 0.005; thin lines past edges less than 1 over
 # the number of bins, which is what an axis off by about a bin does
-_FAIR, _COARSE, _BAD = 0.008, 1.0, 2.5
+_FAIR, _COARSE, _BAD = 0.008, 1.1, 2.5
 
 
 def moment_doubts(A: PlanarCT, sinogram: NDArray[np.floating]) -> list[str]:
