@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.files import check_file, sound_geometry
+from invprob.files import check_file
+from invprob.io.checks import sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import Option, Options
