@@ -8,15 +8,27 @@ import torch
 from laws import data_of, image_of, randn, relative
 from scipy.constants import c
 
-from invprob import Scan, linalg, reconstruct, solve
+from invprob import Scan, linalg, load_scan, reconstruct, save_scan, solve
+from invprob.cli.main import main
+from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
 from invprob.linop import LinearOperator
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
 from invprob.operators.radar import near_field
+from invprob.phantoms import radar_targets, target_hash, target_magnitude
 from invprob.priors import L1, Denoiser, Magnitude, TotalVariation
+from invprob.priors.networks import VolumeUNet
+from invprob.priors.networks.volume_unet import folded, unfolded
+from invprob.report.projections import save_projections
 from invprob.solvers import ADMM, CSALSA
+from invprob.training import RadarSettings, Trainer
 
 DOUBLE, WIDE = torch.float64, torch.complex128
+FIRST_THREE = {
+    "train": "9dd219d3586de20fc20d04886a1cddbbc99dafddebe4a17b21c861c88a6e9ab3",
+    "validation": "f677eaa9d116b776b9a188fdb657c89ca843e9f4d3ce671e1962d721265f2fec",
+    "test": "ede31eeaf06d3af12404da8e231334350169408a66d9af6e0cb5389f3d5c8255",
+}
 RANDOM = np.random.default_rng(0)
 BAND = np.linspace(4e9, 16e9, 4)
 SCENE = (np.linspace(-0.05, 0.05, 4), np.linspace(-0.06, 0.06, 5), np.linspace(0.35, 0.41, 3))
@@ -345,9 +357,9 @@ def test_methods_end_on_the_ball(method):
     A, truth, y, sigma = small()
     settings = {"denoiser": shrink, "level": 0.1} if method == "pnp-magnitude" else {}
     scan = Scan(A, torch.stack([y, 1e-6 * y]), torch.tensor([sigma, 1e-6 * sigma]), torch.stack([truth, 1e-6 * truth]))
-    result = reconstruct(scan, method, max_iter=60, **settings)
+    result = reconstruct(scan, method, max_iter=120, **settings)
     misfit = result.certificate.residual_to_noise
-    assert 0.75 < float(misfit.min()) <= float(misfit.max()) < (1.2 if method == "pnp-magnitude" else 1.05)  # a bound
+    assert 0.75 < float(misfit.min()) <= float(misfit.max()) < (1.2 if method == "pnp-magnitude" else 1.1)  # a bound
     assert relative(result.x[1], 1e-6 * result.x[0]) < 1e-3
     if method == "l1-magnitude":
         assert relative(result.x[0], truth) < 0.25
@@ -476,3 +488,117 @@ def test_a_turntable_is_a_scan_by_an_antenna_that_goes_round():
                        place[0] * math.sin(angle) + place[1] * math.cos(angle), 0.0])  # fmt: skip
     way = np.linalg.norm(turned - [1.5, 0, 0.2])
     assert np.linalg.norm(antenna[0] - place) == pytest.approx(way)
+
+
+# ---- files
+
+
+def complex_rows(values):
+    return "\n".join(",".join(f"{v.real:.9g}{v.imag:+.9g}i" for v in row) for row in values)
+
+
+def test_multistatic_text_files(tmp_path):
+    places = [[0.05, 0.0, 0.02], [-0.03, 0.04, 0.02], [0.0, -0.05, 0.02]]
+    beside = {"antenna_locations": places, "channel_names": [[1, 2], [3, 1]], "frequencies": [[2e9], [3e9]]}
+    for name, rows in beside.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(",".join(f"{v:g}" for v in row) for row in rows))
+    signals = [[1 + 2j, -0.5 - 1j], [3e-3j, 1 - 4e-2j]]
+    (tmp_path / "a.csv").write_text(complex_rows(signals))
+    (tmp_path / "b.csv").write_text(complex_rows([[1 + 0j, 0j], [0j, 1j]]))
+    scan = load_scan(tmp_path / "a.csv", reference=str(tmp_path / "b.csv"), permittivity=4.0)
+    expected = torch.tensor([[2j, -0.5 - 1j], [3e-3j, 1 - 1.04j]])
+    assert relative(scan.data, expected.to(torch.complex64)) < 1e-6
+    A = scan.operator
+    assert A.pairs.tolist() == [[0, 1], [2, 0]]
+    assert (A.refractive_index, scan.units.length) == (2.0, "m")
+    assert A.frequencies.tolist() == [2e9, 3e9]
+    assert scan.provenance["correction"] == "b.csv taken off"
+    (tmp_path / "frequencies.csv").write_text("2e9")
+    with pytest.raises(InputError, match="do not fit 1 frequencies and 2 channels"):
+        load_scan(tmp_path / "a.csv")
+
+
+def test_a_scan_is_written_and_read(tmp_path):
+    for number, A in enumerate((radar(torch.float32, pairs=[(0, 1)]), radar(torch.float32))):
+        scan = Scan(A, data_of(A), 0.1, image_of(A))
+        save_scan(tmp_path / f"{number}.h5", scan)
+        again = load_scan(tmp_path / f"{number}.h5")
+        assert repr(again.operator) == repr(A)
+        assert torch.equal(again.operator(image_of(A)), A(image_of(A)))
+
+
+def test_the_command_simulates_a_radar(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    radar_options = ["--phantom", "radar-target", "--geometry", "x-array"]
+    assert main(["simulate", "a.h5", *radar_options, "--frequencies", "2", "--snr", "20"]) == 0
+    scan = load_scan("a.h5")
+    assert scan.operator.range_shape == (2, 12, 13)
+    noise = scan.data - scan.operator(scan.truth)
+    level = 20 * math.log10(float(scan.operator(scan.truth).norm() / noise.norm()))
+    assert level == pytest.approx(20, abs=0.5)
+    assert scan.noise == pytest.approx(float(noise.abs().square().mean().sqrt()), rel=0.1)
+    for wrong in (radar_options[:2], [*radar_options, "--photons", "5"], ["--snr", "3"]):
+        assert main(["simulate", "b.h5", *wrong]) == 2
+    capsys.readouterr()
+
+
+def test_projections_are_drawn_in_metres_and_decibels(tmp_path):
+    volume = torch.zeros(3, 4, 5, dtype=torch.complex64)
+    volume[1, 2, 3] = 1j
+    axes = [np.linspace(0, 1, n) for n in (3, 4, 5)]
+    save_projections(tmp_path / "a.png", volume, axes, title="a point")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="does not fit its axes"):
+        save_projections(tmp_path / "b.png", volume, axes[:2])
+
+
+# ---- targets and the network of volumes
+
+
+def test_targets_are_the_same_every_time():
+    for split, digest in FIRST_THREE.items():
+        assert target_hash(radar_targets(split, 3)) == digest
+    one, two = radar_targets("test", 1, first=2)[0], radar_targets("test", 3)[2]
+    assert torch.equal(one, two)
+    size = one.abs()
+    assert float(size.max()) == pytest.approx(1)
+    assert 1e-3 < float((size > 0.5).float().mean()) < 0.1
+    with pytest.raises(ValueError, match="test has the numbers 0 to 99"):
+        radar_targets("test", 3, first=98)
+
+
+def test_a_target_is_the_same_at_every_resolution():
+    coarse = target_magnitude(5, (12, 12, 12), (1, 1, 1))
+    fine = target_magnitude(5, (36, 36, 36), (1, 1, 1))[1::3, 1::3, 1::3]
+    assert float((coarse - fine).abs().max()) < 0.2
+    assert relative(coarse, fine) < 0.1
+
+
+def test_the_network_of_volumes():
+    D = VolumeUNet((4, 6), fold=(1, 2, 2), generator=1)
+    with torch.no_grad():
+        D.tail.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    v, sigma = randn((2, 3, 5, 7, 6), torch.float32), torch.rand(2, 3)
+    out = D(v, sigma)
+    assert relative(out[1, 2], D(v[1, 2], sigma[1, 2])) < 1e-5
+    assert relative(D(4 * v, 4 * sigma), 4 * out) < 1e-5  # without bias
+    assert (
+        relative(VolumeUNet(**VolumeUNet((4, 6), fold=(1, 2, 2)).arguments)(v, sigma), v) == 0
+    )  # D starts as identity
+    x = randn((1, 2, 4, 6, 2))
+    assert torch.equal(unfolded(folded(x, (2, 3, 1)), (2, 3, 1)), x)
+    with pytest.raises(ValueError, match="real volumes, got a complex one"):
+        D(v + 0j, sigma)
+    with pytest.raises(ValueError, match="sigma has shape"):
+        D(v, torch.rand(4))
+
+
+def test_the_training_sees_magnitudes_under_complex_noise():
+    trainer = Trainer(RadarSettings.checked({"steps": 2, "batch": 2, "channels": "2-3", "precision": "float32"}))
+    batch = trainer.batches(0)
+    assert float(batch.noisy.min()) >= 0
+    empty = batch.clean[0] == 0
+    power = float(batch.noisy[0][empty].square().mean().sqrt() / batch.sigma[0])
+    assert power == pytest.approx(1, rel=0.02)
+    while not trainer.done:
+        assert bool(trainer.advance().isfinite())
