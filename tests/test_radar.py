@@ -568,10 +568,12 @@ def test_targets_are_the_same_every_time():
 
 
 def test_a_target_is_the_same_at_every_resolution():
-    coarse = target_magnitude(5, (12, 12, 12), (1, 1, 1))
-    fine = target_magnitude(5, (36, 36, 36), (1, 1, 1))[1::3, 1::3, 1::3]
-    assert float((coarse - fine).abs().max()) < 0.2
-    assert relative(coarse, fine) < 0.1
+    """Its edges are sharp, so places and sizes are compared, in voxels of the coarse grid."""
+    coarse = target_magnitude(5, (12, 12, 12), (1, 1, 1)) > 0.3
+    fine = target_magnitude(5, (36, 36, 36), (1, 1, 1))[1::3, 1::3, 1::3] > 0.3
+    centre = [seen.nonzero().double().mean(0) for seen in (coarse, fine)]
+    assert float((centre[0] - centre[1]).abs().max()) < 0.5
+    assert float(coarse.sum()) == pytest.approx(float(fine.sum()), rel=0.3)
 
 
 def test_the_network_of_volumes():

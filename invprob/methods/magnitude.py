@@ -198,7 +198,7 @@ def _constrained(
     first = first_image(on)
     A, y = _weighted(on)
     f, bound = L2Ball(A, y, eps), A.norm().double() ** 2
-    kappa = COUPLING * bound if bool(bound > 0) else torch.ones_like(bound)
+    kappa = torch.where(bound > 0, COUPLING * bound, 1.0)
     if warm:
         g = _sparse(on)
         begin = CSALSA(kappa=kappa, tau=FIRST_STEP * _size(first, on.ndim), tol=tol, max_iter=WARM)
