@@ -1,5 +1,6 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
+from invprob.phantoms.bodies import as_mr, bodies
 from invprob.phantoms.camera_shake import shaken_kernel
 from invprob.phantoms.detector import detected
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan
@@ -13,6 +14,8 @@ __all__ = [
     "Ellipses",
     "add_gaussian_noise",
     "as_generator",
+    "as_mr",
+    "bodies",
     "detected",
     "organ",
     "poisson_transmission",

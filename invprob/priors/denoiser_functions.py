@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser
+from invprob.priors.networks import DenoisingUNet, DiffusionUNet, PretrainedDenoiser
 
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
@@ -186,7 +186,7 @@ def innermost(D: DenoiserFunction) -> DenoiserFunction:
 def per_slice(D: DenoiserFunction, v: Tensor, sigma: Tensor) -> Tensor:
     """Return sigma for every image that this package's networks see in v, such as each slice of a volume."""
     own = innermost(D)
-    if not isinstance(own, DenoisingUNet | PretrainedDenoiser) or not sigma.ndim:
+    if not isinstance(own, DenoisingUNet | DiffusionUNet | PretrainedDenoiser) or not sigma.ndim:
         return sigma
     slices = v.shape[sigma.ndim : v.ndim - (2 if own.colours == 1 else 3)]
     return sigma.reshape(sigma.shape + (1,) * len(slices)).expand(*sigma.shape, *slices)
@@ -199,7 +199,7 @@ def is_network(D: DenoiserFunction) -> bool:
 
 def wants_batches(D: DenoiserFunction) -> bool:
     """Return whether D wants (B, C, *space), as networks do unless they are this package's own."""
-    return is_network(D) and not isinstance(innermost(D), OnBatch | DenoisingUNet | PretrainedDenoiser)
+    return is_network(D) and not isinstance(innermost(D), OnBatch | DenoisingUNet | DiffusionUNet | PretrainedDenoiser)
 
 
 def check_answer(x: object, v: Tensor) -> Tensor:

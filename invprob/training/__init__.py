@@ -7,6 +7,7 @@ from invprob.training.batches import validation_images as validation_images
 from invprob.training.parallel import Team as Team
 from invprob.training.proximal_settings import ProximalSettings as ProximalSettings
 from invprob.training.settings import DenoiserSettings as DenoiserSettings
+from invprob.training.settings import DiffusionSettings as DiffusionSettings
 from invprob.training.settings import NoisyImages as NoisyImages
 from invprob.training.settings import TrainingSettings as TrainingSettings
 from invprob.training.settings import read_settings as read_settings

@@ -16,6 +16,7 @@ from invprob.priors.networks.convex import ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar
 from invprob.priors.networks.denoising_unet import DenoisingUNet
+from invprob.priors.networks.diffusion_unet import DiffusionUNet
 from invprob.priors.networks.ridge import ConvexRidge, RidgeRegulariser
 from invprob.priors.networks.tiling import denoise_tiled
 
@@ -27,6 +28,7 @@ __all__ = ["ARCHITECTURES", "WEIGHTS", "PretrainedDenoiser", "load_pretrained"]
 WEIGHTS = Path(__file__).parents[1] / "weights"
 ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
     "denoising-unet": DenoisingUNet,
+    "diffusion-unet": DiffusionUNet,
     "ridge-regulariser": RidgeRegulariser,
     "convex-ridge": ConvexRidge,
     "convex-conv": ConvexConv,
