@@ -26,11 +26,12 @@ OPERATORS: Mapping[str, str] = {
 class Method:
     """A recipe as `"module:function"`, its kind, and what it does in a few words.
 
-    Kinds: "direct", without iterations; "classical"; "learned", whose prior was trained on images.
+    Kinds: "direct", without iterations; "classical"; "learned", whose prior was trained on images; "sampler", which
+    draws from the posterior under such a prior.
     """
 
     target: str
-    kind: Literal["direct", "classical", "learned"]
+    kind: Literal["direct", "classical", "learned", "sampler"]
     about: str
 
 
@@ -47,6 +48,12 @@ METHODS: Mapping[str, Method] = {
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),
     "lpn": Method("invprob.methods:lpn", "learned", "a learned proximal network"),
     "sobolev-tv": Method("invprob.methods:sobolev_tv", "classical", "total variation under coloured noise"),
+    "mcg": Method("invprob.methods:mcg", "sampler", "manifold constrained gradients"),
+    "dps": Method("invprob.methods:dps", "sampler", "diffusion posterior sampling"),
+    "diffpir": Method("invprob.methods:diffpir", "sampler", "plug-and-play along a diffusion"),
+    "dds": Method("invprob.methods:dds", "sampler", "decomposed diffusion sampling"),
+    "daps": Method("invprob.methods:daps", "sampler", "decoupled annealing"),
+    "flower": Method("invprob.methods:flower", "sampler", "draws from Gaussian posteriors along a diffusion"),
     "gauss-newton": Method(
         "invprob.methods:gauss_newton",
         "classical",

@@ -35,6 +35,7 @@ class Moment:
         draw: returns white noise like an image, another one for every name.
         draw_data: returns white noise like the data.
         pull_back: returns J^H v with the derivative J of D at x, for steps that ask for it.
+        left: returns the variance that x0 has left according to the prior, per item, which costs one D more.
         memory: what the step kept the last time, empty at first.
         last: whether this is the last step.
     """
@@ -47,13 +48,19 @@ class Moment:
     draw: Callable[[str], Tensor]
     draw_data: Callable[[str], Tensor]
     pull_back: Callable[[Tensor], Tensor]
+    left: Callable[[], Tensor]
     memory: Mapping[str, Tensor]
     last: bool
 
     @property
-    def posterior_variance(self) -> float:
-        """The variance that an image of that spread has left once its noisy version is known."""
-        return 1 / (1 / self.spread**2 + 1 / self.sigma**2)
+    def white_variance(self) -> float:
+        """The variance v sigma^2 / (v + sigma^2) that white images of that spread have left: no prior leaves more."""
+        return left_of_white(self.spread, self.sigma)
+
+
+def left_of_white(spread: float, sigma: float) -> float:
+    """Return v sigma^2 / (v + sigma^2) for white images of variance v under noise of level sigma."""
+    return 1 / (1 / spread**2 + 1 / sigma**2)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Project(DataStep):
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the projected estimate."""
-        return Corrected(at.x0 + self.strength * m.inverted(m.misfit(at.x0), at.spread))
+        return Corrected(at.x0 + self.strength * m.inverted(m.misfit(at.x0), at.white_variance))
 
 
 @dataclass(frozen=True)
@@ -105,23 +112,24 @@ class Prox(DataStep):
     draw (perturb and maximise, Papandreou & Yuille 2010).
 
     Arguments:
-        variance: r^2: "flat" is sigma^2 / weight (Zhu et al. 2023), "posterior" v sigma^2 / (v + sigma^2) with
-            the variance v of the images.
+        variance: r^2: "flat" is sigma^2 (Zhu et al. 2023), "white" v sigma^2 / (v + sigma^2) with the variance v of the
+            images, "posterior" what the prior itself says is left, sigma^2 tr J / N by Tweedie's second formula.
         weight: divides r^2.
         noise: 1 draws from the posterior, 0 returns its mean.
     """
 
-    variance: Literal["flat", "posterior"] = "posterior"
+    variance: Literal["flat", "white", "posterior"] = "posterior"
     weight: float = 1.0
     noise: float = 0.0
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the mean or the draw."""
-        r2 = (at.posterior_variance if self.variance == "posterior" else at.sigma**2) / self.weight
-        return Corrected(posterior_of(m, at, at.x0, r2, self.noise))
+        white: dict[str, float] = {"flat": at.sigma**2, "white": at.white_variance}
+        r2 = at.left() if self.variance == "posterior" else torch.full_like(m.noise, white[self.variance])
+        return Corrected(posterior_of(m, at, at.x0, r2 / self.weight, self.noise))
 
 
-def posterior_of(m: Measurement, at: Moment, x0: Tensor, r2: float, noise: float) -> Tensor:
+def posterior_of(m: Measurement, at: Moment, x0: Tensor, r2: Tensor, noise: float) -> Tensor:
     """Return the mean of N(x0, r2) given the data, plus `noise` times a draw of the deviation from it."""
     shift = m.ridge(r2)
     b = m.pull(m.misfit(x0))
@@ -147,7 +155,7 @@ class DualProx(DataStep):
         """Return the corrected estimate, and u to be added."""
         u = at.memory.get("dual", torch.zeros_like(at.x0))
         u = u + at.memory.get("corrected", at.x0) - at.x0
-        found = posterior_of(m, at, at.x0 - u, at.sigma**2 / self.weight, 0.0)
+        found = posterior_of(m, at, at.x0 - u, torch.full_like(m.noise, at.sigma**2 / self.weight), 0.0)
         if at.last:
             return Corrected(found)
         return Corrected(found, add=u, memory={"dual": (at.after / at.sigma) ** 2 * u, "corrected": found})
@@ -228,7 +236,7 @@ class Guide(DataStep):
         size = linalg.per_item(m.size(r).clamp(min=1e-30), at.x0, m.ndim)
         g = -at.pull_back(m.pull(r, at.x0) / (m.norm * size))
         if self.null_space:
-            g = g - m.inverted(m.linear(g), at.spread)
+            g = g - m.inverted(m.linear(g), at.white_variance)
         memory: dict[str, Tensor] = {}
         if self.adam:
             g, memory = moments(g, at.memory, 0.9, 0.999, m.ndim)
@@ -259,7 +267,7 @@ class PosteriorGuide(DataStep):
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the corrected estimate."""
-        r2 = at.posterior_variance
+        r2 = at.white_variance
         v = m.solve(m.pull(m.misfit(at.x0)), m.ridge(r2)) / r2
         return Corrected(at.x0 + at.sigma**2 * at.pull_back(v))
 
@@ -280,7 +288,7 @@ class Variational(DataStep):
         """Return mu, one step further."""
         mu = at.memory.get("mu")
         if mu is None:
-            mu = m.inverted(m.y, at.spread)
+            mu = m.inverted(m.y, at.spread**2)
         noise = linalg.per_item(m.noise, mu, m.ndim)
         g = -m.pull(m.misfit(mu), mu) / noise.square() + self.weight * (mu - at.x0) / (at.sigma * at.spread)
         first = at.memory.get("first", torch.zeros_like(g)).lerp(g, 0.1)
@@ -312,5 +320,5 @@ class Restart(DataStep):
         k = int(done)
         if k >= len(self.rhos):
             return Corrected(at.x0)
-        z = posterior_of(m, at, at.x0, (self.rhos[k] * at.spread) ** 2, 1.0)
+        z = posterior_of(m, at, at.x0, torch.full_like(m.noise, (self.rhos[k] * at.spread) ** 2), 1.0)
         return Corrected(z, memory={"falls": done + 1})

@@ -13,7 +13,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.linop import LinearOperator, Operator
 
-TOL = 1e-4  # relative residual of the corrections that data steps solve for
+TOL = 1e-3  # relative residual of the corrections that data steps solve for
 LEAST = (
     1e-4  # of the root mean square of the readings: noise below counts as this much, as 0 would make solves singular
 )
@@ -111,8 +111,8 @@ class Measurement:
         scaled = linalg.per_item(self.noise, n, self.k) * n
         return self.linear.adjoint(scaled if self.weights is None else self.weights.sqrt() * scaled)
 
-    def ridge(self, variance: float) -> Tensor:
-        """Return noise^2 / variance, the shift of the normal equations for an image known to that variance."""
+    def ridge(self, variance: float | Tensor) -> Tensor:
+        """Return noise^2 / variance, the shift of the normal equations for an image known to that variance per item."""
         return self.noise**2 / variance
 
     def solve(self, b: Tensor, shift: Tensor | float, *, tol: float = TOL, max_iter: int = 200) -> Tensor:
@@ -120,9 +120,12 @@ class Measurement:
         terms: list[linalg.TermLike] = [(self.linear, self.weights, 1.0), (None, None, shift)]
         return linalg.solve_normal(terms, b, tol=tol, max_iter=max_iter)
 
-    def inverted(self, r: Tensor, spread: float) -> Tensor:
-        """Return (A^H W A + noise^2 / spread^2)^-1 A^H W r: the pseudo-inverse, as far as noise lets it be told."""
-        return self.solve(self.pull(r), self.ridge(spread**2))
+    def inverted(self, r: Tensor, variance: float) -> Tensor:
+        """Return (A^H W A + noise^2 / variance)^-1 A^H W r.
+
+        The pseudo-inverse A^+ r, as far as noise lets it be told for an image that is known to that variance.
+        """
+        return self.solve(self.pull(r), self.ridge(variance))
 
 
 def per_chain(m: Measurement, chains: int) -> Measurement:

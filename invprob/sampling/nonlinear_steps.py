@@ -67,12 +67,11 @@ class Descent(DataStep):
         return Corrected(u)
 
 
-def starting(m: Measurement, spread: float) -> Tensor:
+def starting(m: Measurement) -> Tensor:
     """Return an image to begin with where the prior is not known at large noise: the direct one, or the start of A."""
     from invprob.linop import LinearOperator
 
     if isinstance(m.A, LinearOperator):
-        del spread
         return m.A.direct(m.y, m.weights)
     start = m.A.start()
     return start.expand(*m.batch, *start.shape).to(torch.promote_types(start.dtype, m.y.real.dtype))

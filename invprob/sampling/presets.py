@@ -119,12 +119,12 @@ PRESETS: Mapping[str, Preset] = {
         Variational(), 1.0, schedule="vp", steps=250, about="variational (Mardani, Song, Kautz & Vahdat 2024)"
     ),
     "daps": Preset(
-        Prox("flat", noise=1.0),
+        Prox("posterior", noise=1.0),
         1.0,
         ode_steps=4,
         steps=50,
         low=0.1,
-        about="decoupled annealing (Zhang, Chu, Berner, Meng, Anandkumar & Song 2025), linear data drawn exactly",
+        about="decoupled annealing (Zhang, Chu, Berner, Meng, Anandkumar & Song 2025), data drawn exactly",
     ),
     "flower": Preset(Prox("posterior", noise=1.0), 1.0, about="Gaussian posteriors of the clean image (flow solvers)"),
     "flower_mean": Preset(

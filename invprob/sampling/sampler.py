@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.priors import ScorePrior
-from invprob.sampling.data_steps import Corrected, Moment
+from invprob.sampling.data_steps import Corrected, Moment, left_of_white
 from invprob.sampling.measurement import Measurement, white
 from invprob.sampling.nonlinear_steps import starting
 from invprob.sampling.presets import Preset
@@ -22,6 +22,8 @@ from invprob.sampling.schedules import SCHEDULES
 __all__ = ["Sampler", "SamplerState"]
 
 INFORMED = 10.0  # spreads of noise below which a chain cannot begin with noise alone: it begins with the direct image
+PROBE = 0.03  # how far the probe of a derivative reaches, in noise levels
+LEAST_LEFT = 1e-3  # of what white images would have: the variance left is no less, whatever the probe says
 _CHECKED = 1.001  # slack of a prior's range of noise levels
 
 
@@ -90,7 +92,7 @@ class Sampler:
         """
         first = self.pairs[0][0]
         if start is None and first < INFORMED * self.prior.spread:
-            start = starting(self.m, self.prior.spread)
+            start = starting(self.m)
         like = self._blank()
         x = like if start is None else start.to(like.dtype).expand_as(like)
         return SamplerState(x + first * self._image_noise("start", 0), x, 0)
@@ -111,7 +113,7 @@ class Sampler:
             found = p.step(self.m, moment)
             following = self._following(moment, found)
             if p.projected:
-                following = following + p.projected * self.m.inverted(self.m.misfit(following), self.prior.spread)
+                following = following + p.projected * self._towards_data(following, after or sigma)
         return SamplerState(following, found.x0, k + 1, found.memory)
 
     def _estimate(self, x: Tensor, sigma: float) -> Tensor:
@@ -144,9 +146,19 @@ class Sampler:
             lambda name: self._image_noise(name, k),
             lambda name: self._data_noise(name, k),
             pull_back,
+            lambda: self._left(x, sigma, k),
             memory,
             last=k + 1 == self.total,
         )
+
+    def _left(self, x: Tensor, sigma: float, k: int) -> Tensor:
+        """Return tr Cov[x0 | x] / N = sigma^2 tr J / N per item, by one random probe, averaged over chains."""
+        b, ndim = self._image_noise("probe", k), self.m.ndim
+        reach = PROBE * sigma
+        change = (self.prior.denoise(x + reach * b, sigma) - self.prior.denoise(x - reach * b, sigma)) / (2 * reach)
+        share = linalg.ratio(linalg.inner(b, change, ndim), linalg.inner(b, b, ndim)).mean(0)
+        most = left_of_white(self.prior.spread, sigma)
+        return (sigma**2 * share).clamp(min=LEAST_LEFT * most, max=most).expand(self.m.batch)
 
     @staticmethod
     def _pull_back(raw: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
@@ -177,7 +189,11 @@ class Sampler:
     def _merged(self, x: Tensor, sigma: float, k: int, number: int) -> Tensor:
         """Return x + A^+ (y + sigma A z - A x)."""
         z = self._image_noise(f"merge {number}", k)
-        return x + self.m.inverted(self.m.misfit(x - sigma * z), self.prior.spread)
+        return x + self.m.inverted(self.m.misfit(x - sigma * z), self.prior.spread**2)
+
+    def _towards_data(self, x: Tensor, sigma: float) -> Tensor:
+        """Return A^+ (y - A x), as far as it can be told of an image known at level sigma."""
+        return self.m.inverted(self.m.misfit(x), left_of_white(self.prior.spread, sigma))
 
     def _agitated(self, x: Tensor, sigma: float, k: int, number: int) -> Tensor:
         """Return x after a Langevin step of 2 (snr |z| / |s|)^2 along the score s."""
