@@ -49,7 +49,7 @@ class EmpiricalPrior(ScorePrior):
     def denoise(self, x: Tensor, sigma: Scalar) -> Tensor:
         """Return D(x, sigma)."""
         batch = x.shape[: x.ndim - self.ndim]
-        level = torch.as_tensor(sigma, device=x.device).to(x.real.dtype).expand(batch).reshape(-1)
+        level = torch.as_tensor(sigma, dtype=x.real.dtype, device=x.device).expand(batch).reshape(-1)
         items = x.reshape(-1, *x.shape[x.ndim - self.ndim :])
         answers = [self._item(item, s) for item, s in zip(items, level, strict=True)]
         return torch.stack(answers).reshape(x.shape) if answers else x

@@ -69,8 +69,7 @@ class GaussianMixture(ScorePrior):
         """
         flat = images.flatten(1).double() if not images.is_complex() else images.flatten(1).to(torch.complex128)
         rank, draw = min(rank, len(flat) - 2), torch.Generator().manual_seed(generator)
-        centres = flat[torch.randperm(len(flat), generator=draw)[:components]]
-        label = torch.cdist(_parts(flat), _parts(centres)).argmin(1)
+        label = _apart(_parts(flat), components, draw)
         for _ in range(iterations):
             groups = [flat[label == k] for k in label.unique().tolist()]
             groups = [group for group in groups if len(group) >= rank + 2] or [flat]
@@ -260,6 +259,21 @@ def _kind(x: Tensor, other: Tensor) -> torch.dtype:
 
 def _parts(flat: Tensor) -> Tensor:
     return torch.view_as_real(flat).flatten(1) if flat.is_complex() else flat
+
+
+def _apart(flat: Tensor, count: int, draw: torch.Generator) -> Tensor:
+    """Return which of so many points of a set every point is nearest to; they are drawn far apart.
+
+    With probabilities as the squares of the distances (Arthur & Vassilvitskii 2007).
+    """
+    chosen = [int(torch.randint(len(flat), (1,), generator=draw))]
+    nearest = (flat - flat[chosen[0]]).square().sum(1)
+    for _ in range(1, min(count, len(flat))):
+        if not float(nearest.sum()) > 0:
+            break
+        chosen.append(int(torch.multinomial(nearest, 1, generator=draw)))
+        nearest = torch.minimum(nearest, (flat - flat[chosen[-1]]).square().sum(1))
+    return torch.cdist(flat, flat[chosen]).argmin(1)
 
 
 def _principal(groups: Sequence[Tensor], rank: int, item: torch.Size) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

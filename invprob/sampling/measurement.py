@@ -75,6 +75,10 @@ class Measurement:
             )
         return self.A
 
+    @property
+    def _is_linear(self) -> bool:
+        return isinstance(self.A, LinearOperator)
+
     @cached_property
     def count(self) -> Tensor:
         """How many readings an item has, in float64."""
@@ -86,7 +90,7 @@ class Measurement:
     @cached_property
     def norm(self) -> float:
         """|A|, to which the rates of gradient steps are relative; of a nonlinear operator that of its derivative."""
-        A = self.A if isinstance(self.A, LinearOperator) else self.A.linearised(self.A.start())
+        A = self.linear if self._is_linear else self.A.linearised(self.A.start())
         return float(A.norm().max()) or 1.0
 
     def misfit(self, x: Tensor) -> Tensor:
@@ -104,7 +108,7 @@ class Measurement:
     def pull(self, r: Tensor, x: Tensor | None = None) -> Tensor:
         """Return A^H W r, for a nonlinear operator with the derivative at x."""
         weighed = r if self.weights is None else self.weights * r
-        return self.A.adjoint(weighed) if isinstance(self.A, LinearOperator) else self.A.vjp(_given(x), weighed)
+        return self.linear.adjoint(weighed) if self._is_linear or x is None else self.A.vjp(x, weighed)
 
     def noise_pulled(self, n: Tensor) -> Tensor:
         """Return A^H W applied to noise of the data, for white n."""
@@ -148,9 +152,3 @@ def white(item: tuple[int, ...], like: Tensor, keys: tuple[int, ...], batch: tor
         draws.append(torch.randn(chains, *item, dtype=like.dtype, generator=generator))
     whole = torch.stack(draws, 1) if draws else torch.empty(chains, 0, *item, dtype=like.dtype)
     return whole.reshape(*batch, *item).to(like.device)
-
-
-def _given(x: Tensor | None) -> Tensor:
-    if x is None:
-        raise ValueError("a nonlinear operator has a derivative at a point alone: give x")
-    return x

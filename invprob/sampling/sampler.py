@@ -63,16 +63,14 @@ class Sampler:
     @cached_property
     def pairs(self) -> list[tuple[float, float]]:
         """The noise levels of every step: before and after."""
-        p, s = self.preset, self.prior.spread
-        make, low, high = SCHEDULES[p.schedule], p.low * s, p.high * s
-        span = self.prior.sigma_range
+        p, s, span = self.preset, self.prior.spread, self.prior.sigma_range
+        low, high = p.low, p.high  # in spreads, in which schedules are made
         if span is not None:
-            low, high = min(max(low, span[0]), span[1]), min(high, _CHECKED * span[1])
-        tops = [min(rho * s, high) for rho in p.falls] or [high]
-        pairs = []
-        for top in tops:
-            levels = make(p.steps, min(low, top), top).tolist()
-            pairs += list(itertools.pairwise(levels))
+            low, high = min(max(low, span[0] / s), span[1] / s), min(high, _CHECKED * span[1] / s)
+        pairs: list[tuple[float, float]] = []
+        for top in (min(rho, high) for rho in p.falls or (high,)):
+            levels = (s * SCHEDULES[p.schedule](p.steps, min(low, top), top)).tolist()
+            pairs += itertools.pairwise(levels)
         return pairs
 
     @property
