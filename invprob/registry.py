@@ -18,6 +18,7 @@ OPERATORS: Mapping[str, str] = {
     "blur": "invprob.operators.image.blur:Blur",
     "mask": "invprob.operators.image.mask:Mask",
     "downsample": "invprob.operators.image.downsample:Downsample",
+    "greyscale": "invprob.operators.image.greyscale:Greyscale",
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
 }
 

@@ -106,7 +106,8 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
 
 # ---- the methods
 
-OTHERS = {"wiener", "sobolev-tv", "gauss-newton"}  # which are for pictures, or for nonlinear operators
+# which are for pictures, or for nonlinear operators, or draw (tests/test_sampling.py)
+OTHERS = {"wiener", "sobolev-tv", "gauss-newton"} | {name for name, m in METHODS.items() if m.kind == "sampler"}
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))

@@ -1,5 +1,7 @@
 """Named recipes from a scan to a result, which choose what is not given and say how they ended."""
 
+from invprob.methods.calibration import Calibrated as Calibrated
+from invprob.methods.calibration import calibrate as calibrate
 from invprob.methods.coloured_noise import sobolev_tv as sobolev_tv
 from invprob.methods.diffusion_sampling import daps as daps
 from invprob.methods.diffusion_sampling import dds as dds

@@ -1,6 +1,6 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
-from invprob.phantoms.bodies import as_mr, bodies
+from invprob.phantoms.body_images import as_mr, bodies
 from invprob.phantoms.camera_shake import shaken_kernel
 from invprob.phantoms.detector import detected
 from invprob.phantoms.ellipses import Ellipses, random_ellipses, shepp_logan

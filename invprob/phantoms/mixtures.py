@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from invprob.phantoms.bodies import as_mr
+from invprob.phantoms.body_images import as_mr
 from invprob.phantoms.colour import tinted
 from invprob.phantoms.leaves import dead_leaves
 from invprob.phantoms.organs import organ

@@ -59,7 +59,7 @@ class EmpiricalPrior(ScorePrior):
         chunk = max(1, _CHUNK // x.numel())
         top = torch.full((), -torch.inf, dtype=sigma.dtype, device=x.device)
         total, mean = torch.zeros_like(top), torch.zeros_like(x)
-        for part in self.images.to(x).split(chunk):
+        for part in torch.split(self.images.to(x), chunk):
             log = self._log_weights(x - part, sigma)
             now = torch.maximum(top, log.amax(0))
             weights, fade = torch.exp(log - now), torch.exp(top - now)

@@ -71,7 +71,7 @@ class GaussianMixture(ScorePrior):
         rank, draw = min(rank, len(flat) - 2), torch.Generator().manual_seed(generator)
         label = _apart(_parts(flat), components, draw)
         for _ in range(iterations):
-            groups = [flat[label == k] for k in label.unique().tolist()]
+            groups = [flat[label == k] for k in sorted(set(label.tolist()))]
             groups = [group for group in groups if len(group) >= rank + 2] or [flat]
             mixture = cls(*_principal(groups, rank, images.shape[1:]))
             moved = mixture._log_joint(flat, torch.zeros((), dtype=torch.float64))[0].argmax(-1)
@@ -217,16 +217,19 @@ class StationaryField(ScorePrior):
         mean, spectrum = self.mean.to(_kind(x, self.mean)).to(x.device), self.spectrum.to(x.real)
         share = _share(spectrum, per_item(sigma, x, self.ndim).square())
         axes = item_axes(self.ndim)
-        kept = torch.fft.ifftn(share * torch.fft.fftn(x - mean, dim=axes, norm="ortho"), dim=axes, norm="ortho")
-        return mean + (kept if x.is_complex() or mean.is_complex() else kept.real)
+        kept: Tensor = torch.fft.ifftn(share * torch.fft.fftn(x - mean, dim=axes, norm="ortho"), dim=axes, norm="ortho")
+        kept = kept if x.is_complex() or mean.is_complex() else kept.real
+        answer: Tensor = mean + kept
+        return answer
 
     def sample(self, count: int, generator: int | torch.Generator = 0) -> Tensor:
         """Return real draws, `(count, *item)` in float64."""
         draw = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
         white = torch.randn(count, *self.spectrum.shape, dtype=torch.float64, generator=draw)
         axes = item_axes(self.ndim)
-        coloured = torch.fft.ifftn(self.spectrum.sqrt() * torch.fft.fftn(white, dim=axes), dim=axes).real
-        return self.mean + coloured
+        coloured: Tensor = torch.fft.ifftn(self.spectrum.sqrt() * torch.fft.fftn(white, dim=axes), dim=axes).real
+        draws: Tensor = self.mean + coloured
+        return draws
 
     def as_mixture(self) -> GaussianMixture:
         """Return the field of real images as one dense Gaussian, which has an exact `posterior`."""

@@ -259,17 +259,20 @@ def moments(
 class PosteriorGuide(DataStep):
     """x0 + sigma^2 J^H A^H (r^2 A A^H + noise^2)^-1 (y - A x0): E[x0 | x, y] for an estimate known to variance r^2.
 
-    Song, Vahdat, Mardani & Kautz 2023, with r^2 = v sigma^2 / (v + sigma^2) for images of variance v; exact for white
-    images.
+    Song, Vahdat, Mardani & Kautz 2023; but r^2 is the variance sigma^2 <g, J g> / |g|^2 that the prior leaves in the
+    direction g = A^H (y - A x0) of the data: one number for all of the image is far too little where images vary most,
+    and steps would overshoot. The same for white images, for which the step is exact.
     """
 
     needs_gradient = True
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the corrected estimate."""
-        r2 = at.white_variance
-        v = m.solve(m.pull(m.misfit(at.x0)), m.ridge(r2)) / r2
-        return Corrected(at.x0 + at.sigma**2 * at.pull_back(v))
+        g = m.pull(m.misfit(at.x0))
+        share = linalg.ratio(linalg.inner(g, at.pull_back(g), m.ndim), linalg.inner(g, g, m.ndim))
+        r2 = at.sigma**2 * share.clamp(min=at.white_variance / at.sigma**2 * 1e-3)
+        v = m.solve(g, m.ridge(r2))
+        return Corrected(at.x0 + at.pull_back(v * linalg.per_item(at.sigma**2 / r2, v, m.ndim)))
 
 
 @dataclass(frozen=True)

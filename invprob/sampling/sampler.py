@@ -161,7 +161,7 @@ class Sampler:
     @staticmethod
     def _pull_back(raw: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
         def pull(v: Tensor) -> Tensor:
-            return torch.autograd.grad(raw, x, v.to(raw.dtype))[0]
+            return torch.autograd.grad(raw, x, v.to(raw.dtype), retain_graph=True)[0]
 
         return pull
 
@@ -170,13 +170,13 @@ class Sampler:
         p = self.preset
         if found.following is not None:
             return found.following
-        add = 0.0 if found.add is None else found.add
+        add = torch.zeros_like(found.x0) if found.add is None else found.add
         if at.after == 0:
             return found.x0 + add
         if p.eta == "reverse":
             fall = at.sigma**2 - at.after**2
             score = (found.x0 - at.x) / at.sigma**2
-            return at.x + fall * score + fall**0.5 * at.draw("transition") + add
+            return torch.add(at.x + fall * score + add, at.draw("transition"), alpha=fall**0.5)
         eta = (1 - (at.after / at.sigma) ** 2) ** 0.5 if p.eta == "ddpm" else float(p.eta)
         x = found.x0 + add
         if eta < 1:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invprob.linalg import per_item
-from invprob.phantoms.bodies import as_mr, bodies
+from invprob.phantoms.body_images import as_mr, bodies
 from invprob.priors.networks import DiffusionUNet
 from invprob.training.batches import IMAGES, STEP, VALIDATION, WEIGHTS, Batch, generator_of, white_noise
 from invprob.training.settings import DiffusionSettings
@@ -76,6 +76,8 @@ class DiffusionTask(Task[Batch]):
 
     Input perturbation is that of Ning, Sangineto, Porrello, Calderara & Cucchiara 2023.
     """
+
+    stored = torch.float16  # whose rounding is far below what the network gets wrong
 
     def __init__(self, settings: DiffusionSettings) -> None:
         self.settings: DiffusionSettings = settings
