@@ -34,7 +34,7 @@ A = Mask(torch.rand(32, 32, generator=torch.Generator().manual_seed(0)) < 0.3)
 noise = 0.1
 y = A(truth + noise * torch.randn(32, 32, generator=torch.Generator().manual_seed(1)))
 
-result = sample(prior, A, y, noise, "flower", chains=8, steps=50)
+result = sample(prior, A, y, noise, "pigdm", chains=8, steps=50)
 direct = metrics.psnr(A.direct(y), truth, data_range=1.0)
 found = metrics.psnr(result.x, truth, data_range=1.0)
 share = metrics.coverage(result.x, result.spread, truth, level=0.9)
@@ -42,4 +42,4 @@ print(f"holes filled smoothly {float(direct):.2f} dB, posterior mean {float(foun
 left = float(result.history["residual_to_noise"].mean())
 print(f"intervals of 90 % cover {float(share):.0%}; draws leave {left:.2f} of the noise")
 assert found > direct + 1
-assert 0.75 < share < 0.97
+assert 0.7 < share < 0.97

@@ -35,7 +35,7 @@ class Moment:
         draw: returns white noise like an image, another one for every name.
         draw_data: returns white noise like the data.
         pull_back: returns J^H v with the derivative J of D at x, for steps that ask for it.
-        left: returns the variance that x0 has left according to the prior, per item, which costs one D more.
+        left: returns the variance that x0 has left in a direction, or on average, per item, for one D more.
         memory: what the step kept the last time, empty at first.
         last: whether this is the last step.
     """
@@ -48,7 +48,7 @@ class Moment:
     draw: Callable[[str], Tensor]
     draw_data: Callable[[str], Tensor]
     pull_back: Callable[[Tensor], Tensor]
-    left: Callable[[], Tensor]
+    left: Callable[[Tensor | None], Tensor]
     memory: Mapping[str, Tensor]
     last: bool
 
@@ -108,12 +108,13 @@ class Project(DataStep):
 class Prox(DataStep):
     """The Gaussian posterior of an image known to variance r^2 around x0: its mean, or a draw from it.
 
-    (A^H W A + noise^2 / r^2) (u - x0) = A^H W (y - A x0), plus noise of the data and of the estimate on the right for a
-    draw (perturb and maximise, Papandreou & Yuille 2010).
+    u + (A^H W A + noise^2 / r^2)^-1 A^H W (y + n - A u) with u = x0 for the mean, and for a draw u = x0 + e and noise n
+    of the data (perturb and maximise, Papandreou & Yuille 2010).
 
     Arguments:
         variance: r^2: "flat" is sigma^2 (Zhu et al. 2023), "white" v sigma^2 / (v + sigma^2) with the variance v of the
-            images, "posterior" what the prior itself says is left, sigma^2 tr J / N by Tweedie's second formula.
+            images; "posterior" is what the prior itself leaves by Tweedie's second formula, Cov[x0 | x] = sigma^2 J, in
+            the direction of the data A^H W (y - A x0), and for e on average over all directions, sigma^2 tr J / N.
         weight: divides r^2.
         noise: 1 draws from the posterior, 0 returns its mean.
     """
@@ -124,19 +125,22 @@ class Prox(DataStep):
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the mean or the draw."""
-        white: dict[str, float] = {"flat": at.sigma**2, "white": at.white_variance}
-        r2 = at.left() if self.variance == "posterior" else torch.full_like(m.noise, white[self.variance])
-        return Corrected(posterior_of(m, at, at.x0, r2 / self.weight, self.noise))
+        if self.variance == "posterior":
+            r2 = at.left(m.pull(m.misfit(at.x0)))
+            average = at.left(None) if self.noise else r2
+        else:
+            r2 = torch.full_like(m.noise, at.sigma**2 if self.variance == "flat" else at.white_variance)
+            average = r2
+        return Corrected(posterior_of(m, at, at.x0, r2 / self.weight, average / self.weight, self.noise))
 
 
-def posterior_of(m: Measurement, at: Moment, x0: Tensor, r2: Tensor, noise: float) -> Tensor:
-    """Return the mean of N(x0, r2) given the data, plus `noise` times a draw of the deviation from it."""
-    shift = m.ridge(r2)
-    b = m.pull(m.misfit(x0))
-    if noise:
-        estimate = linalg.per_item(shift * r2**0.5, b, m.ndim) * at.draw("estimate")
-        b = b + noise * (m.noise_pulled(at.draw_data("data")) + estimate)
-    return x0 + m.solve(b, shift)
+def posterior_of(m: Measurement, at: Moment, x0: Tensor, r2: Tensor, average: Tensor, noise: float) -> Tensor:
+    """Return the mean of N(x0, r2) given the data, for a draw with `noise` of it and of the data; see `Prox`."""
+    if not noise:
+        return x0 + m.solve(m.pull(m.misfit(x0)), m.ridge(r2))
+    u = x0 + noise * linalg.per_item(average.sqrt(), x0, m.ndim) * at.draw("estimate")
+    b = m.pull(m.misfit(u)) + noise * m.noise_pulled(at.draw_data("data"))
+    return u + m.solve(b, m.ridge(r2))
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ class DualProx(DataStep):
         """Return the corrected estimate, and u to be added."""
         u = at.memory.get("dual", torch.zeros_like(at.x0))
         u = u + at.memory.get("corrected", at.x0) - at.x0
-        found = posterior_of(m, at, at.x0 - u, torch.full_like(m.noise, at.sigma**2 / self.weight), 0.0)
+        r2 = torch.full_like(m.noise, at.sigma**2 / self.weight)
+        found = posterior_of(m, at, at.x0 - u, r2, r2, 0.0)
         if at.last:
             return Corrected(found)
         return Corrected(found, add=u, memory={"dual": (at.after / at.sigma) ** 2 * u, "corrected": found})
@@ -323,5 +328,6 @@ class Restart(DataStep):
         k = int(done)
         if k >= len(self.rhos):
             return Corrected(at.x0)
-        z = posterior_of(m, at, at.x0, torch.full_like(m.noise, (self.rhos[k] * at.spread) ** 2), 1.0)
+        r2 = torch.full_like(m.noise, (self.rhos[k] * at.spread) ** 2)
+        z = posterior_of(m, at, at.x0, r2, r2, 1.0)
         return Corrected(z, memory={"falls": done + 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -135,6 +136,7 @@ class Sampler:
         memory: Mapping[str, Tensor],
         pull_back: Callable[[Tensor], Tensor],
     ) -> Moment:
+        many = self.preset.ode_steps > 1  # whose x0 is no D
         return Moment(
             x,
             x0,
@@ -144,19 +146,26 @@ class Sampler:
             lambda name: self._image_noise(name, k),
             lambda name: self._data_noise(name, k),
             pull_back,
-            lambda: self._left(x, sigma, k),
+            lambda along: self._left(x, self.prior.denoise(x, sigma) if many else x0, sigma, k, along),
             memory,
             last=k + 1 == self.total,
         )
 
-    def _left(self, x: Tensor, sigma: float, k: int) -> Tensor:
-        """Return tr Cov[x0 | x] / N = sigma^2 tr J / N per item, by one random probe, averaged over chains."""
-        b, ndim = self._image_noise("probe", k), self.m.ndim
+    def _left(self, x: Tensor, x0: Tensor, sigma: float, k: int, along: Tensor | None) -> Tensor:
+        """Return sigma^2 <b, J b> / |b|^2 per item, J the derivative of D by a difference.
+
+        b is a direction, or None for a random one: then an estimate of tr Cov[x0 | x] / N, averaged over the chains.
+        """
+        ndim = self.m.ndim
+        b = self._image_noise("probe", k) if along is None else along
+        size, count = linalg.norm(b, ndim), math.prod(self.m.A.domain_shape)
+        b = b * linalg.per_item(torch.where(size > 0, count**0.5 / size, 0.0), b, ndim)  # as long as white noise
         reach = PROBE * sigma
-        change = (self.prior.denoise(x + reach * b, sigma) - self.prior.denoise(x - reach * b, sigma)) / (2 * reach)
-        share = linalg.ratio(linalg.inner(b, change, ndim), linalg.inner(b, b, ndim)).mean(0)
-        most = left_of_white(self.prior.spread, sigma)
-        return (sigma**2 * share).clamp(min=LEAST_LEFT * most, max=most).expand(self.m.batch)
+        share = linalg.inner(b, self.prior.denoise(x + reach * b, sigma) - x0, ndim) / (reach * count)
+        most, white_share = 1.0, left_of_white(self.prior.spread, sigma) / sigma**2
+        if along is None:
+            share, most = share.mean(0).expand(self.m.batch), white_share  # no images leave more on average
+        return sigma**2 * share.clamp(min=LEAST_LEFT * white_share, max=most)
 
     @staticmethod
     def _pull_back(raw: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
