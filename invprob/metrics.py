@@ -8,13 +8,14 @@ They raise `ValueError` where the shapes differ or `ndim` does not fit, `TypeErr
 from __future__ import annotations
 
 from functools import reduce
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 from invprob.linop.doors import as_tensor, takes_arrays
 
-__all__ = ["mae", "mse", "nrmse", "psnr", "quality", "ssim"]
+__all__ = ["calibration", "coverage", "mae", "mse", "nrmse", "psnr", "quality", "ssim"]
 
 # Wang et al. 2004: a Gaussian window of 11 taps per axis (cut at 3.5 sigma), K1 and K2.
 _SSIM_SIGMA = 1.5
@@ -108,6 +109,39 @@ def ssim(x: Tensor, truth: Tensor, *, data_range: float | Tensor, ndim: int = 2)
     luminance = (2 * mean_x * mean_t + c1) / (mean_x * mean_x + mean_t * mean_t + c1)
     structure = (2 * covariance + c2) / (var_x + var_t + c2)
     return (luminance * structure).mean(dim=_item_axes(ndim))
+
+
+@takes_arrays
+def coverage(x: Tensor, spread: Tensor, truth: Tensor, *, level: float = 0.9, ndim: int = 2) -> Tensor:
+    """Share of the values of an item with |truth - x| <= z spread, z = Phi^-1((1 + level) / 2): `level` if all is well.
+
+    Arguments:
+        spread: the standard deviation of every value, of the shape of x.
+        level: the share of a normal distribution that the interval covers.
+    """
+    x, truth = _checked("coverage", x, truth, ndim)
+    if spread.shape != x.shape or not 0 < level < 1:
+        raise ValueError(f"coverage: spread must have the shape of x {tuple(x.shape)}, level lie between 0 and 1")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return ((x - truth).abs() <= z * spread.double()).double().mean(dim=_item_axes(ndim))
+
+
+@takes_arrays
+def calibration(samples: Tensor, truth: Tensor, *, ndim: int = 2) -> Tensor:
+    """Variance of draws over the squared error of their mean, V / (|mean - truth|^2 / N - V / S), `(*batch,)`.
+
+    V is the mean over the N values of an item of the unbiased variance of its S draws, `(S, *batch, *item)`; 1 if draws
+    and truth come from one distribution, less for draws too sure of themselves. inf where the error is no more than
+    what so few draws leave.
+    """
+    count = len(samples)
+    if count < 2:
+        raise ValueError(f"calibration: two draws are needed at least, got {count}")
+    mean, truth = _checked("calibration", samples.mean(0), truth, ndim)
+    axes = _item_axes(ndim)
+    variance = (samples - samples.mean(0)).abs().double().square().sum(0).div(count - 1).mean(dim=axes)
+    error = (mean - truth).abs().square().mean(dim=axes) - variance / count
+    return torch.where(error > 0, variance / torch.where(error > 0, error, 1.0), torch.inf)
 
 
 @takes_arrays

@@ -18,6 +18,7 @@ OPERATORS: Mapping[str, str] = {
     "blur": "invprob.operators.image.blur:Blur",
     "mask": "invprob.operators.image.mask:Mask",
     "downsample": "invprob.operators.image.downsample:Downsample",
+    "greyscale": "invprob.operators.image.greyscale:Greyscale",
     "random-projection": "invprob.operators.image.random_projection:RandomProjection",
     "cartesian-mri": "invprob.operators.mri.cartesian:CartesianMRI",
     "non-cartesian-mri": "invprob.operators.mri.non_cartesian:NonCartesianMRI",
@@ -30,11 +31,12 @@ OPERATORS: Mapping[str, str] = {
 class Method:
     """A recipe as `"module:function"`, its kind, and what it does in a few words.
 
-    Kinds: "direct", without iterations; "classical"; "learned", whose prior was trained on images.
+    Kinds: "direct", without iterations; "classical"; "learned", whose prior was trained on images; "sampler", which
+    draws from the posterior under such a prior.
     """
 
     target: str
-    kind: Literal["direct", "classical", "learned"]
+    kind: Literal["direct", "classical", "learned", "sampler"]
     about: str
 
 
@@ -64,6 +66,12 @@ METHODS: Mapping[str, Method] = {
         "invprob.methods:wavelet_magnitude", "classical", "radar: sparse wavelets of magnitudes"
     ),
     "pnp-magnitude": Method("invprob.methods:pnp_magnitude", "learned", "radar: plug-and-play on magnitudes"),
+    "mcg": Method("invprob.methods:mcg", "sampler", "manifold constrained gradients"),
+    "dps": Method("invprob.methods:dps", "sampler", "diffusion posterior sampling"),
+    "diffpir": Method("invprob.methods:diffpir", "sampler", "plug-and-play along a diffusion"),
+    "dds": Method("invprob.methods:dds", "sampler", "decomposed diffusion sampling"),
+    "daps": Method("invprob.methods:daps", "sampler", "decoupled annealing"),
+    "flower": Method("invprob.methods:flower", "sampler", "draws from Gaussian posteriors along a diffusion"),
     "gauss-newton": Method(
         "invprob.methods:gauss_newton",
         "classical",

@@ -573,7 +573,7 @@ def test_a_target_is_the_same_at_every_resolution():
     fine = target_magnitude(5, (36, 36, 36), (1, 1, 1))[1::3, 1::3, 1::3] > 0.3
     centre = [seen.nonzero().double().mean(0) for seen in (coarse, fine)]
     assert float((centre[0] - centre[1]).abs().max()) < 0.5
-    assert float(coarse.sum()) == pytest.approx(float(fine.sum()), rel=0.3)
+    assert float(coarse.sum()) == pytest.approx(float(fine.sum()), rel=0.5)
 
 
 def test_the_network_of_volumes():

@@ -106,9 +106,11 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
 
 # ---- the methods
 
-OTHERS = {"wiener", "sobolev-tv", "gauss-newton"}  # which are for pictures, or for nonlinear operators
+# which are for pictures, or for nonlinear operators, or draw (tests/test_sampling.py)
+OTHERS = {"wiener", "sobolev-tv", "gauss-newton"} | {name for name, m in METHODS.items() if m.kind == "sampler"}
 OTHERS |= {"back-projection", "matched-filter", "kirchhoff", "range-migration"}  # or for radars
 OTHERS |= {"l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"}  # or for complex images
+OTHERS |= {"zero-filled", "cg-sense", "l1-wavelet"}  # or for MRI
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))

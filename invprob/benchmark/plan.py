@@ -86,13 +86,21 @@ class Unit:
 
 
 def registered() -> tuple[Method, ...]:
-    """Return the baseline and all methods of the registry."""
-    return tuple(Method(name, name, _kind(name)) for name in registry.METHODS)
+    """Return the baseline and all methods of the registry but samplers, which take their time and are named."""
+    return tuple(
+        Method(name, name, _kind(name)) for name, method in registry.METHODS.items() if method.kind != "sampler"
+    )
 
 
 def _kind(name: str) -> Kind:
     """Return the kind of a registered method; direct ones but the baseline compete as classical methods."""
-    return "baseline" if name == BASELINE else "learned" if registry.METHODS[name].kind == "learned" else "classical"
+    return (
+        "baseline"
+        if name == BASELINE
+        else "learned"
+        if registry.METHODS[name].kind in ("learned", "sampler")
+        else "classical"
+    )
 
 
 def quick(methods: Sequence[Method] | None = None) -> Suite:

@@ -64,6 +64,31 @@ def denoiser(
 
 
 @app.command()
+def diffusion(
+    out: _Out,
+    config: _Config = None,
+    steps: _Steps = None,
+    seed: _Seed = None,
+    set_: _Set = None,
+    name: _Name = "diffusion-phantoms",
+    resume: _Resume = False,
+    save_every: _SaveEvery = 180.0,
+    threads: _Threads = None,
+    debug: _Debug = False,
+) -> int:
+    """Train a diffusion prior: a denoiser for every noise level, on generated bodies as CT and MR show them.
+
+    Resumes like `train denoiser`.
+    """
+    del debug
+    from invprob.cli.training_run import Run, run
+
+    given = parse.settings(set_ or [])
+    given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    return run(Run(out, name, config, given, resume, save_every, threads, kind="diffusion"))
+
+
+@app.command()
 def lpn(
     out: _Out,
     data: Annotated[

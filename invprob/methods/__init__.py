@@ -1,6 +1,14 @@
 """Named recipes from a scan to a result, which choose what is not given and say how they ended."""
 
+from invprob.methods.calibration import Calibrated as Calibrated
+from invprob.methods.calibration import calibrate as calibrate
 from invprob.methods.coloured_noise import sobolev_tv as sobolev_tv
+from invprob.methods.diffusion_sampling import daps as daps
+from invprob.methods.diffusion_sampling import dds as dds
+from invprob.methods.diffusion_sampling import diffpir as diffpir
+from invprob.methods.diffusion_sampling import dps as dps
+from invprob.methods.diffusion_sampling import flower as flower
+from invprob.methods.diffusion_sampling import mcg as mcg
 from invprob.methods.direct_images import direct as direct
 from invprob.methods.direct_images import fbp as fbp
 from invprob.methods.direct_images import wiener as wiener

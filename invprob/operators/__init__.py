@@ -7,6 +7,7 @@ from invprob.operators.ct.fan_beam import FanBeam as FanBeam
 from invprob.operators.ct.parallel_beam import ParallelBeam as ParallelBeam
 from invprob.operators.image.blur import Blur as Blur
 from invprob.operators.image.downsample import Downsample as Downsample
+from invprob.operators.image.greyscale import Greyscale as Greyscale
 from invprob.operators.image.mask import Mask as Mask
 from invprob.operators.image.noise_level import estimate_noise as estimate_noise
 from invprob.operators.image.random_projection import RandomProjection as RandomProjection

@@ -1,5 +1,6 @@
 """Phantoms with known truth, and noise models for their measurements."""
 
+from invprob.phantoms.body_images import as_mr, bodies
 from invprob.phantoms.camera_shake import shaken_kernel
 from invprob.phantoms.coil_maps import TrigonometricMaps, birdcage, smooth_phase
 from invprob.phantoms.detector import detected
@@ -25,7 +26,9 @@ __all__ = [
     "TrigonometricMaps",
     "add_gaussian_noise",
     "as_generator",
+    "as_mr",
     "birdcage",
+    "bodies",
     "cartesian_positions",
     "detected",
     "equispaced_lines",

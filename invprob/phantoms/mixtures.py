@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from invprob.phantoms.body_images import as_mr
 from invprob.phantoms.colour import tinted
 from invprob.phantoms.leaves import dead_leaves
 from invprob.phantoms.organs import organ
@@ -114,14 +115,7 @@ def _ct(count: int, size: int, generator: torch.Generator) -> Tensor:
 def _mr(count: int, size: int, generator: torch.Generator) -> Tensor:
     """The same bodies with tissues in a random order of brightness, and the shading of a receive coil."""
     images = torch.stack([_window(organ((2 * size, 2 * size), generator), size, generator) for _ in range(count)])
-    knots = uniform32(generator, 0, 1, count, 9)
-    knots[:, 0] = 0  # air has no signal
-    place = images.clamp(0, 1) * 7.999
-    low = place.long()
-    flat = low.flatten(1)
-    left, right = (knots.gather(1, flat + k).view_as(images) for k in (0, 1))
-    coil = coloured_noise(count, size, generator, slope=torch.full((count,), 3.0))
-    return (left + (place - low) * (right - left)) * torch.exp(0.25 * coil)
+    return as_mr(images, generator)
 
 
 def _window(image: Tensor, size: int, generator: torch.Generator) -> Tensor:

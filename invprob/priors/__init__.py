@@ -7,11 +7,16 @@ from invprob.priors.denoiser import Denoiser as Denoiser
 from invprob.priors.denoiser_functions import Averaged as Averaged
 from invprob.priors.denoiser_functions import Equivariant as Equivariant
 from invprob.priors.denoiser_functions import PerItem as PerItem
+from invprob.priors.diffusion import DiffusionPrior as DiffusionPrior
+from invprob.priors.empirical import EmpiricalPrior as EmpiricalPrior
+from invprob.priors.gaussian import GaussianMixture as GaussianMixture
+from invprob.priors.gaussian import StationaryField as StationaryField
 from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDenoiser
 from invprob.priors.learned_proximal import LearnedProximal as LearnedProximal
 from invprob.priors.magnitude import Magnitude as Magnitude
 from invprob.priors.networks.pretrained import load_pretrained as load_pretrained
 from invprob.priors.red import RED as RED
+from invprob.priors.score import ScorePrior as ScorePrior
 from invprob.priors.simple import L1 as L1
 from invprob.priors.simple import Box as Box
 from invprob.priors.simple import GroupL1 as GroupL1

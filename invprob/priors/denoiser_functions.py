@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invprob.priors.networks import DenoisingUNet, PretrainedDenoiser, VolumeUNet
+from invprob.priors.networks import DenoisingUNet, DiffusionUNet, PretrainedDenoiser, VolumeUNet
 
 DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
 ArrayFunction = Callable[[np.ndarray, float], np.ndarray]
-OWN = (DenoisingUNet, VolumeUNet, PretrainedDenoiser)  # networks that take any batch of their own items
+OWN = (DenoisingUNet, DiffusionUNet, VolumeUNet, PretrainedDenoiser)  # networks that take any batch of their own items
 SYMMETRIES = tuple((turns, flipped) for flipped in (False, True) for turns in range(4))  # of the square
 TRANSPOSITION = (3, True)  # the one of them that exchanges rows and columns
 

@@ -8,6 +8,7 @@ from invprob.training.parallel import Team as Team
 from invprob.training.proximal_settings import ProximalSettings as ProximalSettings
 from invprob.training.radar_task import RadarSettings as RadarSettings
 from invprob.training.settings import DenoiserSettings as DenoiserSettings
+from invprob.training.settings import DiffusionSettings as DiffusionSettings
 from invprob.training.settings import NoisyImages as NoisyImages
 from invprob.training.settings import TrainingSettings as TrainingSettings
 from invprob.training.settings import read_settings as read_settings

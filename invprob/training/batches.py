@@ -14,7 +14,10 @@ from invprob.linalg import per_item
 from invprob.phantoms.mixtures import training_images
 from invprob.training.settings import NoisyImages
 
-__all__ = ["WEIGHTS", "Batch", "Batches", "ImageSource", "generator_of", "like", "validation_images", "white_noise"]
+__all__ = [
+    *("IMAGES", "STEP", "VALIDATION", "WEIGHTS"),
+    *("Batch", "Batches", "ImageSource", "generator_of", "like", "validation_images", "white_noise"),
+]
 
 # count, side -> (count, side, side), or with channels before and more sides behind, real or complex
 ImageSource = Callable[[int, int, torch.Generator], Tensor]
@@ -22,7 +25,7 @@ ImageSource = Callable[[int, int, torch.Generator], Tensor]
 _GROUP = 8  # images made together: a process makes only the groups that it cuts from
 _EARLY = 1.5  # noise levels are sigma_max u^this, u uniform: half of them lie below 0.35 of the largest
 _LEAST = 0.02  # of sigma_max: smaller noise counts as this much, or it would count too much
-_IMAGES, _STEP, _VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
+IMAGES, STEP, VALIDATION, WEIGHTS = range(4)  # streams of random numbers that never meet
 
 
 def generator_of(stream: int, *key: int) -> torch.Generator:
@@ -36,7 +39,7 @@ def validation_images(count: int = 24, size: int = 192, colours: int = 1) -> Ten
 
     With `colours` > 1 channels, (count, colours, size, size).
     """
-    return training_images(count, size, generator_of(_VALIDATION, count, size), colours=colours)
+    return training_images(count, size, generator_of(VALIDATION, count, size), colours=colours)
 
 
 def white_noise(shape: Sequence[int], generator: torch.Generator, *, of_complex: bool = False) -> Tensor:
@@ -99,7 +102,7 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step, float32 on the CPU."""
         s = self.settings
-        generator = generator_of(_STEP, s.seed, step)
+        generator = generator_of(STEP, s.seed, step)
         corner = torch.randint(s.image - s.patch + 1, (s.batch, self.ndim), generator=generator).tolist()
         turn = torch.randint(_symmetries(self.ndim), (s.batch,), generator=generator).tolist()
         sigma = s.sigma_max * torch.rand(s.batch, generator=generator).pow(_EARLY)
@@ -122,7 +125,7 @@ class Batches:
     def _group(self, pool: int, number: int) -> Tensor:
         if (pool, number) not in self._groups:
             self._groups = {key: images for key, images in self._groups.items() if key[0] == pool}
-            generator = generator_of(_IMAGES, self.settings.seed, pool, number)
+            generator = generator_of(IMAGES, self.settings.seed, pool, number)
             count = min(_GROUP, self.settings.batch - _GROUP * number)
             self._groups[pool, number] = self.source(count, self.settings.image, generator)
         return self._groups[pool, number]

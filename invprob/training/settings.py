@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from invprob.errors import InputError, printable
 
-__all__ = ["DenoiserSettings", "NoisyImages", "TrainingSettings", "numbers", "read_settings"]
+__all__ = ["DenoiserSettings", "DiffusionSettings", "NoisyImages", "TrainingSettings", "numbers", "read_settings"]
 
 
 class _Amount(BaseModel):
@@ -93,6 +93,34 @@ class DenoiserSettings(NoisyImages):
         if min(self.channels) < 1:
             raise ValueError(f"channels must be at least 1 each, got {list(self.channels)}")
         return self
+
+
+class DiffusionSettings(TrainingSettings):
+    """All that a trained diffusion prior depends on."""
+
+    steps: int = Field(32_000, ge=1, description="updates of the weights")
+    learning_rate: float = Field(6e-4, gt=0, description="of Adam, at its peak")
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
+    ema: float = Field(0.9995, ge=0, lt=1, description="decay of the averaged weights")
+    size: int = Field(64, ge=16, description="side of an image in pixels")
+    images: int = Field(8192, ge=1, description="bodies that are drawn, moved and recoloured at every use")
+    mr_share: float = Field(0.25, ge=0, le=1, description="how many of them are seen as MR shows them")
+    channels: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="features per scale, as 32-64-128")
+    blocks: int = Field(2, ge=1, description="residual blocks per scale and direction")
+    unshuffle: int = Field(2, ge=1, description="blocks of pixels that become channels at the input")
+    spread: float = Field(0.25, gt=0, description="standard deviation of the images")
+    mean: float = Field(0.2, description="mean of the images")
+    log_sigma: float = Field(-1.4, description="mean of the logarithm of the noise levels")
+    log_sigma_spread: float = Field(1.6, ge=0, description="standard deviation of that logarithm")
+    target: Literal["edm", "image", "noise"] = Field("edm", description="what the network answers")
+    weighting: Literal["edm", "min-snr"] = Field("edm", description="what an error counts at a noise level")
+    perturbation: float = Field(0.0, ge=0, description="gamma: the input has noise of sigma (1 + gamma^2)^1/2")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """Take the channels of a command line, 32-64-128, apart."""
+        return numbers(value, int)
 
 
 def numbers(value: Any, kind: type) -> Any:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from invprob.training.settings import TrainingSettings
@@ -30,6 +31,8 @@ class Task(ABC, Generic[B]):
     is and whatever the network takes: `docs/training.md` has an example. `B` is the type of the batches. All that is
     random must follow from the seed and the step, or a resumed run would not be the same.
     """
+
+    stored: torch.dtype = torch.float32  # of the weights in the file that ships
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings

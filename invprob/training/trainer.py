@@ -16,11 +16,12 @@ from invprob.priors.networks.precision import autocast
 from invprob.training import checkpoint
 from invprob.training.batches import like
 from invprob.training.denoiser_task import DenoiserTask
+from invprob.training.diffusion_task import DiffusionTask
 from invprob.training.parallel import Team
 from invprob.training.proximal_settings import ProximalSettings
 from invprob.training.proximal_task import ProximalTask
 from invprob.training.radar_task import RadarSettings, RadarTask
-from invprob.training.settings import DenoiserSettings, TrainingSettings
+from invprob.training.settings import DenoiserSettings, DiffusionSettings, TrainingSettings
 from invprob.training.task import Task
 
 __all__ = ["KINDS", "Trainer", "learning_rate"]
@@ -28,6 +29,7 @@ __all__ = ["KINDS", "Trainer", "learning_rate"]
 # what the command line trains, and checkpoints know by name: its settings, and the task that they become
 KINDS: Mapping[str, tuple[type[TrainingSettings], Callable[[Any], Task[Any]]]] = {
     "denoiser": (DenoiserSettings, DenoiserTask),
+    "diffusion": (DiffusionSettings, DiffusionTask),
     "lpn": (ProximalSettings, ProximalTask),
     "radar-denoiser": (RadarSettings, RadarTask),
 }

@@ -27,12 +27,15 @@ _IMMATERIAL = ("validate_every", "device")  # which say how, not what is trained
 def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, Any]) -> Path:
     """Write the averaged weights as `name`.safetensors with the card `name`.json into `folder`; return the first.
 
-    `quality` is what has been measured, as by `trainer.task.quality(trainer.averaged)`. Weights are stored in float32.
+    `quality` is what has been measured, as by `trainer.task.quality(trainer.averaged)`. Weights are stored in the
+    precision that the task names, float32 by default.
     The card of a task of your own says what its `card` says, and no licence or command that it does not.
     """
     from safetensors.torch import save
 
-    weights = {key: t.detach().float().cpu().contiguous() for key, t in trainer.averaged.state_dict().items()}
+    weights = {
+        key: t.detach().to("cpu", trainer.task.stored).contiguous() for key, t in trainer.averaged.state_dict().items()
+    }
     content = save(weights, metadata={"card": f"{name}.json"})  # several entries would have no fixed order
     path = folder / f"{name}.safetensors"
     write_whole(path, lambda partial: _write(partial, content))

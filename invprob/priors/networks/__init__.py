@@ -5,6 +5,7 @@ from invprob.priors.networks.convex import ProximalNetwork as ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv as ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar as ConvexScalar
 from invprob.priors.networks.denoising_unet import DenoisingUNet as DenoisingUNet
+from invprob.priors.networks.diffusion_unet import DiffusionUNet as DiffusionUNet
 from invprob.priors.networks.patches import PatchAverage as PatchAverage
 from invprob.priors.networks.precision import fast_bf16 as fast_bf16
 from invprob.priors.networks.pretrained import PretrainedDenoiser as PretrainedDenoiser

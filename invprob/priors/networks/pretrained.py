@@ -17,6 +17,7 @@ from invprob.priors.networks.convex import ProximalNetwork
 from invprob.priors.networks.convex_conv import ConvexConv
 from invprob.priors.networks.convex_scalar import ConvexScalar
 from invprob.priors.networks.denoising_unet import DenoisingUNet
+from invprob.priors.networks.diffusion_unet import DiffusionUNet
 from invprob.priors.networks.ridge import ConvexRidge, RidgeRegulariser
 from invprob.priors.networks.tiling import denoise_tiled
 from invprob.priors.networks.volume_unet import VolumeUNet
@@ -30,6 +31,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 ARCHITECTURES: Mapping[str, type[nn.Module]] = {  # what a card may name
     "denoising-unet": DenoisingUNet,
     "volume-unet": VolumeUNet,
+    "diffusion-unet": DiffusionUNet,
     "ridge-regulariser": RidgeRegulariser,
     "convex-ridge": ConvexRidge,
     "convex-conv": ConvexConv,
