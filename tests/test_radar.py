@@ -1,6 +1,8 @@
 """Near-field radar against the dense formula, and what waves do: peaks, widths, replicas."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -604,3 +606,9 @@ def test_the_training_sees_magnitudes_under_complex_noise():
     assert power == pytest.approx(1, rel=0.02)
     while not trainer.done:
         assert bool(trainer.advance().isfinite())
+
+
+def test_the_page_runs():
+    page = (Path(__file__).parents[1] / "docs" / "radar.md").read_text(encoding="utf-8")
+    for code in re.findall("```python\n(.*?)```", page, re.DOTALL):
+        exec(code, {})
