@@ -676,7 +676,9 @@ def test_the_documented_method_is_one_of_the_suite(tmp_path, monkeypatch):
 
 
 def test_the_documented_names_are_those_of_the_table():
-    told = set(re.findall(r"`((?:ct|arc|dose|fan|cone|blur|noise|holes|finer|few|wave)-[\w]+)`", DOCS))
+    told = set(
+        re.findall(r"`((?:ct|arc|dose|fan|cone|blur|noise|holes|finer|few|wave|mri|radial|dynamic|radar)-[\w]+)`", DOCS)
+    )
     starred = set(re.findall(r"`([\w-]+)`\*", DOCS))
     assert told >= set(BY_NAME)
     assert told <= set(BY_NAME) | {"holes-random"}

@@ -293,7 +293,7 @@ def test_what_a_trainer_refuses():
 
     with pytest.raises(TypeError, match="complex weights"):
         Trainer(Complex(TrainingSettings()))
-    with pytest.raises(TypeError, match="TrainingSettings belongs to none of denoiser, lpn"):
+    with pytest.raises(TypeError, match="TrainingSettings belongs to none of denoiser, diffusion, lpn"):
         Trainer(TrainingSettings())
 
 

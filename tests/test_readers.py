@@ -35,6 +35,8 @@ VALUES = {
     "coils": "maps.npy",
     "noise": 0.1,
     "conjugate": True,
+    "reference": "scan",
+    "permittivity": 4.0,
 }
 
 
@@ -88,6 +90,14 @@ def write_ismrmrd(path):
     mri_files.write_ismrmrd(path, slices[0] + slices[1], mri_files.header(16, 16))
 
 
+def write_multistatic(path):
+    path.write_text("1+2i,0.5-1i\n3e-3+1i,1-4e-2i\n")
+    places = "0.01,0,0.01\n-0.01,0,0.01\n"
+    beside = {"antenna_locations": places, "channel_names": "1,2\n2,1\n", "frequencies": "2e9\n3e9\n"}
+    for name, text in beside.items():
+        path.with_name(f"{name}.csv").write_text(text)
+
+
 WRITERS = {
     "invprob-scan": write_own,
     "data-exchange": write_exchange,
@@ -96,6 +106,7 @@ WRITERS = {
     "ismrmrd": write_ismrmrd,
     "bart": write_pair,
     "numpy": write_array,
+    "multistatic": write_multistatic,
 }
 
 

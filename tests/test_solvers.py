@@ -27,6 +27,7 @@ from invprob.operators import Gradient, Identity, ParallelBeam
 from invprob.priors import L1, Analysis, Box, Denoiser, NonNegative, Prior, Sum, Tikhonov, TotalVariation
 from invprob.solvers import (
     ADMM,
+    CSALSA,
     HQS,
     ConjugateGradient,
     GaussNewton,
@@ -117,7 +118,8 @@ def value(f: Functional, g: Functional, x: Tensor) -> Tensor:
 
 def test_every_solver_is_tried_on_most_problems():
     tried = {type(make()) for make in SOLVERS.values()}
-    assert set(classes_of(Solver, "invprob.solvers")) <= tried
+    # C-SALSA bounds the misfit instead of minimising it (tests/test_radar.py)
+    assert set(classes_of(Solver, "invprob.solvers")) - {CSALSA} <= tried
     count = {s: sum(pair[0] == s for pair in PAIRS) for s in SOLVERS}
     assert count["admm"] >= 8
     assert count["primal-dual"] == len(PROBLEMS)
