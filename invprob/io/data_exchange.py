@@ -59,6 +59,7 @@ _CORRECTIONS = {
 }
 _OTHER_VIEWS = "repair them, or leave them out with --rows or --views"
 _OTHER_ANGLES = "leave these views out with --views, or give all angles with --angles"
+_WIDER = 1.05  # times the detector: a field of view that is less wider than that is an axis a little off the middle
 _AXIS_ROWS = 5  # rows in the middle that the rotation axis is sought in
 
 
@@ -124,9 +125,10 @@ class _Exchange:
 
     @property
     def _width(self) -> int:
-        """As many pixels as bins; more where a full turn about an axis off the middle has a wider field of view."""
+        """As many pixels as bins; more where a full turn about an axis far off the middle has a wider field of view."""
         one = self._beam((1, 1))
-        return max(one.detectors, math.ceil(2 * one.field_of_view() / one.pixel_size - 1e-6))
+        width = math.ceil(2 * one.field_of_view() / one.pixel_size - 1e-6)
+        return width if width > _WIDER * one.detectors else one.detectors
 
     def _beam(self, shape: tuple[int, int]) -> ParallelBeam:
         columns, size = len(self.wanted.columns), self.options.get("pixel_size", 1.0)
