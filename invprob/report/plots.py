@@ -17,7 +17,7 @@ __all__ = ["curves"]
 
 _INK, _FAINT, _LINE = "#1c2430", "#c9d1da", "#1f5fa8"
 _DECADE = 10  # a curve that spans more is drawn on a logarithmic axis
-_CURVES = {"residual": "Relative change", "objective": "Objective"}
+_CURVES = {"residual": "Relative change over the iterations", "objective": "Objective over the iterations"}
 
 
 def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
@@ -29,7 +29,7 @@ def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
     if "trial_strength" in history:
         strengths, scores = (_middle(history[name]) for name in ("trial_strength", "trial_score"))
         if np.isfinite(scores).sum() >= 2:
-            found["Strength tried, by expected error"] = _plot(strengths, scores / np.nanmin(scores), of_trials=True)
+            found["Expected error over the strengths tried"] = _plot(strengths, scores / np.nanmin(scores), of_trials=True)
     return found
 
 
