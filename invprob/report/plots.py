@@ -29,7 +29,9 @@ def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
     if "trial_strength" in history:
         strengths, scores = (_middle(history[name]) for name in ("trial_strength", "trial_score"))
         if np.isfinite(scores).sum() >= 2:
-            found["Expected error over the strengths tried"] = _plot(strengths, scores / np.nanmin(scores), of_trials=True)
+            found["Expected error over the strengths tried"] = _plot(
+                strengths, scores / np.nanmin(scores), of_trials=True
+            )
     return found
 
 
