@@ -355,6 +355,7 @@ def judge(name: str, fault: str, method: str, seed: int) -> Verdict:
     """Reconstruct one case and return what was said of it; "refused" where it was not begun."""
     problem, started = PROBLEMS[name], time.perf_counter()
     scan, settings = problem.scan(name, seed), {}
+    size = torch.linalg.vector_norm(scan.truth)  # also where a fault takes the mean away
     if fault:
         row = FAULTS[fault]
         scan, settings = row.spoil(scan, seeded(f"fault {fault} {seed}")), dict(row.settings or {})
@@ -367,7 +368,7 @@ def judge(name: str, fault: str, method: str, seed: int) -> Verdict:
     found = statements(facts, result.item_status)
     whole = verdict(found)
     against = "; ".join(s.text for s in found if s.grade == whole.grade and whole.grade in ("fair", "bad"))
-    error = float(torch.linalg.vector_norm(result.x - scan.truth) / torch.linalg.vector_norm(scan.truth))
+    error = float(torch.linalg.vector_norm(result.x - scan.truth) / size)
     return Verdict(name, fault, method, seed, error, whole.grade, against, time.perf_counter() - started)
 
 

@@ -27,7 +27,6 @@ _SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be re
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.4, 1.35, 3.0
-_FEW_LOW = 0.1  # where readings are fewer than pixels nearly all of them can be met, and half of them tell
 _DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
@@ -135,8 +134,9 @@ def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
     finite = [ratio for ratio in ratios if math.isfinite(ratio)]
     if finite:
         low, high = (_DIRECT_LOW, _DIRECT_HIGH) if direct else (_NOISE_LOW, _NOISE_HIGH)
-        few = bool(_numbers(certificate, "half_change"))
-        yield _against_noise(finite, _FEW_LOW if few else low, high, direct=direct)
+        # where readings are fewer than pixels all of them can nearly be met: leaving out half tells, not the noise
+        least = 0.0 if _numbers(certificate, "half_change") else low
+        yield _against_noise(finite, least, high, direct=direct)
     elif ratios and shares:
         yield _against_nothing(max(shares))
     elif shares:

@@ -591,7 +591,7 @@ def test_the_network_of_volumes():
     )  # D starts as identity
     x = randn((1, 2, 4, 6, 2))
     assert torch.equal(unfolded(folded(x, (2, 3, 1)), (2, 3, 1)), x)
-    with pytest.raises(ValueError, match="real volumes, got a complex one"):
+    with pytest.raises(ValueError, match="real images, got a complex one"):
         D(v + 0j, sigma)
     with pytest.raises(ValueError, match="sigma has shape"):
         D(v, torch.rand(4))

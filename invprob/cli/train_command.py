@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,13 +54,7 @@ def denoiser(
     the same weights as one that was not. Ctrl-C saves a checkpoint and ends.
     """
     del debug
-    if config is not None:
-        check_file(config)  # before torch is loaded
-    from invprob.cli.training_run import Run, run
-
-    given = parse.settings(set_ or [])
-    given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads))
+    return _train("denoiser", out, name, config, set_, resume, save_every, threads, steps=steps, seed=seed)
 
 
 @app.command()
@@ -81,11 +75,7 @@ def diffusion(
     Resumes like `train denoiser`.
     """
     del debug
-    from invprob.cli.training_run import Run, run
-
-    given = parse.settings(set_ or [])
-    given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads, kind="diffusion"))
+    return _train("diffusion", out, name, config, set_, resume, save_every, threads, steps=steps, seed=seed)
 
 
 @app.command()
@@ -109,14 +99,7 @@ def lpn(
     Pre-training by L1, L2 or PSNR, then proximal matching with falling widths. Resumes like `train denoiser`.
     """
     del debug
-    if config is not None:
-        check_file(config)  # before torch is loaded
-    from invprob.cli.training_run import Run, run
-
-    given = parse.settings(set_ or [])
-    chosen = (("steps", steps), ("seed", seed), ("data", data))
-    given |= {key: value for key, value in chosen if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads, kind="lpn"))
+    return _train("lpn", out, name, config, set_, resume, save_every, threads, steps=steps, seed=seed, data=data)
 
 
 @app.command(name="radar-denoiser")
@@ -137,8 +120,24 @@ def radar_denoiser(
     Resumes like `train denoiser`.
     """
     del debug
+    return _train("radar-denoiser", out, name, config, set_, resume, save_every, threads, steps=steps, seed=seed)
+
+
+def _train(
+    kind: str,
+    out: Path,
+    name: str,
+    config: Path | None,
+    set_: list[str] | None,
+    resume: bool,
+    save_every: float,
+    threads: int | None,
+    **options: Any,
+) -> int:
+    """Run a training; what options ask for goes before what `--set` says."""
+    if config is not None:
+        check_file(config)  # before torch is loaded
     from invprob.cli.training_run import Run, run
 
-    given = parse.settings(set_ or [])
-    given |= {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    return run(Run(out, name, config, given, resume, save_every, threads, kind="radar-denoiser"))
+    given = parse.settings(set_ or []) | {key: value for key, value in options.items() if value is not None}
+    return run(Run(out, name, config, given, resume, save_every, threads, kind=kind))

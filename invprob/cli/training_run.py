@@ -36,7 +36,7 @@ class Run:
     resume: bool
     save_every: float
     threads: int | None
-    kind: str = "denoiser"
+    kind: str
 
     @property
     def checkpoint(self) -> Path:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
+from invprob.priors.networks.items import flattened
+
 __all__ = ["DenoisingUNet"]
 
 
@@ -115,7 +117,7 @@ class DenoisingUNet(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return the denoised images, of the shape and dtype of x."""
-        items, levels = self._flattened(x, sigma)
+        items, levels = flattened(x, sigma, self.head.weight, name="DenoisingUNet", axes="H, W", channels=self.colours)
         height, width = x.shape[-2:]
         low, right = -height % self.multiple, -width % self.multiple
         whole = pad(items, (0, right, 0, low), mode="replicate") if low or right else items
@@ -131,23 +133,6 @@ class DenoisingUNet(nn.Module):
             h = decode(grow(h) + skips.pop())
         change = pixel_shuffle(self.tail(h), self.unshuffle)[..., :height, :width]
         return (items + change).reshape(x.shape).to(x.dtype)
-
-    def _flattened(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Return x as (B, C, H, W) and sigma as (B,) in the precision of the weights."""
-        ndim = self.ndim
-        if x.is_complex():
-            raise ValueError("DenoisingUNet denoises real images, got a complex one: denoise its two parts, or |x|")
-        if x.ndim < ndim or (ndim == 3 and x.shape[-3] != self.colours) or 0 in x.shape[-ndim:]:
-            expected = "(*batch, H, W)" if ndim == 2 else f"(*batch, {self.colours}, H, W)"
-            raise ValueError(f"DenoisingUNet: expected an image {expected}, got shape {tuple(x.shape)}")
-        batch = x.shape[:-ndim]
-        level = torch.as_tensor(sigma, dtype=self.head.weight.dtype, device=self.head.weight.device)
-        if level.shape not in (torch.Size(), batch):
-            raise ValueError(
-                f"DenoisingUNet: sigma has shape {tuple(level.shape)}; give one number, or one per item {tuple(batch)}"
-            )
-        items = x.to(self.head.weight).reshape(math.prod(batch), self.colours, *x.shape[-2:])
-        return items, level.expand(batch).reshape(-1)
 
 
 class _Block(nn.Module):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle, silu
 
+from invprob.priors.networks.items import flattened
+
 __all__ = ["DiffusionUNet", "Target"]
 
 Target = Literal["edm", "image", "noise"]
@@ -133,7 +135,7 @@ class DiffusionUNet(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return D(x, sigma), of the shape and dtype of x."""
-        items, levels = self._flattened(x, sigma)
+        items, levels = flattened(x, sigma, self.head.weight, name="DiffusionUNet", axes="H, W", channels=self.colours)
         c_skip, c_out, c_in = (c[:, None, None, None] for c in self.scales(levels))
         height, width = x.shape[-2:]
         centred = items - self.mean
@@ -158,23 +160,6 @@ class DiffusionUNet(nn.Module):
             for block in decode:  # type: ignore[attr-defined]
                 h = block(h, e)
         return pixel_shuffle(self.tail(silu(self.last(h))), self.unshuffle)
-
-    def _flattened(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Return images (B, C, H, W) and noise levels (B,)."""
-        ndim = self.ndim
-        if x.is_complex():
-            raise ValueError("DiffusionUNet: expected a real image, got a complex one: DiffusionPrior gives it parts")
-        if x.ndim < ndim or (ndim == 3 and x.shape[-3] != self.colours) or 0 in x.shape[-ndim:]:
-            expected = "(*batch, H, W)" if ndim == 2 else f"(*batch, {self.colours}, H, W)"
-            raise ValueError(f"DiffusionUNet: expected an image {expected}, got shape {tuple(x.shape)}")
-        batch = x.shape[:-ndim]
-        level = torch.as_tensor(sigma, dtype=self.head.weight.dtype, device=self.head.weight.device)
-        if level.shape not in (torch.Size(), batch):
-            raise ValueError(
-                f"DiffusionUNet: sigma has shape {tuple(level.shape)}; give one number, or one per item {tuple(batch)}"
-            )
-        items = x.to(self.head.weight).reshape(math.prod(batch), self.colours, *x.shape[-2:])
-        return items, level.expand(batch).reshape(-1)
 
 
 def _waves(levels: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from invprob.priors.networks.items import flattened
+
 __all__ = ["VolumeUNet"]
 
 
@@ -85,7 +87,7 @@ class VolumeUNet(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Return the denoised volumes, of the shape and dtype of x."""
-        items, levels = self._flattened(x, sigma)
+        items, levels = flattened(x, sigma, self.head.weight, name="VolumeUNet", axes="X, Y, Z")
         gaps = [-n % m for n, m in zip(items.shape[2:], self.multiples, strict=True)]
         whole = pad(items, [side for gap in reversed(gaps) for side in (0, gap)], mode="replicate")
         level_map = levels[:, None, None, None, None].expand(-1, 1, *whole.shape[2:])
@@ -101,21 +103,6 @@ class VolumeUNet(nn.Module):
         for axis, n in enumerate(items.shape[2:], 2):
             change = change.narrow(axis, 0, n)
         return (items + change).reshape(x.shape).to(x.dtype)
-
-    def _flattened(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Return x as (B, 1, X, Y, Z) and sigma as (B,) in the precision of the weights."""
-        if x.is_complex():
-            raise ValueError("VolumeUNet denoises real volumes, got a complex one: denoise |x|, or its two parts")
-        if x.ndim < 3 or 0 in x.shape[-3:]:
-            raise ValueError(f"VolumeUNet: expected a volume (*batch, X, Y, Z), got shape {tuple(x.shape)}")
-        batch = x.shape[:-3]
-        level = torch.as_tensor(sigma, dtype=self.head.weight.dtype, device=self.head.weight.device)
-        if level.shape not in (torch.Size(), batch):
-            raise ValueError(
-                f"VolumeUNet: sigma has shape {tuple(level.shape)}; give one number, or one per item {tuple(batch)}"
-            )
-        items = x.to(self.head.weight).reshape(math.prod(batch), 1, *x.shape[-3:])
-        return items, level.expand(batch).reshape(-1)
 
 
 class _Block(nn.Module):
