@@ -322,6 +322,7 @@ def test_the_change_points_at_what_the_data_do_not_know():
         *[("parallel", fault, "fbp") for fault in ("angles", "truncated", "flat field", "rings", "motion", "no axis")],
         *[("fan", fault, "fbp") for fault in ("axis", "order", "distance")],
         *[("parallel", fault, "tikhonov") for fault in ("unconverged", "adjoint")],
+        ("motion", "stroke", "wiener"),
     ],
 )
 def test_no_bad_image_is_green(problem, fault, method):
@@ -334,7 +335,14 @@ def test_no_bad_image_is_green(problem, fault, method):
 
 @pytest.mark.parametrize(
     ("problem", "method"),
-    [("parallel", "fbp"), ("parallel", "least-squares"), ("dose", "least-squares"), ("fan", "fbp"), ("parallel", "tv")],
+    [
+        ("parallel", "fbp"),
+        ("parallel", "least-squares"),
+        ("dose", "least-squares"),
+        ("fan", "fbp"),
+        ("parallel", "tv"),
+        ("blur", "wiener"),
+    ],
 )
 def test_sound_images_are_green(problem, method):
     import verdicts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from invprob.certificate import Certificate, certify_image
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian, Transmission
+from invprob.linop.doubt import Doubt
 from invprob.loop import Step, conclude, image_of, iterate
 from invprob.methods.examination import examined
 from invprob.problem import Problem
@@ -122,12 +123,13 @@ def _stand_in(problem: Problem) -> str:
     return f"a direct method does not use the {problem.likelihood.name} likelihood"
 
 
-def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Result:
-    """Return the result of a method without iterations."""
+def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts: Sequence[Doubt] = ()) -> Result:
+    """Return the result of a method without iterations, and what that method is known to go wrong with."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
     f = cast("QuadraticFidelity", problem.quadratic().fidelity())
     facts = certify_image(f, x, problem.noise)
     facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True)
+    facts = replace(facts, doubts=(*facts.doubts, *doubts))
     return Result(
         x=x,
         status="converged",
