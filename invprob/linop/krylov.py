@@ -40,17 +40,25 @@ def conjugate_gradient(
     reduction: float = 0.0,
     max_iter: int = 1000,
     preconditioner: Map | None = None,
+    preconditioned: bool = False,
 ) -> CGResult:
     """Solve M x = b for a self-adjoint M >= 0 until |b - M x| <= tol |b| or reduction |b - M x0|, per item.
 
-    Hestenes & Stiefel 1952; an item that has arrived, or whose search direction p is in the null space of M as far
-    as rounding lets it be told, stays where it is while its neighbours go on.
+    `preconditioned` measures residuals r by (r^H P r)^(1/2) with the preconditioner P: nearly the energy of the error,
+    where |r| tells most of what the largest eigenvalues left. Hestenes & Stiefel 1952; an item that has arrived, or
+    whose search direction p is in the null space of M as far as rounding lets it be told, stays where it is while its
+    neighbours go on.
     """
     x = torch.zeros_like(b) if x0 is None else x0.expand_as(b).to(b.dtype)
     r = b if x0 is None else b - apply(x)
-    p, rz = None, torch.zeros((), dtype=torch.float64, device=b.device)
-    size = norm(b, ndim)
-    residual = size if x0 is None else norm(r, ndim)
+    z = r if preconditioner is None else preconditioner(r)
+    p, rz = z, inner(r, z, ndim)
+
+    def measured(r: Tensor, rz: Tensor) -> Tensor:
+        return rz.clamp(min=0).sqrt() if preconditioned else norm(r, ndim)
+
+    residual = measured(r, rz)
+    size = residual if x0 is None else measured(b, inner(b, b if preconditioner is None else preconditioner(b), ndim))
     target = torch.maximum(tol * size, reduction * residual)
     n_iter = torch.zeros(residual.shape, dtype=torch.int64, device=b.device)
     steepest, rounding = torch.zeros_like(residual), torch.finfo(b.dtype).eps
@@ -58,10 +66,6 @@ def conjugate_gradient(
     for _ in range(max_iter):
         if not bool(active.any()):
             break
-        z = r if preconditioner is None else preconditioner(r)
-        rz, rz_old = inner(r, z, ndim), rz
-        beta = per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim)
-        p = z if p is None else torch.addcmul(z, beta, p)
         Mp = apply(p)
         curvature = inner(p, Mp, ndim)
         steepness = ratio(curvature, inner(p, p, ndim))
@@ -71,8 +75,11 @@ def conjugate_gradient(
         x = torch.addcmul(x, alpha, p)
         r = torch.addcmul(r, alpha, Mp, value=-1)
         n_iter = n_iter + active
-        residual = torch.where(active, norm(r, ndim), residual)
+        z = r if preconditioner is None else preconditioner(r)
+        rz, rz_old = inner(r, z, ndim), rz
+        residual = torch.where(active, measured(r, rz), residual)
         active = active & (residual > target)
+        p = torch.addcmul(z, per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim), p)
     return CGResult(x, r, n_iter, ratio(residual, size))
 
 

@@ -158,12 +158,13 @@ class NormalSystem:
     def correct(self, r: Tensor, *, reduction: float, max_iter: int = 1000) -> tuple[Tensor, Tensor]:
         """Return d with |r - M d| <= reduction |r| per item, and the remainder r - M d.
 
+        Lengths are those of the preconditioner P, |r|^2 = r^H P r, nearly the energy of the error.
         So x + d solves M x = b better than x did, if r = b - M x; who keeps the remainder saves an M x the next time.
         """
         if self.closed(r) or self._differentiated(r):
             d = self.solve(r, tol=ROUNDINGS * torch.finfo(r.dtype).eps, reduction=reduction, max_iter=max_iter)
             return d, r - self.apply(d)
-        found = self._iterated(r, {"tol": reduction, "max_iter": max_iter})
+        found = self._iterated(r, {"tol": reduction, "max_iter": max_iter, "preconditioned": True})
         return found.x, found.remainder
 
     def _differentiated(self, b: Tensor) -> bool:

@@ -18,6 +18,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import cone_kernels
+from invprob.operators.ct.blur_symbol import BlurSymbol
 from invprob.operators.ct.fan_beam import FanBeam
 from invprob.operators.ct.fdk import ConeMap, feldkamp
 from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
@@ -193,22 +194,8 @@ class ConeBeam(LinearOperator):
         return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
-        """Return the cosine symbol of A^H A as if it blurred every voxel as it does the central one.
-
-        The blur is tapered as in `PlanarCT.gram_diagonal_estimate` and made even in each axis.
-        """
-        del basis
-        return Diagonal(self._cached("symbol", self._symbol), "cosine")
-
-    def _symbol(self) -> Tensor:
-        spike = self._blank()
-        spike[tuple(n // 2 for n in self.domain_shape)] = 1
-        symbol = self.gram(spike)
-        for axis, n in enumerate(self.domain_shape):
-            offset = torch.arange(n, dtype=torch.float64) - n // 2
-            waves = torch.cos(math.pi / n * torch.outer(torch.arange(n), offset)) * (1 - offset.abs() / n)
-            symbol = torch.movedim(torch.movedim(symbol, axis, -1) @ waves.to(symbol).mT, -1, axis)
-        return symbol.clamp(min=0)
+        """Return the symbol of A^H A as if it blurred every voxel as it does the central one (`blur_symbol`)."""
+        return self._cached("blur", lambda: BlurSymbol.of(self, self._blank())).diagonal(basis)
 
     def coarser(self) -> Coarser | None:
         """Return the rays of 2 x 2 bins as one, on voxels twice the size.

@@ -18,6 +18,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import joseph
+from invprob.operators.ct.blur_symbol import BlurSymbol
 from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_truncated
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
@@ -146,26 +147,8 @@ class PlanarCT(LinearOperator):
         return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
-        """Return the cosine symbol of A^H A as if it blurred every pixel as it does the central one.
-
-        The blur is tapered by the overlap of the image with itself, as in T. Chan's circulant (SIAM J. Sci. Stat.
-        Comput. 9, 1988), and its spectrum made even in each axis, which the cosine basis asks for.
-        """
-        del basis
-        return Diagonal(self._cached("symbol", self._symbol), "cosine")
-
-    def _symbol(self) -> Tensor:
-        height, width = self.domain_shape
-        spike = self._blank()
-        spike[height // 2, width // 2] = 1
-        offset = [(torch.arange(n, device=self.device) - n // 2).to(self.dtype) for n in self.domain_shape]
-        taper = (1 - offset[0].abs() / height)[:, None] * (1 - offset[1].abs() / width)
-        blur = torch.nn.functional.pad(self.gram(spike) * taper, (0, width, 0, height))
-        blur = blur.roll((-(height // 2), -(width // 2)), (0, 1))
-        spectrum = torch.fft.fft2(blur).real
-        mirrored = spectrum.flip(0).roll(1, 0)
-        symbol: Tensor = (0.5 * (spectrum + mirrored))[:height, :width].clamp(min=0)
-        return symbol
+        """Return the symbol of A^H A as if it blurred every pixel as it does the central one (`blur_symbol`)."""
+        return self._cached("blur", lambda: BlurSymbol.of(self, self._blank())).diagonal(basis)
 
     def coarser(self) -> Coarser | None:
         """Return the same rays in pairs on pixels twice the size; None for a detector of less than two bins."""
