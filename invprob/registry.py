@@ -51,6 +51,8 @@ METHODS: Mapping[str, Method] = {
     "zero-filled": Method("invprob.methods:zero_filled", "direct", "MRI with zeros for what is missing, or gridded"),
     "cg-sense": Method("invprob.methods:cg_sense", "classical", "MRI by conjugate gradients stopped early"),
     "l1-wavelet": Method("invprob.methods:l1_wavelet", "classical", "MRI with few wavelet coefficients"),
+    "t2-map": Method("invprob.methods:t2_map", "classical", "MRI: T2 in ms from echoes, by the model of the signal"),
+    "t1-map": Method("invprob.methods:t1_map", "classical", "MRI: T1 in ms from inversion recovery, by its model"),
     "pnp": Method("invprob.methods:pnp", "learned", "plug-and-play with a denoiser"),
     "red": Method("invprob.methods:red", "learned", "regularisation by denoising"),
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),

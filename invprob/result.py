@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invprob.scan import Scan
     from invprob.solvers.base import State
 
-__all__ = ["INCOMPLETE", "MISSING", "STATUS", "Result", "current_versions", "grid_of", "size_in_words"]
+__all__ = ["INCOMPLETE", "MISSING", "STATUS", "ParameterMap", "Result", "current_versions", "grid_of", "size_in_words"]
 
 STATUS = {
     "converged": "The fixed-point residual fell below the tolerance.",
@@ -38,6 +38,21 @@ _OTHERS = {
 }
 _PACKAGES = ("torch", "numpy", "invprob")
 _SAMPLES = {1: "samples", 2: "pixels", 3: "voxels"}
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterMap:
+    """A quantity at every pixel that is read off an image of several channels, NaN where the data do not say.
+
+    Arguments:
+        values: `(*batch, *space)`.
+        unit: such as "ms"; "" for that of the image.
+        of_image: whether the values go with the image, doubled when it is.
+    """
+
+    values: Tensor
+    unit: str
+    of_image: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +73,7 @@ class Result:
         spread: the standard deviation of every value, of the shape of x, of a method that knows it.
         half_change: how far the image from half of the readings is from this one around each pixel, of the shape of x,
             where readings are fewer than pixels: where not to trust it.
+        maps: quantities at every pixel by name, of a method that finds any: relaxation times, with their units.
         grid: the spacing of the axes of space, the last ones; None where the image belongs to no geometry.
         channels: what the first axis of an item counts where it is no direction in space (`Operator.channels`).
         provenance, versions, command: where the data come from, what computed, and as which command line.
@@ -75,6 +91,7 @@ class Result:
     samples: Tensor | None = field(default=None, kw_only=True)
     spread: Tensor | None = field(default=None, kw_only=True)
     half_change: Tensor | None = field(default=None, kw_only=True)
+    maps: Mapping[str, ParameterMap] = field(default_factory=dict, kw_only=True)
     ndim: int = field(default=2, kw_only=True)
     grid: Grid | None = field(default=None, kw_only=True)
     channels: Channels | None = field(default=None, kw_only=True)
@@ -139,6 +156,7 @@ class Result:
             samples=None if self.samples is None else pick(self.samples, 1),
             spread=None if self.spread is None else pick(self.spread, 0),
             half_change=None if self.half_change is None else pick(self.half_change, 0),
+            maps={name: replace(found, values=pick(found.values, 0)) for name, found in self.maps.items()},
         )
         if not batch:
             return part

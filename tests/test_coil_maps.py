@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from invprob import linalg
-from invprob.operators import CartesianMRI
-from invprob.operators.mri.calibration import calibrate, maps_of_block
+from invprob import Scan, linalg, phantoms, reconstruct
+from invprob.operators import CartesianMRI, NonCartesianMRI
+from invprob.operators.mri import calibration
 from invprob.operators.mri.calibration_block import block_of, calibration_region, waves
+from invprob.operators.mri.coil_maps import maps_of_block
 from invprob.operators.mri.espirit import eigen_maps, patches_of
 
 SHAPE = (72, 81)
@@ -24,6 +25,11 @@ def middle_lines(count, shape=SHAPE):
     mask = torch.zeros(shape, dtype=torch.bool)
     mask[:, shape[1] // 2 - count // 2 : shape[1] // 2 - count // 2 + count] = True
     return mask
+
+
+def calibrate(y, mask, shape, **settings):
+    """The maps of Cartesian data, whose encoding is made of a mask."""
+    return calibration.calibrate(y, CartesianMRI(mask, len(y), image_shape=shape), **settings)
 
 
 def agreement(maps, coils=COILS, inside=INSIDE):
@@ -179,6 +185,82 @@ def test_an_object_inside_has_one_set():
     assert two == pytest.approx(predicted(Y, mask, 1)[1], rel=1e-3)
 
 
+# --- off the grid, frames, and where reconstruct asks for them ---
+
+
+def spiral_scan(shots, every):
+    """A head under a spiral of which only some interleaves are kept: data, their encoding without maps, the maps."""
+    shape, coils = (48, 45), phantoms.birdcage(5)
+    omega = phantoms.spiral(shots, 600, turns=24 / shots)[::every]
+    body = phantoms.shepp_logan(18)
+    clean = body.kspace(omega, shape, coils=coils)
+    y = clean + 1e-3 * clean.abs().max() * torch.from_numpy(truth.noise(clean.shape, 1.0))
+    A = NonCartesianMRI(shape, omega, 5)
+    inside = body.image(shape) > 0.1
+    return y.to(torch.complex64), A, coils.sampled(shape), inside
+
+
+def alike(found, true, inside):
+    product = (found.to(torch.complex128).conj() * true).sum(0).abs() / torch.linalg.vector_norm(true, dim=0)
+    return product[inside]
+
+
+def test_maps_of_a_spiral():
+    y, A, true, inside = spiral_scan(6, 1)
+    maps = calibration.calibrate(y, A)
+    assert (maps.method, maps.noise) == ("ESPIRiT", None)
+    found = alike(maps.coils, true, inside)
+    assert float((found > 0.998).double().mean()) > 0.97
+
+
+def test_maps_of_a_part_of_a_spiral_are_found_with_the_image():
+    y, A, true, inside = spiral_scan(9, 3)
+    maps = calibration.calibrate(y, A)
+    assert "refined 3 times" in maps.in_words()
+    assert (maps.sets, maps.noise) == (1, None)
+    found = alike(maps.coils, true, inside)
+    assert float(found.median()) > 0.98
+    assert float((found > 0).double().mean()) > 0.9
+
+
+def test_frames_share_the_maps_of_their_average():
+    shape = (40, 36)
+    coils = truth.Coils(4, shape)
+    y = torch.from_numpy(truth.kspace(truth.scaled(truth.HEAD, shape), coils, shape))
+    whole = torch.ones(2, *shape, dtype=torch.bool)
+    whole[0, :, ::2] = False
+    whole[1, :, 1::2] = False  # neither frame has a middle, both together have
+    A = CartesianMRI(whole, 4, image_shape=shape, frames=2)
+    maps = calibration.calibrate(torch.stack([y, y]) * A.measured, A)
+    assert maps.region == (24, 24)
+    everything = calibrate(y, torch.ones(shape, dtype=torch.bool), shape)
+    torch.testing.assert_close(maps.coils, everything.coils)
+
+
+def test_reconstruct_finds_maps_that_are_not_known():
+    mask = middle_lines(24)
+    mask[:, ::2] = True
+    y = torch.stack([Y, 2 * Y]).to(torch.complex64)
+    scan = Scan(CartesianMRI(mask, 6, image_shape=SHAPE), y * mask)
+    found = reconstruct(scan, "zero-filled")
+    maps = calibrate(y[0] * mask, mask, SHAPE)
+    assert found.x.shape == (2, *SHAPE)
+    torch.testing.assert_close(found.x[0], CartesianMRI(mask, maps.coils).direct(y[0] * mask), rtol=1e-4, atol=1e-5)
+    assert "ESPIRiT from 24 x 24 samples" in found.provenance["coil maps"]
+    assert float(found.certificate.residual_to_noise[0]) == pytest.approx(
+        float(found.certificate.residual_to_noise[1]), rel=1e-3
+    )
+
+
+def test_maps_of_one_coil_and_of_several_masks_are_not_sought():
+    with pytest.raises(ValueError, match="no axis of coils"):
+        calibration.calibrate(Y[0], CartesianMRI(torch.ones(SHAPE, dtype=torch.bool)))
+    masks = torch.stack([middle_lines(24), middle_lines(30)])
+    scan = Scan(CartesianMRI(masks, 6, image_shape=SHAPE), torch.stack([Y, Y]).to(torch.complex64))
+    with pytest.raises(ValueError, match="masks of their own"):
+        reconstruct(scan, "zero-filled")
+
+
 # --- little or nothing in the middle ---
 
 
@@ -215,7 +297,7 @@ WRONG = {
     "NaN": (lambda y: y + float("nan"), {}, "NaN or infinite"),
     "zero": (lambda y: 0 * y, {}, "is zero in its middle"),
     "real": (lambda y: y.real, {}, "complex k-space"),
-    "axes": (lambda y: y[0], {}, "complex k-space"),
+    "axes": (lambda y: y[:, 1:], {}, "data of one item have the shape"),
     "sets": (lambda y: y, {"sets": 3}, "sets of 1 or 2"),
     "crop": (lambda y: y, {"crop": 1.5}, "from 0 to 1"),
 }

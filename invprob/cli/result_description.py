@@ -15,7 +15,7 @@ from invprob.io import open_hdf5, read_array
 from invprob.io.attributes import read_json
 from invprob.io.result_file import read_item_status, read_layout
 from invprob.io.result_writer import FORMAT
-from invprob.io.safe_hdf5 import exists, read_text
+from invprob.io.safe_hdf5 import dataset, exists, find, read_text
 from invprob.judgement import brief
 from invprob.result import size_in_words
 
@@ -44,6 +44,7 @@ def describe_result(path: Path) -> None:
         others = [what for name, what in _OTHERS.items() if exists(file, name)]
         kept = {key: read_json(file, key) or {} for key in ("settings", "versions", "provenance", "certificate")}
         item_status = read_item_status(file)
+        maps = {name: _map(file, f"maps/{name}") for name in (find(file, "maps") if exists(file, "maps") else ())}
         middle = read_array(file, "image", (slice(shape[0] // 2, shape[0] // 2 + 1),) if len(shape) > 2 else ())
     fact("result", f"{path} ({layout.status}, {path.stat().st_size / 2**20:.3g} MiB)")
     kind = ", complex" if np.iscomplexobj(middle) else ""
@@ -51,6 +52,8 @@ def describe_result(path: Path) -> None:
     fact("image", f"{size}, in {layout.units.image}{kind}")
     part = "" if len(shape) < 3 else " in the middle image" if len(shape) > layout.ndim else " in the middle slice"
     fact("magnitudes" if kind else "values", _values(middle) + part)
+    for name, told in maps.items():
+        fact(name, told)
     if others:
         fact("besides", ", ".join(others))
     fact("settings", _pairs(kept["settings"]))
@@ -68,6 +71,17 @@ def _values(image: np.ndarray[Any, Any]) -> str:
     if not finite.size:
         return "none finite"
     return f"{finite.min():.6g} to {finite.max():.6g}, {image.size - finite.size} NaN or infinite"
+
+
+def _map(file: h5py.File, name: str) -> str:
+    """Return in words how large the values of a map are, and how many of them there are."""
+    values, unit = read_array(file, name), read_text(dataset(file, name), "unit")
+    finite = np.abs(values[np.isfinite(values)])
+    if not finite.size:
+        return "none finite"
+    low, middle, high = np.percentile(finite, (1, 50, 99))
+    known = f"{finite.size / values.size:.0%} of the pixels known"
+    return f"{middle:.4g}{f' {unit}' if unit else ''} in the median, {low:.4g} to {high:.4g}, {known}"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -22,8 +22,9 @@ from invprob.io.layout import Stack
 from invprob.io.mri_options import COILS, NOISE
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.options import Options, in_words
+from invprob.io.receiver import Receiver, calibrated
 from invprob.operators import CartesianMRI
-from invprob.operators.mri.calibration import Maps, calibrate
+from invprob.operators.mri.calibration import calibrate
 from invprob.scan import Scan
 
 __all__ = ["KSpace", "array_of_file", "as_samples", "cartesian_scan", "k_space_stack", "mask_of_file", "not_zero"]
@@ -66,16 +67,6 @@ class KSpace:
     def grid(self) -> tuple[int, ...]:
         """The axes of k-space."""
         return self.samples.shape[-self.ndim :]
-
-
-@dataclass(frozen=True, eq=False)
-class _Receiver:
-    """What is known of the coils: maps `(*batch, [sets], C, *image)`, sets of them, sigma per item, words on both."""
-
-    maps: Tensor | None
-    sets: int
-    noise: float | Tensor | None
-    words: Mapping[str, str]
 
 
 def as_samples(values: NDArray[Any], where: str) -> NDArray[np.complex64]:
@@ -183,38 +174,22 @@ def _weights(kspace: KSpace, y: Tensor) -> Tensor | None:
     return (counts.unsqueeze(-kspace.ndim - 1) if y.ndim > counts.ndim else counts).expand(y.shape)
 
 
-def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> _Receiver:
+def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> Receiver:
     sigma = options.get(NOISE.name, kspace.noise)
     words = {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
     if COILS.name in options:
         path = Path(options[COILS.name])
         maps = _given_maps(path, kspace)
-        return _Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
+        return Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
     if kspace.coils == 1:
-        return _Receiver(None, 1, sigma, words)
+        return Receiver(None, 1, sigma, words)
     if kspace.calibration is not None:
         y, seen = (torch.from_numpy(np.ascontiguousarray(part)) for part in kspace.calibration)
-    items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, 1, *kspace.grid), strict=True)
+    items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, *kspace.grid), strict=True)
     with sound_geometry(kspace.where):
-        found = [calibrate(item, readings, kspace.grid) for item, readings in items]
-    return _calibrated(found, kspace, sigma, words)
-
-
-def _calibrated(found: list[Maps], kspace: KSpace, sigma: float | None, words: Mapping[str, str]) -> _Receiver:
-    """Return what the calibration of every item found, together."""
-    sets, batch = max(maps.sets for maps in found), kspace.samples.shape[: -kspace.ndim - 1]
-    together = torch.stack([maps.with_sets(sets) for maps in found])
-    told = dict.fromkeys(maps.in_words() for maps in found)
-    noise: float | Tensor | None = sigma
-    levels = [maps.noise for maps in found]
-    if sigma is None and all(level is not None for level in levels):
-        noise = torch.tensor(levels, dtype=torch.float64).reshape(batch) if batch else levels[0]
-        low, high = min(levels), max(levels)  # type: ignore[type-var]
-        level = f"{low:.4g}" if len(levels) == 1 else f"{low:.4g} to {high:.4g}"
-        words = dict(words) | {"noise": f"sigma {level}, seen in the middle of k-space"}
-    return _Receiver(
-        together.reshape(*batch, *together.shape[1:]), sets, noise, dict(words) | {"coil maps": "; ".join(told)}
-    )
+        blind = [(item, CartesianMRI(mask, kspace.coils, image_shape=kspace.grid)) for item, mask in items]
+        found = [calibrate(item, A) for item, A in blind]
+    return calibrated(found, kspace.samples.shape[: -kspace.ndim - 1], sigma, words)
 
 
 def _given_maps(path: Path, kspace: KSpace) -> Tensor:

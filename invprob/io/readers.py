@@ -13,6 +13,7 @@ from invprob.errors import InputError, printable
 from invprob.io import bart, data_exchange, fastmri, htc, invprob_file, ismrmrd, multistatic, numpy_array
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
+from invprob.io.receiver import with_coil_maps
 from invprob.io.result_file import FORMAT as RESULT_FORMAT
 from invprob.io.rings import without_rings
 from invprob.io.safe_hdf5 import dataset_names, read_text
@@ -81,7 +82,7 @@ def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:
 
 def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
     """Return the stack of a file whose reader is known, and accepts these options."""
-    stack = reader.open(path, accepted)
+    stack = reader.open(path, accepted).followed_by(with_coil_maps)
     return stack.followed_by(without_rings) if accepted.get(RINGS.name) else stack
 
 

@@ -21,7 +21,7 @@ from invprob.io.attributes import check_format, read_json
 from invprob.io.result_writer import FORMAT, VERSION, ResultWriter
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.linop.operator import Channels
-from invprob.result import INCOMPLETE, MISSING, STATUS, Result, current_versions, grid_of
+from invprob.result import INCOMPLETE, MISSING, STATUS, ParameterMap, Result, current_versions, grid_of
 from invprob.scan import Scan
 
 __all__ = ["FORMAT", "Layout", "load_result", "read_item_status", "read_layout", "run_attributes", "save_result"]
@@ -54,7 +54,7 @@ def save_result(
     settings: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> None:
-    """Write a result with its settings, history and certificate, its samples, spread and changes where it has them.
+    """Write a result with its settings, history and certificate, what else it has: samples, spread, maps.
 
     Grid, units and origin are those of its `scan` if that is given, else what the result knows of them itself.
     Raises OutputError or ResourceError if it cannot be written, ValueError for samples or a spread of another shape and
@@ -75,7 +75,7 @@ def save_result(
     x, samples, spread = result.x, result.samples, result.spread
     writer = ResultWriter(path, x.shape, x.dtype, overwrite=overwrite, attributes=attributes, sources=sources)
     with writer:
-        writer.write(0, x, samples=samples, spread=spread, half_change=result.half_change)
+        writer.write(0, x, samples=samples, spread=spread, half_change=result.half_change, maps=result.maps)
         writer.store("n_iter", result.n_iter)
         for name, column in result.history.items():
             writer.store(f"history/{name}", column)
@@ -103,6 +103,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             samples=_optional(file, "samples"),
             spread=_optional(file, "spread"),
             half_change=_optional(file, "half_change"),
+            maps=_maps(file),
             ndim=layout.ndim,
             grid=layout.grid,
             channels=layout.channels,
@@ -213,6 +214,15 @@ def _read_unfinished(file: h5py.File) -> Tensor:
 
 def _optional(file: h5py.File, name: str) -> Tensor | None:
     return torch.from_numpy(read_array(file, name)) if exists(file, name) else None
+
+
+def _maps(file: h5py.File) -> dict[str, ParameterMap]:
+    found = {}
+    for name in find(file, "maps") if exists(file, "maps") else ():
+        path = f"maps/{name}"
+        values, stored = torch.from_numpy(read_array(file, path)), dataset(file, path)
+        found[name] = ParameterMap(values, read_text(stored, "unit") or "", bool(stored.attrs.get("of_image", False)))
+    return found
 
 
 def _number(file: h5py.File, key: str) -> float | None:

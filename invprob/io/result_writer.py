@@ -23,6 +23,7 @@ from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, commit, partial_path
 from invprob.io.attributes import chunk_shape, write_array, write_attributes, write_json
 from invprob.io.safe_hdf5 import lock_free
+from invprob.result import ParameterMap
 
 __all__ = ["FORMAT", "JSON_NAMES", "VERSION", "ResultWriter"]
 
@@ -85,11 +86,12 @@ class ResultWriter:
         spread: Tensor | None = None,
         samples: Tensor | None = None,
         half_change: Tensor | None = None,
+        maps: Mapping[str, ParameterMap] | None = None,
     ) -> None:
         """Write `images` from index `start` of the first axis on; when this returns they are safe.
 
-        So are their `spread` and `half_change`, of the same shape, and their `samples`, of the same shape behind a
-        leading axis.
+        So are their `spread` and `half_change`, of the same shape, their `samples`, of the same shape behind a leading
+        axis, and their `maps`, which a single item has as a whole.
         """
         stop = start + len(images)
         fits = all(
@@ -107,6 +109,8 @@ class ResultWriter:
                 self._put("half_change", half_change, (slice(start, stop),))
             if samples is not None:
                 self._put("samples", samples, (slice(None), slice(start, stop)))
+            for name, found in (maps or {}).items():
+                self._put_map(f"maps/{name}", found, slice(start, stop))
             self._file.flush()
         except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
             raise self._full_disk(error) from error
@@ -146,6 +150,16 @@ class ResultWriter:
         room = self._room(name, array.dtype, array.shape[: len(place) - 1])
         room[place] = array.astype(room.dtype, copy=False)
 
+    def _put_map(self, name: str, found: ParameterMap, rows: slice) -> None:
+        """Write the rows of a map, or the only one where the file holds a single item."""
+        values = found.values.numpy(force=True)
+        single = self._attributes.get("ndim", len(self.shape)) == len(self.shape)
+        if name not in self._file:
+            shape = values.shape if single else (self.shape[0], *values.shape[1:])
+            self._allocate(name, shape, values.dtype, alone=int(not single))
+            write_attributes(self._file[name], {"unit": found.unit, "of_image": found.of_image})
+        self._file[name][() if single else rows] = values
+
     def _room(self, name: str, due: np.dtype[Any], lead: tuple[int, ...]) -> h5py.Dataset:
         """Return where to write images, made as they come: complex ones are kept where real ones were expected."""
         if name not in self._file:
@@ -170,12 +184,14 @@ class ResultWriter:
         del self._file["narrow"]
         return wide
 
-    def _allocate(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
-        """Create an array full of NaN, with all its space and metadata."""
+    def _allocate(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], alone: int | None = None
+    ) -> h5py.Dataset:
+        """Create an array full of NaN, with all its space and metadata; indices of `alone` axes share no chunk."""
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         # one chunk belongs to one slice, so that a block touches no other's
-        alone = len(shape) - len(self.shape) + (len(self.shape) > 2)
+        alone = len(shape) - len(self.shape) + (len(self.shape) > 2) if alone is None else alone
         return self._file.create_dataset(
             name,
             shape,

@@ -33,6 +33,8 @@ from invprob.methods.radar_images import back_projection as back_projection
 from invprob.methods.radar_images import kirchhoff as kirchhoff
 from invprob.methods.radar_images import matched_filter as matched_filter
 from invprob.methods.radar_images import range_migration as range_migration
+from invprob.methods.relaxation_maps import t1_map as t1_map
+from invprob.methods.relaxation_maps import t2_map as t2_map
 from invprob.methods.reporting import Progress as Progress
 from invprob.methods.reporting import Recipe as Recipe
 from invprob.methods.reporting import direct_result as direct_result

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg, registry
+from invprob.io.receiver import with_coil_maps
 from invprob.likelihood import Readings
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.pairing import require_adjoint
@@ -20,7 +21,7 @@ from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
 from invprob.problem import Problem, prolong
-from invprob.result import Result
+from invprob.result import ParameterMap, Result
 from invprob.scan import Scan
 
 COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
@@ -55,7 +56,7 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     It has to where readings are fewer than pixels (`is_sparse`), and where a strength for views is the user's, so that
     no data have tried it. Every later event holds the same image; the last one also where not to trust it.
     """
-    last = None
+    last, scan = None, with_coil_maps(scan)
     for last in progress(scan, method, **settings):
         yield last
     again = is_sparse(scan) or (scan.operator.data_kind == "views" and settings.get("strength", "auto") != "auto")
@@ -104,6 +105,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     """
     recipe = find_recipe(method)
     check_settings(recipe, settings)
+    scan = with_coil_maps(scan)
     if isinstance(scan.operator, LinearOperator):
         require_adjoint(scan.operator)
     problem, of_data, of_image = _normalised(scan)
@@ -205,11 +207,19 @@ def _rescaled(
         x=_image_in_units(result.x, of_image, shape),
         samples=None if result.samples is None else _image_in_units(result.samples, of_image, shape),
         spread=None if result.spread is None else _image_in_units(result.spread, of_image, shape),
+        maps={name: _map_in_units(found, of_image) for name, found in result.maps.items()},
         history=history,
         certificate=facts,
         state=None,
         settings=named | dict(result.settings),
     )
+
+
+def _map_in_units(found: ParameterMap, scale: Tensor) -> ParameterMap:
+    if not found.of_image:
+        return found
+    values = found.values
+    return replace(found, values=values * linalg.per_item(scale, values, values.ndim - scale.ndim))
 
 
 def _image_in_units(x: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:

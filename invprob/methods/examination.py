@@ -56,15 +56,17 @@ def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
     if not isinstance(problem.A, LinearOperator) or not problem.y.numel():
         return
     middle = tuple(n // 2 for n in problem.batch)
-    of = _item(problem, middle).quadratic()
-    A, y, w, start = of.linear, of.y, of.weights, x[middle]
+    alone = not problem.A.parameter_batch  # else every item has an operator of its own, and all are tried together
+    of = (_item(problem, middle) if alone else problem).quadratic()
+    A, y, w, start = of.linear, of.y, of.weights, x[middle] if alone else x
     b = A.adjoint(y - A(start) if w is None else w * (y - A(start)))
     nearer = start + linalg.conjugate_gradient(lambda t: A.gram(t, w), b, ndim=of.ndim, max_iter=NEARER).x
     seen = noise_in_data(of) if of.noise is None else None
     sigma = of.noise if of.noise is not None else None if seen is None else seen[1]
     ratio, shared = math.nan, shared_by_blocks(of, nearer)
-    if sigma is not None and bool(sigma > 0):
-        ratio = float(replace(of, noise=sigma).residual_to_noise(nearer) or math.nan)
+    if sigma is not None and bool((sigma > 0).all()):
+        found = replace(of, noise=sigma).residual_to_noise(nearer)
+        ratio = math.nan if found is None else float(found if alone else found[middle])
     if ratio > LEFT or (shared > SHARED and not ratio < TELLING):
         how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"{shared:.1f} times what noise has in common"
         yield Doubt(

@@ -20,9 +20,11 @@ from invprob.phantoms.sampling import (
 )
 from invprob.phantoms.spectra import cartesian_positions
 from invprob.phantoms.targets import radar_target, radar_targets, target_hash, target_magnitude
+from invprob.phantoms.tissues import Tissues, vials
 
 __all__ = [
     "Ellipses",
+    "Tissues",
     "TrigonometricMaps",
     "add_gaussian_noise",
     "as_generator",
@@ -49,4 +51,5 @@ __all__ = [
     "target_hash",
     "target_magnitude",
     "training_images",
+    "vials",
 ]

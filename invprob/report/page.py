@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from invprob import metrics
@@ -20,13 +21,13 @@ from invprob.report.plots import curves
 from invprob.report.template import render
 
 if TYPE_CHECKING:
-    from invprob.result import Result
+    from invprob.result import ParameterMap, Result
     from invprob.scan import Scan
 
 __all__ = ["save_report"]
 
 _SIZE = 2**22  # bytes, about what a page takes
-_SIGNED, _HEAT = "RdBu_r", "magma"
+_SIGNED, _HEAT, _MAPS = "RdBu_r", "magma", "viridis"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
 _SAMPLES = 3  # as many of them as are shown
@@ -137,6 +138,8 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
     if complex_image and result.channels != "colour":
         yield Panel("Phase", draw(result.x, part="phase"), "rad", _FAINT)
     one = result.item()
+    for name, found in one.maps.items():
+        yield _of_map(name, found, result)
     if one.spread is not None:
         spread = replace(draw(one.spread), low=0.0)
         yield Panel("Spread", spread, unit, "standard deviation of every value")
@@ -159,6 +162,17 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
         else:
             window = (-largest, largest)
             yield Panel("Error", draw(error, window=window, colours=_SIGNED), unit, "image minus truth")
+
+
+def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:
+    """Return the picture of a map, in colours unless it is of the image's kind, from 0 to a round number above most."""
+    draw = partial(show, found.values, ndim=result.space, grid=result.grid)
+    if found.of_image:
+        return Panel(name, draw(), _unit(result.units.image))
+    most = bulk(found.values, 0.98)
+    shown = draw(window=(0.0, most), colours=_MAPS)
+    note = f"0 to {most:.3g} {found.unit}, grey where the data do not say"
+    return Panel(name, replace(shown, blank=np.isnan(shown.values)), found.unit, note)
 
 
 def _part(complex_image: bool) -> Any:

@@ -200,7 +200,14 @@ class StackReconstruction:
     def _store(self, writer: ResultWriter, start: int, scan: Scan, result: Result) -> None:
         single = self.stack.rows is None
         length = 1 if single else len(result.x)
-        writer.write(start, result.x, samples=result.samples, spread=result.spread, half_change=result.half_change)
+        writer.write(
+            start,
+            result.x,
+            samples=result.samples,
+            spread=result.spread,
+            half_change=result.half_change,
+            maps=result.maps,
+        )
         self._stored += length
         self.finished = self.finished if self.interrupted else start + length
         self.joined.add(scan, result)

@@ -1,177 +1,134 @@
-"""Coil maps from the middle of k-space: how each coil of a receiver sees every pixel, and how strong the noise is."""
+"""Coil maps for the data of a scan: from the middle of k-space where it is measured, with the image where it is not."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from invprob.operators.mri.calibration_block import NEEDED, block_of, calibration_region, waves
-from invprob.operators.mri.espirit import eigen_maps, kernel_of, noise_of, patches_of
+from invprob import linalg
+from invprob.operators.mri.calibration_block import LARGEST, NEEDED, block_of, calibration_region
+from invprob.operators.mri.cartesian import CartesianMRI
+from invprob.operators.mri.coil_maps import CROP, FEWEST, Maps, maps_of_block
+from invprob.operators.mri.encoding import Encoding
+from invprob.operators.mri.non_cartesian import NonCartesianMRI
 
-CROP = 0.9  # eigenvalues below this speak of no signal
-FEWEST = 12  # samples per axis for ESPIRiT
-SECOND = 0.01  # share of the pixels that see two places at once, from which a second set of maps is kept
-DARK = 0.05  # share of the largest root of the sum of squares below which a smooth map would be noise
-
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """Coil maps, and what their calibration found.
-
-    Arguments:
-        coils: S, `(C, *image)`, or `(sets, C, *image)` where the object wraps around the field of view; the
-            norm over the coils is 1 where there is signal and 0 elsewhere.
-        eigenvalues: the two largest ones at every pixel, `(2, *image)`, from 0 to 1; None without ESPIRiT.
-        noise: sigma of k-space, sigma^2 = E|n|^2, from the calibration data; None where they do not say.
-        region: how many samples of k-space along each axis were used.
-        method: how the maps were found, in words.
-    """
-
-    coils: Tensor
-    eigenvalues: Tensor | None
-    noise: float | None
-    region: tuple[int, ...]
-    method: str
-
-    @property
-    def sets(self) -> int:
-        """How many places of the object a pixel may stand for."""
-        return 1 if self.coils.ndim == len(self.region) + 1 else self.coils.shape[0]
-
-    @property
-    def share(self) -> float:
-        """The share of the pixels that have a map."""
-        coil_axis = -len(self.region) - 1
-        seen = (self.coils != 0).any(coil_axis)
-        return float((seen if self.sets == 1 else seen.any(0)).double().mean())
-
-    def with_sets(self, sets: int) -> Tensor:
-        """Return the maps with an axis for `sets` of them, those that were not found being 0; without it for 1."""
-        if sets == self.sets:
-            return self.coils
-        own = self.coils.unsqueeze(0) if self.sets == 1 else self.coils
-        return torch.cat([own, own.new_zeros(sets - len(own), *own.shape[1:])])
-
-    def in_words(self) -> str:
-        """Return what a result tells of the maps."""
-        size = " x ".join(map(str, self.region))
-        sets = "" if self.sets == 1 else f", {self.sets} sets"
-        return f"{self.method} from {size} samples, {self.share:.0%} of the pixels kept{sets}"
+MARGIN = 4  # samples around a block that are fitted with it, so that its border is no border of the data
+STEPS = 10  # of conjugate gradients for the images of low resolution
+DAMPING = 1e-3  # relative to 1, which A^H W A is about: below what the middle of k-space holds
+ROUNDS, STEPS_PER_ROUND = 3, 4  # of refining maps with the image, and of conjugate gradients in each
+_USUAL = 256  # pixels along an axis for which the largest block of a plane is meant
 
 
-def calibrate(
-    y: Tensor,
-    measured: Tensor,
-    image_shape: tuple[int, ...],
-    *,
-    sets: int | None = None,
-    crop: float = CROP,
-) -> Maps:
-    """Return the coil maps that the fully measured middle of Cartesian k-space speaks for.
+def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = CROP) -> Maps:
+    """Return the coil maps that the data of one item speak for; frames share them.
+
+    The fully measured middle of k-space is taken as it is on a Cartesian grid, and comes from coil images of low
+    resolution off the grid. Where a trajectory leaves gaps already there, maps and image are found in turns: the image
+    by a few steps of conjugate gradients, coil images from it and from what the data say beyond, maps from these.
 
     Arguments:
-        y: k-space of one item, `(C, *grid)`.
-        measured: which of it are readings, a boolean that broadcasts against y.
-        image_shape: the pixels of the maps, along the axes of k-space.
+        y: the data, `A.range_shape`.
+        A: the encoding; its maps, if it has any, do not count.
         sets, crop: see `maps_of_block`.
 
-    ValueError where less than 4 samples along an axis are measured in the middle of k-space.
+    ValueError for one coil without an axis, for trajectories of several frames, and where less than 4 samples along an
+    axis are measured in the middle of a Cartesian k-space.
     """
-    _check_kspace(y, len(image_shape))
-    everywhere = measured.expand(y.shape).all(0)
+    if A.coils is None:
+        raise ValueError("calibrate: the data have no axis of coils, and a single coil needs no maps")
+    if tuple(y.shape) != A.range_shape:
+        raise ValueError(f"calibrate: data of one item have the shape {A.range_shape}, got {tuple(y.shape)}")
+    if isinstance(A, CartesianMRI):
+        return maps_of_block(_block_of_grid(y, A), A.image_shape, sets=sets, crop=crop)
+    if not isinstance(A, NonCartesianMRI) or A.frames > 1:
+        raise ValueError(f"calibrate: coil maps come from one frame of MRI, not from {A!r}: give maps with coils=")
+    seen = calibration_region(_cells(A), _largest(A.image_shape))
+    if all(n >= min(FEWEST, whole) for n, whole in zip(seen, A.image_shape, strict=True)):
+        return maps_of_block(_block_of_samples(y, A, seen), A.image_shape, sets=sets, crop=crop).without_noise()
+    return _refined(y, A, sets, crop)
+
+
+def _block_of_grid(y: Tensor, A: CartesianMRI) -> Tensor:
+    """Return the measured middle of k-space, `(C, *region)`, averaged over frames."""
+    d = len(A.image_shape)
+    measured = A.measured.expand(y.shape)
+    if A.frames > 1:
+        count = measured.sum(0)
+        y, measured = (measured * y).sum(0) / count.clamp(min=1), count > 0
+    everywhere = measured.all(-d - 1)
     region = calibration_region(everywhere)
-    if not sufficient(region, everywhere.shape):
+    if not all(n >= min(NEEDED, whole) for n, whole in zip(region, everywhere.shape, strict=True)):
         raise ValueError(
             f"the middle of k-space is measured in a block of {' x '.join(map(str, region))} samples only, too few for "
             "coil maps: give maps with coils="
         )
-    return maps_of_block(block_of(y, region), image_shape, sets=sets, crop=crop)
+    return block_of(y, region)
 
 
-def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | None = None, crop: float = CROP) -> Maps:
-    """Return the coil maps from the middle of k-space, `(C, *region)`.
+def _cycles(A: NonCartesianMRI) -> Tensor:
+    """Return the positions in cycles per field of view, `(samples, d)`."""
+    omega = A.trajectory.detach().to("cpu", torch.float64)
+    return omega.reshape(-1, omega.shape[-1]) * torch.tensor(A.image_shape, dtype=torch.float64) / (2 * torch.pi)
 
-    By ESPIRiT (`invprob.operators.mri.espirit`) where at least 12 samples along each axis, and patches enough, are
-    measured, else from images of low resolution. Their phase is such that the coils, combined as the strongest
-    signal combines them, have a real, positive map.
 
-    Arguments:
-        block: k = 0 is the sample floor(n/2) along each axis.
-        image_shape: the pixels of the maps.
-        sets: 1 or 2; by default a second set is kept where more than 1 % of the pixels have a second eigenvalue above
-            `crop`, as where the object is larger than the field of view.
-        crop: the eigenvalue below which a pixel has no map.
+def _cells(A: NonCartesianMRI) -> Tensor:
+    """Return which cells of the grid of k-space hold a sample, `image_shape`.
 
-    ValueError for data that are zero or not finite, and for another number of sets.
+    A trajectory whose neighbouring turns are less than a cell apart, as the field of view needs, misses none.
     """
-    _check_kspace(block, len(image_shape))
-    if sets not in (None, 1, 2):
-        raise ValueError(f"coil maps come in sets of 1 or 2, got sets={sets}")
-    if not 0 <= crop <= 1:
-        raise ValueError(f"crop is an eigenvalue from 0 to 1, got {crop}")
-    region, precision = tuple(block.shape[1:]), torch.promote_types(block.dtype, torch.complex64)
-    scale = block.abs().max().double()
-    block = block.to(torch.complex128) / scale
-    if block.shape[0] == 1:
-        return Maps(torch.ones(1, *image_shape, dtype=precision), None, None, region, "one coil")
-    if not _enough(block, image_shape):
-        return Maps(_smooth(block, image_shape).to(precision), None, None, region, "low-resolution images")
-    patches = patches_of(block)
-    vectors, values = eigen_maps(patches, image_shape)
-    if sets is None:
-        sets = 2 if float((values[1] > crop).double().mean()) > SECOND else 1
-    vectors = torch.where(values.unsqueeze(1) > crop, vectors, 0.0)
-    coils = _with_phase_of(_reference(block), vectors[:sets])
-    noise = float(scale) * noise_of(patches, block)
-    return Maps((coils[0] if sets == 1 else coils).to(precision), values, noise, region, "ESPIRiT")
+    sizes = torch.tensor(A.image_shape)
+    index = (_cycles(A).round().long() + sizes // 2) % sizes
+    cells = torch.zeros(A.image_shape, dtype=torch.bool)
+    cells[tuple(index.T)] = True
+    return cells
 
 
-def sufficient(region: tuple[int, ...], grid: tuple[int, ...]) -> bool:
-    """Return whether a region is large enough for maps of any kind."""
-    return all(n >= min(NEEDED, whole) for n, whole in zip(region, grid, strict=True))
+def _largest(image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how large a block may be: it grows with the field of view, so that it is the same part of k-space."""
+    most = LARGEST.get(len(image_shape), LARGEST[3])
+    return tuple(min(n, max(most, round(most * n / _USUAL))) for n in image_shape)
 
 
-def _enough(block: Tensor, image_shape: tuple[int, ...]) -> bool:
-    """Return whether the block has the samples and the patches that ESPIRiT needs."""
-    coils, *region = block.shape
-    kernel = kernel_of(tuple(region))
-    patches = prod(n - k + 1 for n, k in zip(region, kernel, strict=True))
-    return patches >= 2 * coils and all(n >= min(FEWEST, whole) for n, whole in zip(region, image_shape, strict=True))
+def _block_of_samples(y: Tensor, A: NonCartesianMRI, region: tuple[int, ...]) -> Tensor:
+    """Return k-space on the grid in a block, `(C, *region)`: that of images of low resolution fitted to the data."""
+    small = tuple(min(n + 2 * MARGIN, whole) for n, whole in zip(region, A.image_shape, strict=True))
+    k, half = _cycles(A), torch.tensor(small, dtype=torch.float64) / 2
+    near = (k.abs() <= half).all(-1)
+    inner = NonCartesianMRI(small, k[near] * torch.pi / half, dtype=A.dtype)
+    samples = y.reshape(y.shape[0], -1)[:, near.to(y.device)].cpu()
+    w = inner.density().to(A.dtype).reshape(-1)
+    found = linalg.conjugate_gradient(
+        lambda x: inner.gram(x, w) + DAMPING * x, inner.adjoint(w * samples), ndim=len(small), max_iter=STEPS
+    )
+    return block_of(_spectrum(found.x, len(small)), region)
 
 
-def _smooth(block: Tensor, image_shape: tuple[int, ...]) -> Tensor:
-    """Return images of low resolution over the root of their sum of squares, zero where that is dark."""
-    images = block
-    for axis, (size, n) in enumerate(zip(block.shape[1:], image_shape, strict=True), start=1):
-        k = torch.arange(size, dtype=torch.float64) - size // 2
-        window = torch.cos(torch.pi * k / (size + 1)).square()  # Hann's, zero one sample outside the block
-        images = torch.tensordot(waves(size, n) * window, images, dims=([1], [axis])).movedim(0, axis)
-    size_of_all = torch.linalg.vector_norm(images, dim=0)
-    maps = torch.where(size_of_all > DARK * size_of_all.max(), images / size_of_all, 0.0)
-    return _with_phase_of(_reference(block), maps[None])[0]
+def _refined(y: Tensor, A: NonCartesianMRI, sets: int | None, crop: float) -> Maps:
+    """Return maps found in turns with the image, from maps of the data as they are; one set unless more are asked for.
+
+    What folds over in coil images of few shots looks like an object that wraps around.
+    """
+    d, region, sets = len(A.image_shape), _largest(A.image_shape), sets or 1
+    blind, w = A.with_coils(A.coils), A.density().to(A.dtype)
+    maps = maps_of_block(_block_of_samples(y, A, region), A.image_shape, sets=sets, crop=crop)
+    for _ in range(ROUNDS):
+        known = A.with_coils(maps.coils, sets=maps.sets)
+        image = linalg.conjugate_gradient(
+            partial(known.gram, weights=w), known.adjoint(w * y), ndim=len(known.domain_shape), max_iter=STEPS_PER_ROUND
+        ).x
+        seen = (maps.coils * image.unsqueeze(-d - 1)).reshape(-1, *blind.domain_shape).sum(0)
+        images = seen + blind.adjoint(w * (y - known(image)))
+        block = block_of(_spectrum(images, d), region)
+        maps = maps_of_block(block, A.image_shape, sets=sets, crop=crop)
+    return maps.without_noise(f", refined {ROUNDS} times with the image")
 
 
-def _reference(block: Tensor) -> Tensor:
-    """Return the combination of the coils, `(C,)`, that holds most of the signal."""
-    samples = block.flatten(1)
-    strongest: Tensor = torch.linalg.eigh(samples @ samples.mH).eigenvectors[:, -1]
-    return strongest
-
-
-def _with_phase_of(reference: Tensor, maps: Tensor) -> Tensor:
-    """Return maps `(sets, C, *image)` times a phase for which <reference, maps> is positive at every pixel."""
-    along = torch.tensordot(reference.conj().to(maps.dtype), maps, dims=([0], [1]))
-    phased: Tensor = maps * torch.sgn(along).conj().unsqueeze(1)
-    return phased
-
-
-def _check_kspace(y: Tensor, d: int) -> None:
-    if y.ndim != d + 1 or not y.is_complex():
-        raise ValueError(f"coil maps come from complex k-space (coils, {d} axes), got {tuple(y.shape)} of {y.dtype}")
-    if not bool(torch.isfinite(torch.view_as_real(y)).all()):
-        raise ValueError("k-space holds NaN or infinite values: repair or leave out these readings first")
-    if not bool((y != 0).any()):
-        raise ValueError("k-space is zero in its middle: coil maps cannot come from it, give them with coils=")
+def _spectrum(images: Tensor, d: int) -> Tensor:
+    """Return the centred orthonormal Fourier transform along the last d axes."""
+    axes = tuple(range(-d, 0))
+    spectrum: Tensor = torch.fft.fftshift(
+        torch.fft.fftn(torch.fft.ifftshift(images, axes), dim=axes, norm="ortho"), axes
+    )
+    return spectrum
