@@ -12,6 +12,9 @@ OPERATORS: Mapping[str, str] = {
     "identity": "invprob.transforms.identity:Identity",
     "gradient": "invprob.transforms.gradient:Gradient",
     "wavelet": "invprob.transforms.wavelet:Wavelet",
+    "component": "invprob.transforms.components:Component",
+    "total": "invprob.transforms.components:Total",
+    "frequencies": "invprob.transforms.frequencies:Frequencies",
     "parallel-beam": "invprob.operators.ct.parallel_beam:ParallelBeam",
     "fan-beam": "invprob.operators.ct.fan_beam:FanBeam",
     "cone-beam": "invprob.operators.ct.cone_beam:ConeBeam",
@@ -51,6 +54,9 @@ METHODS: Mapping[str, Method] = {
     "zero-filled": Method("invprob.methods:zero_filled", "direct", "MRI with zeros for what is missing, or gridded"),
     "cg-sense": Method("invprob.methods:cg_sense", "classical", "MRI by conjugate gradients stopped early"),
     "l1-wavelet": Method("invprob.methods:l1_wavelet", "classical", "MRI with few wavelet coefficients"),
+    "low-rank-sparse": Method(
+        "invprob.methods:low_rank_sparse", "classical", "frames of a background and of what changes"
+    ),
     "pnp": Method("invprob.methods:pnp", "learned", "plug-and-play with a denoiser"),
     "red": Method("invprob.methods:red", "learned", "regularisation by denoising"),
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),
