@@ -23,7 +23,7 @@ from invprob.tuning.risk import probe
 THRESHOLD = 0.03
 WEAKEST = 5e-4  # rho is at least this share of |A|^2, for strengths near 0; no measurement on record
 FAINTEST = 1e-3  # noise is taken to be no less, relative to the root mean square of the data, where a scale is needed
-# a change from frame to frame weighs as one over this many pixels: from 1 to 0.5 to 0.25, films of beating ellipses gained
+# a change from frame to frame weighs as one over so many pixels: from 1 to 0.5 to 0.25, films of beating bodies gained
 # 2.0 and 1.2 dB
 FRAME = 0.25
 OF_DATA = 0.3  # rho of the data's own term, whose curvature is about 1: from 0.1 to 3 it was found to matter little

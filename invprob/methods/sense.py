@@ -53,8 +53,8 @@ def cg_sense(
 ) -> Iterator[Progress]:
     """Conjugate gradients on A^H W A x = A^H W y, stopped early (Pruessmann et al. 1999, 2001).
 
-    After as many steps as predict whole lines, shots or points, set aside for all coils, as well as any do, or at the
-    noise level if that comes first.
+    After as many steps as predict whole lines, shots or points, set aside for all coils, as well as any do. Not at the
+    noise level, which strong low frequencies reach long before the others are fitted.
 
     Arguments:
         strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
@@ -69,12 +69,8 @@ def cg_sense(
     encoding_of(problem.linear, "cg-sense")
     given, of = fixed(strength), problem.quadratic()
     readings, of = of, of.balanced() if balanced else of
-    steps, target = None, None
-    if given is not None:
-        target = given * of.size(of.y)
-    else:
-        steps = yield from _turn(of, readings, max_iter)
-        target = None if of.noise is None else of.noise * of.readings**0.5
+    steps = (yield from _turn(of, readings, max_iter)) if given is None else None
+    target = None if given is None else given * of.size(of.y)
     solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, steps=steps, normal=True)
     settings: dict[str, Any] = {"balanced": balanced, "max_iter": max_iter}
     for event in run("conjugate gradients", problem, solver, of.fidelity(), settings=settings):

@@ -36,11 +36,11 @@ class Frequencies(LinearOperator):
         return tuple(axis - len(self.domain_shape) for axis in self.axes)
 
     def _forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.fft.fftn(x, dim=self._along(), norm="ortho")
+        y: Tensor = torch.fft.fftn(x, dim=self._along(), norm="ortho") if x.numel() else x.clone()
         return y
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        x: Tensor = torch.fft.ifftn(y, dim=self._along(), norm="ortho")
+        x: Tensor = torch.fft.ifftn(y, dim=self._along(), norm="ortho") if y.numel() else y.clone()
         return x
 
     def _gram(self, x: Tensor) -> Tensor:
