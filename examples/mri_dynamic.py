@@ -27,7 +27,11 @@ truth = torch.stack([body.image((size, size)) for body in film]) * phase.sampled
 scan = Scan(operator=A, data=data, noise=float(sigma), truth=truth.to(torch.complex64))
 
 quality = {}
-settings = {"cg-sense": {}, "low-rank-sparse": {"strength": 3e-3, "max_iter": 40}, "tv": {"strength": 1e-3}}
+settings = {
+    "cg-sense": {},
+    "low-rank-sparse": {"strength": 3e-3, "max_iter": 40},
+    "tv": {"strength": 1e-3, "max_iter": 60},
+}
 for method, given in settings.items():
     result = reconstruct(scan, method, **given)
     quality[method] = float(metrics.psnr(result.x, scan.truth, data_range=1.0, ndim=3))
