@@ -2,12 +2,13 @@
 ## make test       lint, types and tests
 ## make benchmark  every method on phantoms (minutes), compared with benchmarks/reference.json
 ## make bench-ct   tomography beside other packages: ratios of speed, errors, memory (some minutes)
+## make bench-mri  MRI beside raw transforms; PEERS=/path/to/python beside sigpy and torchkbnufft, DATA=folder on real scans
 ## They make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark bench-ct clean
+.PHONY: help demo test benchmark bench-ct bench-mri clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +40,9 @@ benchmark: $(VENV)/installed
 
 bench-ct: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/ct.py --cache .bench
+
+bench-mri: $(VENV)/installed-for-tests
+	$(BIN)/python benchmarks/mri.py $(if $(PEERS),--peers $(PEERS)) $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) demo benchmark .bench

@@ -12,6 +12,9 @@ OPERATORS: Mapping[str, str] = {
     "identity": "invprob.transforms.identity:Identity",
     "gradient": "invprob.transforms.gradient:Gradient",
     "wavelet": "invprob.transforms.wavelet:Wavelet",
+    "component": "invprob.transforms.components:Component",
+    "total": "invprob.transforms.components:Total",
+    "frequencies": "invprob.transforms.frequencies:Frequencies",
     "parallel-beam": "invprob.operators.ct.parallel_beam:ParallelBeam",
     "fan-beam": "invprob.operators.ct.fan_beam:FanBeam",
     "cone-beam": "invprob.operators.ct.cone_beam:ConeBeam",
@@ -53,6 +56,9 @@ METHODS: Mapping[str, Method] = {
     "l1-wavelet": Method("invprob.methods:l1_wavelet", "classical", "MRI with few wavelet coefficients"),
     "t2-map": Method("invprob.methods:t2_map", "classical", "MRI: T2 in ms from echoes, by the model of the signal"),
     "t1-map": Method("invprob.methods:t1_map", "classical", "MRI: T1 in ms from inversion recovery, by its model"),
+    "low-rank-sparse": Method(
+        "invprob.methods:low_rank_sparse", "classical", "frames of a background and of what changes"
+    ),
     "pnp": Method("invprob.methods:pnp", "learned", "plug-and-play with a denoiser"),
     "red": Method("invprob.methods:red", "learned", "regularisation by denoising"),
     "gs-pnp": Method("invprob.methods:gs_pnp", "learned", "plug-and-play with gradient steps"),

@@ -61,12 +61,14 @@ from invprob.priors import (
     LearnedProximal,
     Magnitude,
     NonNegative,
+    NuclearNorm,
     Sum,
     Tikhonov,
     TotalVariation,
     WaveletL1,
 )
 from invprob.priors.networks import RidgeRegulariser
+from invprob.transforms import Component, Frequencies, Total
 
 DOUBLE = torch.float64
 VIEWS = (0.0, 0.3, math.pi / 2, 2.5)  # along both axes and between
@@ -225,6 +227,10 @@ def matrix(dtype: torch.dtype = DOUBLE, factor: complex = 1.0) -> np.ndarray:
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "identity": lambda d: Identity((3, 4), dtype=d),
     "identity-one": lambda d: Identity((1,), dtype=d),
+    "total": lambda d: Total((2, 3), 3, dtype=d),
+    "component": lambda d: Component((2, 3), 1, 3, dtype=d),
+    "frequencies": lambda d: Frequencies((3, 2, 4), dtype=d),
+    "frequencies-of-two": lambda d: Frequencies((3, 2, 4), (2, 0), dtype=d),
     "gradient-1d": lambda d: Gradient((5,), dtype=d),
     "gradient-2d": lambda d: Gradient((3, 4), dtype=d),
     "gradient-3d": lambda d: Gradient((2, 3, 2), dtype=d),
@@ -416,6 +422,7 @@ PRIORS: dict[str, Case] = {
     "l1-3d": Case(lambda lam: L1(lam, ndim=3), (2, 1, 3)),
     "group-l1": Case(lambda lam: GroupL1(lam, ndim=3), (2, 3, 2)),
     "group-l1-pairs": Case(lambda lam: GroupL1(lam, ndim=3, grouped=2), (2, 3, 2)),
+    "nuclear-norm": Case(lambda lam: NuclearNorm(lam), (2, 2, 3), tol=2e-8),
     "box": Case(lambda lam: Box(-0.5, 0.7), degree=None, real=True, constraint=True),
     "nonnegative": Case(lambda lam: NonNegative(), degree=0, real=True, constraint=True),
     "tv": Case(lambda lam: TotalVariation(lam, tol=1e-8, max_iter=400), tol=2e-8),

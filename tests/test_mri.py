@@ -13,12 +13,14 @@ from torch import Tensor
 from invprob import Scan, metrics, phantoms, reconstruct
 from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
+from invprob.loop import solve
 from invprob.operators import CartesianMRI, NonCartesianMRI, radians_per_pixel
 from invprob.operators.mri.density import pipe_menon, voronoi
 from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.operators.mri.toeplitz import toeplitz_kernel
+from invprob.priors import TotalVariation
 from invprob.problem import Problem
-from invprob.solvers import ConjugateGradient
+from invprob.solvers import ADMM, ConjugateGradient
 from invprob.solvers.base import never
 
 DOUBLE = torch.float64
@@ -476,6 +478,37 @@ def test_methods_of_mri_are_for_mri():
     for method in ("zero-filled", "cg-sense", "l1-wavelet"):
         with pytest.raises(ValueError, match=f"{method} is for MRI"):
             reconstruct(scan, method)
+
+
+def test_samples_off_the_grid_are_balanced():
+    n = 24
+    coils, omega = phantoms.birdcage(4), phantoms.radial(12, 2 * n)
+    A = NonCartesianMRI((n, n), omega, coils.sampled((n, n)))
+    y = phantoms.shepp_logan(0.9 * n / 2).kspace(omega, (n, n), coils=coils).to(torch.complex64)
+    y, sigma = phantoms.add_gaussian_noise(y / y.abs().max(), 1e-2, 0, ndim=3)
+    result = reconstruct(Scan(A, y, noise=float(sigma)), "tv", strength=3e-3, tol=1e-4, max_iter=400)
+    w = A.density() / A.density().mean()
+    lam = 3e-3 * float(A.adjoint(w * y).abs().max())
+    expected = solve(ADMM(tol=1e-4, max_iter=400), L2(A, y, w), TotalVariation(lam)).x
+    assert relative(result.x, expected) <= 1e-2
+    misfit = torch.linalg.vector_norm(A(result.x) - y) / (float(sigma) * y.numel() ** 0.5)
+    assert float(result.certificate.residual_to_noise) == pytest.approx(float(misfit), rel=1e-3)
+
+
+def test_early_stopping_goes_by_steps():
+    scan = _scan()
+    result = reconstruct(scan, "cg-sense")
+    steps = int(result.n_iter)
+    f = L2(scan.operator, scan.data)
+    by_hand = solve(ConjugateGradient(max_iter=steps, tol=0.0, normal=True), f).x
+    assert 0 < steps < 50
+    assert relative(result.x, by_hand) <= 1e-4
+    counts = torch.tensor([1, 3])
+    both = solve(
+        ConjugateGradient(steps=counts, tol=0.0, normal=True),
+        L2(scan.operator, torch.stack([scan.data, 2 * scan.data])),
+    )
+    assert both.n_iter.tolist() == counts.tolist()
 
 
 @pytest.mark.parametrize("geometry", ["cartesian", "radial", "spiral"])

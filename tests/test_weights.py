@@ -110,7 +110,7 @@ def test_the_commands_tell_of_them(tmp_path, monkeypatch, capsys):
 OTHERS = {"wiener", "sobolev-tv", "gauss-newton"} | {name for name, m in METHODS.items() if m.kind == "sampler"}
 OTHERS |= {"back-projection", "matched-filter", "kirchhoff", "range-migration"}  # or for radars
 OTHERS |= {"l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"}  # or for complex images
-OTHERS |= {"zero-filled", "cg-sense", "l1-wavelet", "t2-map", "t1-map"}  # or for MRI
+OTHERS |= {"zero-filled", "cg-sense", "l1-wavelet", "t2-map", "t1-map", "low-rank-sparse"}  # or for MRI, for frames
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - OTHERS))

@@ -18,6 +18,7 @@ from invprob.methods.entry import followed as followed
 from invprob.methods.entry import progress as progress
 from invprob.methods.entry import reconstruct as reconstruct
 from invprob.methods.entry import settings_of as settings_of
+from invprob.methods.frames import low_rank_sparse as low_rank_sparse
 from invprob.methods.learned_proximal import lpn as lpn
 from invprob.methods.magnitude import l1_magnitude as l1_magnitude
 from invprob.methods.magnitude import pnp_magnitude as pnp_magnitude

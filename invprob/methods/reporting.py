@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -53,6 +54,23 @@ class Progress:
 
 
 Recipe = Callable[..., Iterator[Progress]]
+
+
+def of_own_readings(problem: Problem, events: Iterator[Progress]) -> Iterator[Progress]:
+    """Yield the events of a recipe on the balanced problem; the results count the readings of this one."""
+    for event in events:
+        yield replace(event, conclude=partial(with_own_readings, event, problem))
+
+
+def with_own_readings(event: Progress, problem: Problem) -> Result:
+    """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image."""
+    done = event.result()
+    facts, f = done.certificate, problem.quadratic().fidelity()
+    if facts is None or not isinstance(f, QuadraticFidelity):
+        return done
+    to_noise = facts.residual_to_noise if problem.noise is None else problem.residual_to_noise(done.x)
+    residual = problem.data_residual(done.x)
+    return replace(done, certificate=replace(facts, data_residual=residual, residual_to_noise=to_noise))
 
 
 def run(

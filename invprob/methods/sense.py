@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.fidelities import QuadraticFidelity
 from invprob.linop import LinearOperator
 from invprob.linop.algebra import Wrapped
 from invprob.loop import iterate
-from invprob.methods.reporting import Progress, direct_result, report, run
+from invprob.methods.reporting import Progress, direct_result, report, run, with_own_readings
 from invprob.methods.scales import first_image
 from invprob.methods.strength import Strength, fixed
 from invprob.operators.mri.encoding import Encoding
@@ -26,6 +26,9 @@ from invprob.solvers.conjugate_gradient import CGState
 
 # steps without a better prediction after which none is expected: with few lines held out the error is flat at first
 PATIENCE = 12
+# predictions worse than the best by no more than this are as good, and the earliest of them is taken: steps after it
+# fit noise, of all readings more than of those kept. On spirals 1 dB better than the best prediction itself
+ALIKE = 0.01
 
 
 def zero_filled(problem: Problem) -> Iterator[Progress]:
@@ -50,8 +53,8 @@ def cg_sense(
 ) -> Iterator[Progress]:
     """Conjugate gradients on A^H W A x = A^H W y, stopped early (Pruessmann et al. 1999, 2001).
 
-    Where whole lines, shots or points set aside for all coils are predicted best, or at the noise level if that comes
-    first.
+    After as many steps as predict whole lines, shots or points, set aside for all coils, as well as any do. Not at the
+    noise level, which strong low frequencies reach long before the others are fitted.
 
     Arguments:
         strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
@@ -66,21 +69,12 @@ def cg_sense(
     encoding_of(problem.linear, "cg-sense")
     given, of = fixed(strength), problem.quadratic()
     readings, of = of, of.balanced() if balanced else of
-    size = of.size(of.y)
-    if given is not None:
-        target = given * size
-    else:
-        target = yield from _turn(of, readings, max_iter)
-        if of.noise is not None:
-            target = torch.maximum(target, of.noise * of.readings**0.5)
-    solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, normal=True)
-    settings: dict[str, Any] = {
-        "strength": torch.where(size > 0, linalg.ratio(target, size), 0.0).tolist(),
-        "balanced": balanced,
-        "max_iter": max_iter,
-    }
+    steps = (yield from _turn(of, readings, max_iter)) if given is None else None
+    target = None if given is None else given * of.size(of.y)
+    solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, steps=steps, normal=True)
+    settings: dict[str, Any] = {"balanced": balanced, "max_iter": max_iter}
     for event in run("conjugate gradients", problem, solver, of.fidelity(), settings=settings):
-        yield replace(event, conclude=_told(event.conclude, problem, of, replicas))
+        yield replace(event, conclude=partial(_told, event, problem, of, replicas))
 
 
 def encoding_of(A: LinearOperator, method: str) -> Encoding:
@@ -110,63 +104,47 @@ def misfit_by_gram(problem: Problem, mask: Tensor | None = None) -> Callable[[Te
 
 
 def _turn(problem: Problem, readings: Problem, max_iter: int) -> Generator[Progress, None, Tensor]:
-    """Return the data residual at which conjugate gradients predict held-out readings best, per item.
+    """Return after how many conjugate gradients held-out readings are predicted about as well as ever, per item.
 
-    `readings` are the problem's without weights that only speed it up, which would ask for what is mostly noise.
+    `readings` are the problem's without weights that only speed it up, which would ask for what is mostly noise. Steps
+    carry over from most of the readings to all of them: the residual does not, as it holds what no image explains.
     """
     mask = problem.held_out()
     solver, f = ConjugateGradient(max_iter=max_iter, tol=0.0, normal=True), problem.fidelity(~mask)
-    share = torch.as_tensor(problem.count(~mask)).double() / problem.readings
-    unseen, seen = misfit_by_gram(readings, mask), misfit_by_gram(problem, ~mask)
-    best = torch.full(problem.batch, torch.inf, dtype=torch.float64, device=problem.y.device)
-    target, worse = torch.zeros_like(best), torch.zeros_like(best)
+    unseen = misfit_by_gram(readings, mask)
+    errors: list[Tensor] = []
     for step in iterate(solver, f):
         yield report("choosing when to stop", problem, solver, f, None, step)
-        x = cast(CGState, step.state).x
-        error = unseen(x)
-        better = (error < best) & (worse < PATIENCE)
-        best = torch.where(better, error, best)
-        if bool(better.any()):
-            target = torch.where(better, seen(x) / share.sqrt(), target)
-        worse = torch.where(better, 0.0, worse + 1)
-        if bool((worse >= PATIENCE).all()):
+        errors.append(unseen(cast(CGState, step.state).x))
+        least = torch.stack(errors).argmin(0)
+        if bool((least <= len(errors) - 1 - PATIENCE).all()):
             break
-    return target
+    found = torch.stack(errors)
+    return 1 + (found <= (1 + ALIKE) * found.amin(0)).to(torch.uint8).argmax(0)
 
 
-def _told(conclude: Callable[[], Result], problem: Problem, of: Problem, replicas: int) -> Callable[[], Result]:
-    """Let a result speak of the readings as they are, and of the noise in every pixel if asked for."""
-
-    def result() -> Result:
-        done = with_own_readings(conclude(), problem)
-        if not replicas or problem.batch:
-            return done
-        A, steps = encoding_of(problem.linear, "cg-sense"), max(1, int(done.n_iter.max()))
-        noise = 1.0 if problem.noise is None else float(problem.noise)
-        sd = noise_map(
-            problem.linear,
-            torch.Generator().manual_seed(0),
-            steps=steps,
-            noise=noise,
-            weights=of.weights,
-            replicas=replicas,
-        )
-        facts = done.certificate
-        if facts is not None and A.maps is not None and sd.shape == A.domain_shape:
-            g = g_factor(A, sd, noise)
-            middle, high = (float(torch.nanquantile(g.flatten(), q)) for q in (0.5, 0.99))
-            note = f"g-factor {middle:.2f} in the median, {high:.2f} at the 99th percentile: {replicas} replicas of "
-            facts = replace(facts, notes=(*facts.notes, f"{note}noise, {steps} steps"))
-        return replace(done, spread=sd if problem.noise is not None else None, certificate=facts)
-
-    return result
-
-
-def with_own_readings(done: Result, problem: Problem) -> Result:
-    """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image."""
-    facts = done.certificate
-    f = problem.quadratic().fidelity()
-    if facts is None or not isinstance(f, QuadraticFidelity):
+def _told(event: Progress, problem: Problem, of: Problem, replicas: int) -> Result:
+    """Return a result that speaks of the readings as they are, and of the noise in every pixel if asked for."""
+    x = event.image()
+    reached = {"strength": of.data_residual(x).tolist()}
+    done = with_own_readings(event, problem)
+    done = replace(done, settings=reached | dict(done.settings))
+    if not replicas or problem.batch:
         return done
-    to_noise, residual = problem.residual_to_noise(done.x), problem.data_residual(done.x)
-    return replace(done, certificate=replace(facts, data_residual=residual, residual_to_noise=to_noise))
+    A, steps = encoding_of(problem.linear, "cg-sense"), max(1, int(done.n_iter.max()))
+    noise = 1.0 if problem.noise is None else float(problem.noise)
+    sd = noise_map(
+        problem.linear,
+        torch.Generator().manual_seed(0),
+        steps=steps,
+        noise=noise,
+        weights=of.weights,
+        replicas=replicas,
+    )
+    facts = done.certificate
+    if facts is not None and A.maps is not None and sd.shape == A.domain_shape:
+        g = g_factor(A, sd, noise)
+        middle, high = (float(torch.nanquantile(g.flatten(), q)) for q in (0.5, 0.99))
+        note = f"g-factor {middle:.2f} in the median, {high:.2f} at the 99th percentile: {replicas} replicas of "
+        facts = replace(facts, notes=(*facts.notes, f"{note}noise, {steps} steps"))
+    return replace(done, spread=sd if problem.noise is not None else None, certificate=facts)

@@ -10,7 +10,7 @@ from torch import Tensor
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.continuation import continued, reached
-from invprob.methods.reporting import Progress, run
+from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started, variation_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import NonNegative, Sum
@@ -31,7 +31,8 @@ def tv(
 ) -> Iterator[Progress]:
     """f(x) + lam TV(x) with lam = strength max |A^H y|, x >= 0 where A >= 0, by ADMM from coarse to fine.
 
-    Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for.
+    Rudin, Osher & Fatemi 1992; Sidky & Pan 2008. f is 1/2 |A x - y|^2, or what the scan's likelihood asks for. Samples
+    of k-space off the grid are weighted by the area that is theirs, which keeps the noise of dense ones from deciding.
 
     Arguments:
         strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
@@ -40,6 +41,14 @@ def tv(
         tol: the relative residual that counts as converged.
         max_iter: the most iterations on each grid.
     """
+    balanced = problem.balanced()
+    events = _tv(balanced, strength, nonnegative, tol, max_iter)
+    yield from events if balanced is problem else of_own_readings(problem, events)
+
+
+def _tv(
+    problem: Problem, strength: Strength, nonnegative: bool | None, tol: float, max_iter: int
+) -> Iterator[Progress]:
     given, constrained = fixed(strength), is_constrained(problem, nonnegative)
     largest, levels = peak(problem), pyramid(problem)
     first = first_image(levels[0])

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.continuation import continued
-from invprob.methods.reporting import Progress, run
+from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started
-from invprob.methods.sense import encoding_of, with_own_readings
+from invprob.methods.sense import encoding_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import NonNegative, Sum, WaveletL1
 from invprob.problem import Problem
-from invprob.result import Result
 from invprob.solvers import ADMM
 
 
@@ -63,12 +61,8 @@ def l1_wavelet(
     ValueError for other data than those of MRI.
     """
     encoding_of(problem.linear, "l1-wavelet")
-    for event in _sparse(problem.balanced(), strength, wavelet, constrained=False, tol=tol, max_iter=max_iter):
-        yield replace(event, conclude=_own(event.conclude, problem))
-
-
-def _own(conclude: Callable[[], Result], problem: Problem) -> Callable[[], Result]:
-    return lambda: with_own_readings(conclude(), problem)
+    events = _sparse(problem.balanced(), strength, wavelet, constrained=False, tol=tol, max_iter=max_iter)
+    yield from of_own_readings(problem, events)
 
 
 def _sparse(

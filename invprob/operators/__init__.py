@@ -18,7 +18,10 @@ from invprob.operators.radar.arrays import turntable as turntable
 from invprob.operators.radar.arrays import x_array as x_array
 from invprob.operators.radar.near_field import NearFieldMIMO as NearFieldMIMO
 from invprob.operators.radar.planar_sar import PlanarSAR as PlanarSAR
+from invprob.transforms import Component as Component
+from invprob.transforms import Frequencies as Frequencies
 from invprob.transforms import Gradient as Gradient
 from invprob.transforms import Identity as Identity
 from invprob.transforms import SobolevMetric as SobolevMetric
+from invprob.transforms import Total as Total
 from invprob.transforms import Wavelet as Wavelet

@@ -15,6 +15,7 @@ from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDen
 from invprob.priors.learned_proximal import LearnedProximal as LearnedProximal
 from invprob.priors.magnitude import Magnitude as Magnitude
 from invprob.priors.networks.pretrained import load_pretrained as load_pretrained
+from invprob.priors.nuclear_norm import NuclearNorm as NuclearNorm
 from invprob.priors.red import RED as RED
 from invprob.priors.score import ScorePrior as ScorePrior
 from invprob.priors.simple import L1 as L1

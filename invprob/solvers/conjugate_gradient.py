@@ -44,11 +44,13 @@ class ConjugateGradient(Solver[CGState]):
         tol: stops at |gradient| <= tol |A^H W y|.
         discrepancy: stops an item as soon as |A x - y|_W is no larger, a number or `(*batch,)` in the unit of the data:
             early stopping is then the regularisation (Morozov 1966). None (the default) for never.
+        steps: stops an item after so many, `(*batch,)`, early stopping again; None (the default) for never.
         normal: whether in the normal form, by default not. Misfits below 1 % of the data are then not told exactly.
     """
 
     tol: float = 1e-6
     discrepancy: float | Tensor | None = None
+    steps: Tensor | None = None
     normal: bool = False
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> CGState:
@@ -90,6 +92,8 @@ class ConjugateGradient(Solver[CGState]):
         if self.discrepancy is not None:
             size = self._size(fidelity, x, misfit)
             residual = torch.where(size <= torch.as_tensor(self.discrepancy, device=size.device), 0.0, residual)
+        if self.steps is not None:
+            residual = torch.where(self.steps.to(residual.device) <= state.iteration + 1, 0.0, residual)
         direction = gradient + per_item(beta, p, ndim) * p
         return CGState(x, state.iteration + 1, residual, misfit, gradient, direction, state.scale, steepest)
 
