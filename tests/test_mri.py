@@ -14,9 +14,9 @@ from invprob import Scan, metrics, phantoms, reconstruct
 from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
 from invprob.operators import CartesianMRI, NonCartesianMRI, radians_per_pixel
+from invprob.operators.fourier.toeplitz import toeplitz_kernel
 from invprob.operators.mri.density import pipe_menon, voronoi
 from invprob.operators.mri.replicas import g_factor, noise_map
-from invprob.operators.mri.toeplitz import toeplitz_kernel
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient
 from invprob.solvers.base import never
