@@ -43,6 +43,7 @@ bench-ct: $(VENV)/installed-for-tests
 
 bench-mri: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/mri.py $(if $(PEERS),--peers $(PEERS)) $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/mri_maps.py
 
 clean:
 	rm -rf $(VENV) demo benchmark .bench

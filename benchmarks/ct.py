@@ -13,6 +13,8 @@ from typing import Any
 SECTIONS = {
     "projectors": "plane:projectors",
     "fan": "plane:fan",
+    "blocks": "slices:blocks",
+    "slices": "slices:slices",
     "roofline": "plane:roofline",
     "cone": "volume:cone",
     "memory": "volume:memory",

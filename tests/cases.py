@@ -252,6 +252,12 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "parallel-column": lambda d: ParallelBeam((6, 1), VIEWS, 3, dtype=d),
     "parallel-tiny": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e-12, detector_size=1e-12, dtype=d),
     "parallel-huge": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e12, detector_size=1e12, dtype=d),
+    "parallel-fourier": lambda d: ParallelBeam((5, 7), VIEWS, 10, projector="fourier", dtype=d),
+    "parallel-fourier-odd": lambda d: ParallelBeam(
+        (6, 4), VIEWS, 15, pixel_size=0.7, detector_size=0.6, axis_offset=1.3, projector="fourier", dtype=d
+    ),
+    "parallel-fourier-truncated": lambda d: ParallelBeam((5, 6), VIEWS, 4, projector="fourier", dtype=d),
+    "parallel-fourier-one": lambda d: ParallelBeam((1, 1), [0.4], 1, projector="fourier", dtype=d),
     "fan": fan,
     "cone": cone,
     "cone-one": lambda d: ConeBeam((1, 1, 1), [0.4], (1, 1), source_distance=2.0, detector_distance=0.0, dtype=d),

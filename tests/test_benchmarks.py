@@ -17,7 +17,7 @@ def found(tmp_path_factory):
     """What a quick run of the sections that need no peer but ASTRA and scikit-image wrote."""
     out = tmp_path_factory.mktemp("benchmarks") / "out.json"
     options = ["--quick", "--repeats", "1", "--peers-budget", "0.2", "--threads", "1", "--json", str(out)]
-    command = [sys.executable, str(SCRIPT), "--only", "projectors", "fan", "tv", "deblur", *options]
+    command = [sys.executable, str(SCRIPT), "--only", "projectors", "fan", "blocks", "slices", "tv", "deblur", *options]
     env = os.environ | {"GOMP_SPINCOUNT": "5000"}
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -26,7 +26,7 @@ def found(tmp_path_factory):
 
 def test_every_section_measures_ours(found):
     sections = {f["section"].split()[0] for f in found if f["kind"] in ("Ratio", "Fact")}
-    assert sections == {"parallel", "fan", "tv", "deblur"}
+    assert sections == {"parallel", "fan", "blocks", "slices", "tv", "deblur"}
     ratios = [f for f in found if f["kind"] == "Ratio"]
     assert ratios
     assert all(f["ours"] > 0 for f in ratios if f["section"].startswith(("parallel", "fan", "deblur")))

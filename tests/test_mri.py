@@ -15,9 +15,9 @@ from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
 from invprob.loop import solve
 from invprob.operators import CartesianMRI, NonCartesianMRI, radians_per_pixel
+from invprob.operators.fourier.toeplitz import toeplitz_kernel
 from invprob.operators.mri.density import pipe_menon, voronoi
 from invprob.operators.mri.replicas import g_factor, noise_map
-from invprob.operators.mri.toeplitz import toeplitz_kernel
 from invprob.priors import TotalVariation
 from invprob.problem import Problem
 from invprob.solvers import ADMM, ConjugateGradient

@@ -164,7 +164,7 @@ ARRAYS = {
     "empty": (np.zeros((0, 4), "c8"), {}, "is empty"),
     "huge": (Y[0].astype("c16") * 1e45, {}, "beyond 3.4e38"),
     "nan": (not_finite(Y, (2, 5, 6)), {"axes": ("coil", "y", "x")}, "in 1 of 5120 places, first at coil 2, y 5, x 6"),
-    "zero": (0 * Y, {"axes": ("coil", "y", "x")}, "is zero in its middle"),
+    "zero": (0 * Y, {"axes": ("coil", "y", "x")}, "is zero everywhere"),
     "no middle": (
         Y * (np.arange(40) < 15),
         {"axes": ("coil", "y", "x")},

@@ -7,6 +7,7 @@ import pytest
 import torch
 from laws import data_of, image_of, mismatch, randn, relative
 
+from invprob import processor
 from invprob.operators import FanBeam, ParallelBeam
 from invprob.operators.ct.joseph import project
 from invprob.operators.ct.planar import BACKENDS
@@ -130,3 +131,16 @@ def test_the_number_of_threads_changes_nothing():
 def test_backend_is_known():
     with pytest.raises(ValueError, match="unknown backend 'cuda'; known: auto, rays"):
         FanBeam((4, 4), [0.0], 5, source_distance=9, detector_distance=1, backend="cuda")
+
+
+@pytest.mark.parametrize("backend", ["rays", "copies", "auto"])
+def test_the_size_of_the_cache_changes_nothing(backend, monkeypatch):
+    """Blocks and chunks follow the processor, results do not: alone and in a batch."""
+    results = []
+    for cache in (2**8, 2**15, 2**21, 2**30):
+        monkeypatch.setattr(processor, "second_level_cache", lambda cache=cache: cache)
+        A = scan("fan-turn", (64, 64), 91, backend, torch.float32)
+        x, y = randn((17, 64, 64), torch.float32, seed=9), randn((17, *A.range_shape), torch.float32, seed=10)
+        results.append((A(x), A(x[0]), A.adjoint(y), A.adjoint(y[0])))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

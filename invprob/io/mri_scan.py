@@ -147,7 +147,9 @@ def _mask(kspace: KSpace) -> NDArray[np.bool_]:
 
 
 def _check_readings(kspace: KSpace, seen: NDArray[np.bool_]) -> None:
-    """Refuse readings that are not finite, and warn of what is left out."""
+    """Refuse readings that are not finite or nothing but zeros, and warn of what is left out."""
+    if not seen.any():
+        raise InputError(f"{kspace.where} is zero everywhere: nothing was measured")
     names = [*kspace.batch, "coil", *_SPACE[3 - kspace.ndim :]]
     extents = [*kspace.batch.values(), *map(range, kspace.samples.shape[len(kspace.batch) :])]
     refuse_where(

@@ -46,6 +46,7 @@ class Combined(LinearOperator):
         self.parts = nn.ModuleList(parts)
         self.matched = all(part.matched for part in parts)
         self.nonnegative = all(part.nonnegative for part in parts)
+        self.rings = any(part.rings for part in parts) and all(part.nonnegative or part.rings for part in parts)
         self.short_gram = parts[0].short_gram
         self.channels = parts[-1].channels
         self.parameter_batch = broadcast_batch(*(part.parameter_batch for part in parts))
@@ -250,7 +251,8 @@ class Scaled(Wrapped):
             self.register_buffer("factor", c, persistent=False)
         else:
             self.factor = c
-        self.nonnegative = inner.nonnegative and not c.is_complex() and bool(c >= 0)
+        positive = not c.is_complex() and bool(c >= 0)
+        self.nonnegative, self.rings = inner.nonnegative and positive, inner.rings and positive
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.factor * self.inner(x)

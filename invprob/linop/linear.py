@@ -47,9 +47,10 @@ class LinearOperator(Operator):
     A real operator applied to complex input acts on both parts. Hooks for a subclass: `_forward`, and as far as they
     are worth it `_adjoint` (else derived), `_gram`, `_weighted_gram`, `_norm`, `_norm_bound`, `diagonal`,
     `gram_diagonal`, `direct`, `coarser`, and what every operator may say of its data. Attributes: `nonnegative` says
-    that no entry of A is below zero; `traceable = False` that the hooks are kernels autograd cannot look into, in which
-    case the adjoint serves as the derivative and a real operator's hooks see real tensors only; `matched = False` that
-    `_adjoint` only approximates A^H; `short_gram` that A^H W A x costs less than A x and A^H y after one another.
+    that no entry of A is below zero, `rings` that some are, by the ringing of a spectrum cut off and no more;
+    `traceable = False` that the hooks are kernels autograd cannot look into, in which case the adjoint serves as the
+    derivative and a real operator's hooks see real tensors only; `matched = False` that `_adjoint` only approximates
+    A^H; `short_gram` that A^H W A x costs less than A x and A^H y after one another.
 
     Arguments:
         domain_shape: that of an image x, without batch axes.
@@ -60,6 +61,7 @@ class LinearOperator(Operator):
 
     degree = 1.0
     nonnegative: bool = False
+    rings: bool = False
     traceable: bool = True
     matched: bool = True
     short_gram: bool = False

@@ -14,9 +14,8 @@ from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.continuation import continued
-from invprob.methods.reporting import Progress, run
+from invprob.methods.reporting import Progress, run, with_own_readings
 from invprob.methods.scales import admm, contrast, first_image, peak, penalty, started
-from invprob.methods.sense import with_own_readings
 from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.operators.mri.relaxation_units import RelaxationUnits
 from invprob.operators.mri.signal_models import InversionRecovery, MultiEcho, SignalModel

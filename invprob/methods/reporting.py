@@ -59,12 +59,15 @@ Recipe = Callable[..., Iterator[Progress]]
 def of_own_readings(problem: Problem, events: Iterator[Progress]) -> Iterator[Progress]:
     """Yield the events of a recipe on the balanced problem; the results count the readings of this one."""
     for event in events:
-        yield replace(event, conclude=partial(with_own_readings, event, problem))
+        yield replace(event, conclude=partial(_concluded_by, event, problem))
 
 
-def with_own_readings(event: Progress, problem: Problem) -> Result:
+def _concluded_by(event: Progress, problem: Problem) -> Result:
+    return with_own_readings(event.result(), problem)
+
+
+def with_own_readings(done: Result, problem: Problem) -> Result:
     """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image."""
-    done = event.result()
     facts, f = done.certificate, problem.quadratic().fidelity()
     if facts is None or not isinstance(f, QuadraticFidelity):
         return done

@@ -35,9 +35,13 @@ def constant(problem: Problem, value: float) -> Tensor:
 
 
 def is_constrained(problem: Problem, nonnegative: object) -> bool:
-    """Say whether images are kept >= 0: as asked, by default where A >= 0 and no real data of the batch contradict."""
+    """Say whether images are kept >= 0: as asked, by default where A >= 0 and no real data of the batch contradict.
+
+    Ringing of A leaves it at that.
+    """
+    A = problem.linear
     if nonnegative is None:
-        if not problem.linear.nonnegative or problem.y.is_complex():
+        if not (A.nonnegative or A.rings) or problem.y.is_complex():
             return False
         return not bool(contradicts_nonnegative(problem).any())
     if not isinstance(nonnegative, bool):

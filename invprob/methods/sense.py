@@ -127,7 +127,7 @@ def _told(event: Progress, problem: Problem, of: Problem, replicas: int) -> Resu
     """Return a result that speaks of the readings as they are, and of the noise in every pixel if asked for."""
     x = event.image()
     reached = {"strength": of.data_residual(x).tolist()}
-    done = with_own_readings(event, problem)
+    done = with_own_readings(event.result(), problem)
     done = replace(done, settings=reached | dict(done.settings))
     if not replicas or problem.batch:
         return done

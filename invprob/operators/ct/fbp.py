@@ -44,9 +44,15 @@ class ViewMap:
 
 def filtered_backprojection(sinograms: Array, views: ViewMap, window: str, threads: int) -> Array:
     """Return images (items, H, W) from line integrals (items, angles, bins)."""
+    filtered, first_bin = filtered_lines(sinograms, views, window)
+    return _backproject(filtered, views, first_bin, threads)
+
+
+def filtered_lines(sinograms: Array, views: ViewMap, window: str) -> tuple[Array, float]:
+    """Return what is back-projected, (items, angles, wider bins), and where the first bin of it lies."""
     weights = line_weights(views.angles, views.fan_angles, views.bins) * np.cos(views.fan_angles)
     weighted, first_bin = widened(sinograms * weights.astype(sinograms.dtype), views)
-    return _backproject(ramp_filter(weighted, views.bin_size, window), views, first_bin, threads)
+    return ramp_filter(weighted, views.bin_size, window), first_bin
 
 
 def widened(sinograms: Array, views: ViewMap) -> tuple[Array, float]:

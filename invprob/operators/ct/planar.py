@@ -137,14 +137,20 @@ class PlanarCT(LinearOperator):
         """
         if torch.is_grad_enabled() and y.requires_grad:
             raise ValueError(f"{type(self).__name__}.direct has no derivative: call it under torch.no_grad()")
-        y, views, threads = self.fill(self.as_data(y), weights), self.view_map(), torch.get_num_threads()
+        y = self.fill(self.as_data(y), weights)
 
         def reconstruct(t: Tensor) -> Tensor:
-            return self._on_arrays(
-                t, self.domain_shape, lambda items: filtered_backprojection(items, views, window, threads)
-            )
+            items = t.detach().reshape(t.shape[:-2].numel(), *t.shape[-2:])
+            return self._filtered_image(items, window).reshape(*t.shape[:-2], *self.domain_shape)
 
         return on_both_parts(reconstruct, y) if y.is_complex() else reconstruct(y)
+
+    def _filtered_image(self, y: Tensor, window: str) -> Tensor:
+        """Return the filtered back-projections (items, H, W) of real data (items, angles, bins)."""
+        views, threads = self.view_map(), torch.get_num_threads()
+        return self._on_arrays(
+            y, self.domain_shape, lambda items: filtered_backprojection(items, views, window, threads)
+        )
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the symbol of A^H A as if it blurred every pixel as it does the central one (`blur_symbol`)."""
@@ -270,8 +276,8 @@ class PlanarCT(LinearOperator):
         copies = self._copies()
         at_once = f", {copies} mirrored copies at once" if copies > 1 else ""
         if self._by_matrix:
-            return f"sparse matrix{at_once} on {self.device}"
-        return f"numba on {torch.get_num_threads()} threads{at_once}"
+            return f"Joseph, sparse matrix{at_once} on {self.device}"
+        return f"Joseph, numba on {torch.get_num_threads()} threads{at_once}"
 
     def extra_repr(self) -> str:
         """Name the geometry and the back end."""
@@ -279,5 +285,5 @@ class PlanarCT(LinearOperator):
         return (
             f"{height} x {width} pixels of {self.pixel_size:g}, {self.angles.size} angles over {span:g} degrees, "
             f"{self.detectors} bins of {self.detector_size:g}, axis offset {self.axis_offset:g} bins; "
-            f"Joseph, {self._how()}, {str(self.dtype).removeprefix('torch.')}"
+            f"{self._how()}, {str(self.dtype).removeprefix('torch.')}"
         )

@@ -16,9 +16,9 @@ from invprob.linop import Bound
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.operator import Shape
+from invprob.operators.fourier.kernels import RecentKernels, collapsed, real_weights, stays, varying
 from invprob.operators.mri.encoding import Coils, Encoding, checked_maps
 from invprob.operators.mri.held_out import distance_from_centre, outside_the_block, stratified
-from invprob.operators.mri.kernels import RecentKernels, collapsed, real_weights, stays, varying
 
 
 class CartesianMRI(Encoding):

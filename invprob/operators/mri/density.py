@@ -12,7 +12,7 @@ from scipy.spatial import Voronoi, cKDTree
 from torch import Tensor
 
 from invprob.linop.operator import Shape
-from invprob.operators.mri.nufft import Transforms
+from invprob.operators.fourier.nufft import Transforms
 
 STEPS = 10  # after which the image of a gridded phantom changes by less than 0.1 dB
 EPS = 1e-8

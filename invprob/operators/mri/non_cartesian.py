@@ -15,13 +15,13 @@ from invprob.linalg import Diagonal
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.operator import Shape, valid_shape
+from invprob.operators.fourier.kernels import RecentKernels, collapsed, real_weights, stays
+from invprob.operators.fourier.nufft import EPS, Transforms
+from invprob.operators.fourier.toeplitz import by_parity, half_turns, toeplitz_kernel
 from invprob.operators.mri.cartesian import broadcast
 from invprob.operators.mri.density import pipe_menon
 from invprob.operators.mri.encoding import Coils, Encoding
 from invprob.operators.mri.held_out import SHOTS, stratified
-from invprob.operators.mri.kernels import RecentKernels, collapsed, real_weights, stays
-from invprob.operators.mri.nufft import EPS, Transforms
-from invprob.operators.mri.toeplitz import by_parity, half_turns, toeplitz_kernel
 from invprob.operators.mri.trainable import transformed
 from invprob.operators.mri.trajectory import checked_trajectory, reaches_little
 

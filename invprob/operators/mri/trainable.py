@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invprob.operators.mri.nufft import Transforms
+from invprob.operators.fourier.nufft import Transforms
 
 
 def transformed(t: Tensor, omega: Tensor, transforms: Transforms, *, adjoint: bool) -> Tensor:
