@@ -37,6 +37,7 @@ from invprob.methods.radar_images import range_migration as range_migration
 from invprob.methods.reporting import Progress as Progress
 from invprob.methods.reporting import Recipe as Recipe
 from invprob.methods.reporting import direct_result as direct_result
+from invprob.methods.segmentation import segment as segment
 from invprob.methods.sense import cg_sense as cg_sense
 from invprob.methods.sense import zero_filled as zero_filled
 from invprob.methods.total_variation import tv as tv

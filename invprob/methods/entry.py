@@ -25,6 +25,7 @@ from invprob.scan import Scan
 
 COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
 BOUNDS = {"lower", "upper"}  # settings in the unit of the image
+VALUES = BOUNDS | {"grey_value"}  # and what recipes tell of besides
 LOOKING = "where not to trust, from half of the readings"
 
 
@@ -218,7 +219,7 @@ def _rescaled(
 
 def _told(name: str, value: Any, of_image: Tensor) -> Any:
     """Return a setting in the units of the scan."""
-    if name not in BOUNDS or not isinstance(value, Real | list):
+    if name not in VALUES or not isinstance(value, Real | list):
         return value
     return (torch.as_tensor(value, dtype=torch.float64) * of_image.cpu()).tolist()
 

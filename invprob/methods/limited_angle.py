@@ -37,8 +37,9 @@ ROUNDS, SETTLED = 5, 0.003  # of reconstruction and curve; relative change of th
 ONE_MATERIAL = (
     0.05  # misfit of a curve to the readings, over their size, beyond which the object is not of one material
 )
-HOPELESS = 0.2  # such a misfit of the first guesses, beyond which rounds do not help
-GUESSES = (1.0, 0.55)  # shares of the longest chord up to which some ray meets no hole
+WORSE = 1.1  # times the misfit before, with which a round has gone astray
+HOPELESS = 0.2  # such a misfit after the first round, beyond which others do not help
+SHORT = 0.55  # share of the longest chord up to which some ray meets no hole: the rim of the object
 NOTICED = 0.03  # share of the attenuation lost over the longest path that is hardening
 
 
@@ -132,7 +133,7 @@ def _one(
         yield from otherwise(problem, constraint, words)
         return
     hardened = curve.size > NOTICED
-    told: dict[str, Any] = {"support": constraint.where, "material": "one", "grey_value": [curve.mean]}
+    told: dict[str, Any] = {"support": constraint.where, "material": "one", "grey_value": curve.mean}
     notes = [f"the object is taken for one material, which explains all but {left:.1%} of the readings"]
     doubts: tuple[Doubt, ...] = ()
     if hardened:
@@ -158,25 +159,20 @@ def _curve(
 ) -> Generator[Progress, None, tuple[HardeningCurve, Reached, Tensor]]:
     """Return the curve of the material, the image it belongs to, in units of its grey value, and the strength.
 
-    Two guesses, with rays that meet no hole of any length and with short ones alone, are each tried once; the one that
-    leaves less is followed until it settles.
+    The first guess is what rays of short chords say, of which some meet no hole; chords of the segmented image correct
+    it, until it settles.
     """
     support, y = constraint.support, level.y.double().numpy(force=True)
     inside = coarse_support(support, level.A.domain_shape) if support is not None else None
     chords = level.A(_of(inside, level)).double().numpy(force=True)
-    best: tuple[HardeningCurve, Reached, Tensor] | None = None
-    for upto in GUESSES:
-        found = yield from _round(level, constraint, given, tol, envelope(chords, y, upto), None)
-        best = found if best is None or found[0].misfit < best[0].misfit else best
-    if best is None:
-        raise RuntimeError("a curve begins with a guess")
+    best = yield from _round(level, constraint, given, tol, envelope(chords, y, SHORT), None)
     for _ in range(ROUNDS):
         if best[0].misfit > HOPELESS * float(np.sqrt((y**2).mean())):
             break
         found = yield from _round(level, constraint, given, tol, best[0], best[1])
-        ends = (np.abs(found[0](t) / best[0](t) - 1) for t in (chords.max() * np.array([0.1, 0.5, 0.9]),))
-        settled = max(float(change.max()) for change in ends) < SETTLED
-        worse = found[0].misfit > 1.02 * best[0].misfit
+        at = chords.max() * np.array([0.1, 0.5, 0.9])
+        settled = float(np.abs(found[0](at) / best[0](at) - 1).max()) < SETTLED
+        worse = found[0].misfit > WORSE * best[0].misfit
         best = best if worse else found
         if settled or worse:
             break

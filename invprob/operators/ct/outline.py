@@ -24,7 +24,7 @@ _LOW, _HIGH = 0.05, 0.15
 _FEWEST = 3  # readings that a line is fitted to
 _TRUNCATED = 0.02  # share of the views whose shadow may touch the end of the detector
 _ROBUST = 0.5  # bins off the edge from which a distance counts less and less
-_FITS = 1.5  # bins, the root mean square beyond which a shape is not that of the object
+_FITS = 0.4  # bins, the root mean square beyond which a shape is not that of the object
 
 
 @dataclass(frozen=True, eq=False)
