@@ -59,7 +59,7 @@ class Exports:
                 check_output(path, size, overwrite=overwrite, sources=[source])
         if self.whole_stack and n_bytes > memory:
             raise ResourceError(
-                f"--tiff, --npy and --segment need the whole result of {n_bytes / 2**30:.1f} GiB in memory: leave them out, "
+                f"--tiff, --npy and --segment need all of {n_bytes / 2**30:.1f} GiB in memory: leave them out, "
                 f"{printable(main)} will hold everything"
             )
 

@@ -19,7 +19,7 @@ from invprob.methods.entry import progress as progress
 from invprob.methods.entry import reconstruct as reconstruct
 from invprob.methods.entry import settings_of as settings_of
 from invprob.methods.learned_proximal import lpn as lpn
-from invprob.methods.limited_angle import limited_angle as limited_angle
+from invprob.methods.limited_arcs import limited_angle as limited_angle
 from invprob.methods.magnitude import l1_magnitude as l1_magnitude
 from invprob.methods.magnitude import pnp_magnitude as pnp_magnitude
 from invprob.methods.magnitude import tv_magnitude as tv_magnitude

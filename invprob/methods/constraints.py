@@ -144,6 +144,8 @@ def highest_mean(problem: Problem, support: Tensor | None) -> Tensor:
     chords = of.linear(support.to(of.y.dtype))
     largest = chords.abs().flatten(-len(of.A.range_shape)).amax(-1)
     long = chords > LONG * linalg.per_item(largest, chords, len(of.A.range_shape))
+    counted = of.counted()
+    long = long if counted is None else long & (counted > 0)
     means = torch.where(long, of.y / torch.where(long, chords, 1.0), -torch.inf).double()
     flat, count = means.flatten(-len(of.A.range_shape)), long.expand(of.y.shape).flatten(-len(of.A.range_shape)).sum(-1)
     rank = flat.shape[-1] - 1 - ((1 - SHARE) * count).long()

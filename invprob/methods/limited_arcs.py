@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from invprob.fidelities import Misfit
@@ -69,7 +70,7 @@ def limited_angle(
         nonnegative: of several materials, as for `tv`; one material is.
         tol, max_iter: as for `tv`, of several materials; of one the tolerance alone, as its steps are few.
 
-    ValueError for other words, and for an insisted material that no curve explains.
+    ValueError for data that are no views, other words, and an insisted material that no curve explains.
     """
     for name, value, known in (
         ("material", material, ("auto", "one", "several")),
@@ -77,6 +78,8 @@ def limited_angle(
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if problem.linear.data_kind != "views":
+        raise ValueError(f"limited-angle is for views of an object, not for {type(problem.A).__name__}: use tv")
     given = fixed(strength)
     constraint = _within(problem, support)
     bounded = partial(_several, strength=strength, nonnegative=nonnegative, tol=tol, max_iter=max_iter)
@@ -125,7 +128,7 @@ def _one(
     """Yield the reconstruction of one material, or what stands for it where the data are not such."""
     levels = pyramid(problem.quadratic())
     curve, at, chosen = yield from _curve(levels[0], constraint, given, tol)
-    left = curve.misfit / float(levels[0].y.double().square().mean().sqrt())
+    left = curve.misfit / float(np.sqrt((_readings(levels[0]) ** 2).mean()))
     if left > ONE_MATERIAL:
         words = f"a curve of its thickness leaves {left:.1%} of the readings"
         if material == "one":
@@ -162,7 +165,7 @@ def _curve(
     The first guess is what rays of short chords say, of which some meet no hole; chords of the segmented image correct
     it, until it settles.
     """
-    support, y = constraint.support, level.y.double().numpy(force=True)
+    support, y = constraint.support, _readings(level)
     inside = coarse_support(support, level.A.domain_shape) if support is not None else None
     chords = level.A(_of(inside, level)).double().numpy(force=True)
     best = yield from _round(level, constraint, given, tol, envelope(chords, y, SHORT), None)
@@ -193,9 +196,14 @@ def _round(
         events = run("one material and its curve", on, solver, f, g, state=start, settings={})
         state = yield from _changed(events, partial(_told, unit=curve.mean), curve.mean)
         at = reached(state, chosen)
-    segmented = (at.x > 0.5).to(level.y.dtype)
-    fitted = HardeningCurve.fit(level.A(segmented).double().numpy(force=True), level.y.double().numpy(force=True))
-    return fitted, at, chosen
+    chords = level.A((at.x > 0.5).to(level.y.dtype)).double().numpy(force=True)
+    return HardeningCurve.fit(chords, _readings(level)), at, chosen
+
+
+def _readings(level: Problem) -> NDArray[np.float64]:
+    """Return the readings, those of weight 0 interpolated."""
+    readings: NDArray[np.float64] = level.linear.fill(level.y, level.counted()).double().numpy(force=True)
+    return readings
 
 
 def _of(inside: Tensor | None, level: Problem) -> Tensor:
