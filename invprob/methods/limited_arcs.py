@@ -22,7 +22,7 @@ from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import constant, peak, penalty, pull_of_noise, started, variation_of
 from invprob.methods.strength import EXPECTED, Strength, fixed
 from invprob.methods.total_variation import tv
-from invprob.operators.ct.beam_hardening import HardeningCurve, envelope
+from invprob.operators.ct.beam_hardening import HardeningCurve, NoCurveError, envelope
 from invprob.operators.ct.planar import PlanarCT
 from invprob.priors import GreyLevels, Sum
 from invprob.problem import Problem, pyramid
@@ -34,7 +34,7 @@ OUTLINES = ("disc", "ellipse", "convex")  # which are tried, from the one that k
 WEAKEST = 3e-4
 CONVEX, DRAWN, FINISH = 40, 25, 40  # iterations without and with a pull to the grey values, and on each finer grid
 PULL = 0.1  # of the pull, relative to ADMM's penalty: more than half decides before the data do
-ROUNDS, SETTLED = 5, 0.003  # of reconstruction and curve; relative change of the curve that is none
+ROUNDS, SETTLED = 8, 0.003  # of reconstruction and curve; relative change of the curve that is none
 ONE_MATERIAL = (
     0.05  # misfit of a curve to the readings, over their size, beyond which the object is not of one material
 )
@@ -83,7 +83,7 @@ def limited_angle(
     given = fixed(strength)
     constraint = _within(problem, support)
     bounded = partial(_several, strength=strength, nonnegative=nonnegative, tol=tol, max_iter=max_iter)
-    single = problem.y[None].flatten(0, problem.y.ndim - len(problem.A.range_shape)).shape[0] == 1
+    single = problem.batch.numel() == 1
     reason = ""
     if not isinstance(problem.A, PlanarCT) or constraint.support is None:
         reason = "the outline of the object is not known"
@@ -127,7 +127,13 @@ def _one(
 ) -> Iterator[Progress]:
     """Yield the reconstruction of one material, or what stands for it where the data are not such."""
     levels = pyramid(problem.quadratic())
-    curve, at, chosen = yield from _curve(levels[0], constraint, given, tol)
+    try:
+        curve, at, chosen = yield from _curve(levels[0], constraint, given, tol)
+    except NoCurveError as error:
+        if material == "one":
+            raise
+        yield from otherwise(problem, constraint, str(error))
+        return
     left = curve.misfit / float(np.sqrt((_readings(levels[0]) ** 2).mean()))
     if left > ONE_MATERIAL:
         words = f"a curve of its thickness leaves {left:.1%} of the readings"
@@ -135,26 +141,32 @@ def _one(
             raise ValueError(f"material=one does not fit: {words}; leave it at auto, or use tv with bounds")
         yield from otherwise(problem, constraint, words)
         return
-    hardened = curve.size > NOTICED
+    settings = {"strength": chosen.tolist(), "tol": tol}
+    for level in levels:
+        on = _linear(level, curve, beam_hardening == "auto" and curve.size > NOTICED)
+        solver, f, g = _parts(on, constraint, chosen, PULL, tol, FINISH)
+        start = continued(on, solver, f, g, at, chosen)
+        events = run(f"one material, {_size(level)}", on, solver, f, g, state=start, settings=settings)
+        story = _story(curve, left, constraint, beam_hardening)
+        state = yield from _changed(events, partial(_told, unit=curve.mean, **story), curve.mean)
+        at = reached(state, chosen)
+        if level is not levels[-1]:
+            curve = _followed(level, at)
+
+
+def _story(curve: HardeningCurve, left: float, constraint: Constraint, beam_hardening: str) -> dict[str, Any]:
+    """Return what a result tells of one material: settings, notes and doubts."""
     told: dict[str, Any] = {"support": constraint.where, "material": "one", "grey_value": curve.mean}
     notes = [f"the object is taken for one material, which explains all but {left:.1%} of the readings"]
     doubts: tuple[Doubt, ...] = ()
-    if hardened:
+    if curve.size > NOTICED:
         lost = f"the beam hardens: its longest path is attenuated {curve.size:.0%} less per length than its shortest"
         if beam_hardening == "auto":
             told["beam_hardening"] = curve.size
             notes.append(f"{lost}; the readings were made linear")
         else:
             doubts = (Doubt(lost, "fair", "leave beam_hardening at auto"),)
-    settings = {"strength": chosen.tolist(), "tol": tol}
-    for level in levels:
-        on = _linear(level, curve, hardened and beam_hardening == "auto")
-        solver, f, g = _parts(on, constraint, chosen, PULL, tol, FINISH)
-        start = continued(on, solver, f, g, at, chosen)
-        events = run(f"one material, {_size(level)}", on, solver, f, g, state=start, settings=settings)
-        conclude = partial(_told, unit=curve.mean, told=told, notes=tuple(notes), doubts=doubts)
-        state = yield from _changed(events, conclude, curve.mean)
-        at = reached(state, chosen)
+    return {"told": told, "notes": tuple(notes), "doubts": doubts}
 
 
 def _curve(
@@ -196,8 +208,13 @@ def _round(
         events = run("one material and its curve", on, solver, f, g, state=start, settings={})
         state = yield from _changed(events, partial(_told, unit=curve.mean), curve.mean)
         at = reached(state, chosen)
+    return _followed(level, at), at, chosen
+
+
+def _followed(level: Problem, at: Reached) -> HardeningCurve:
+    """Return the curve from the thickness of a segmented image, between 0 and 1, to the readings."""
     chords = level.A((at.x > 0.5).to(level.y.dtype)).double().numpy(force=True)
-    return HardeningCurve.fit(chords, _readings(level)), at, chosen
+    return HardeningCurve.fit(chords, _readings(level))
 
 
 def _readings(level: Problem) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-__all__ = ["HardeningCurve", "envelope"]
+__all__ = ["HardeningCurve", "NoCurveError", "envelope"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -19,6 +19,10 @@ _BINS = 60  # of lengths, which count about alike however many rays have them
 _GROUPS, _QUANTILE = 24, 0.98  # of lengths, and what share of readings lies below their envelope
 _ENTRIES = 4096  # of the table in which a curve is inverted
 _BEYOND = 1.6  # times the longest chord, up to where it reaches
+
+
+class NoCurveError(ValueError):
+    """There are not the readings to fit a hardening curve to."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,13 @@ class HardeningCurve:
     def fit(cls, lengths: Array, readings: Array) -> Self:
         """Return the curve through readings of known lengths, with little weight on what is far off.
 
-        ValueError where there is nothing to fit: fewer than four readings behind the material.
+        NoCurveError where there is nothing to fit: fewer than four readings behind the material.
         """
         t, y = (np.asarray(values, dtype=np.float64).ravel() for values in (lengths, readings))
         longest = float(t.max(initial=0.0))
         behind = t > _SHORTEST * longest
         if np.count_nonzero(behind) < 4 or not longest > 0:
-            raise ValueError("a hardening curve needs readings behind at least four lengths of the material")
+            raise NoCurveError("a hardening curve needs readings behind at least four lengths of the material")
         t, y = t[behind], y[behind]
         counts, ends = np.histogram(t, _BINS)
         index = (np.digitize(t, ends) - 1).clip(0, _BINS - 1)
@@ -103,7 +107,7 @@ def envelope(chords: Array, readings: Array, upto: float = 1.0) -> HardeningCurv
     longest = float(t.max(initial=0.0))
     behind = (t > 0.05 * longest) & (t <= upto * longest)
     if np.count_nonzero(behind) < 4 * _GROUPS:
-        raise ValueError("the outline of the object is crossed by too few rays")
+        raise NoCurveError("the outline of the object is crossed by too few rays")
     t, y = t[behind], y[behind]
     ends = np.quantile(t, np.linspace(0, 1, _GROUPS + 1))
     groups = [(t >= a) & (t <= b) for a, b in pairwise(ends)]
