@@ -73,7 +73,7 @@ def coarse_support(support: Tensor, shape: tuple[int, ...]) -> Tensor:
         return support
     pool = functional.adaptive_max_pool2d if k == 2 else functional.adaptive_max_pool3d
     flat = support.reshape(1, -1, *support.shape[-k:]).float()
-    return pool(flat, shape).reshape(*support.shape[:-k], *shape) > 0  # type: ignore[arg-type]
+    return pool(flat, shape).reshape(*support.shape[:-k], *shape) > 0
 
 
 def constraint_of(

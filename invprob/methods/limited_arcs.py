@@ -208,6 +208,8 @@ def _round(
         events = run("one material and its curve", on, solver, f, g, state=start, settings={})
         state = yield from _changed(events, partial(_told, unit=curve.mean), curve.mean)
         at = reached(state, chosen)
+    if at is None:
+        raise RuntimeError("a round ends at an image")
     return _followed(level, at), at, chosen
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from skimage.filters import threshold_multiotsu, threshold_otsu
+from numpy.typing import NDArray
+from skimage.filters import threshold_multiotsu
 from torch import Tensor
 
 from invprob.linop.doors import takes_arrays
@@ -32,12 +35,12 @@ def segment(x: Tensor, classes: int, ndim: int = 2) -> Tensor:
     return torch.from_numpy(labels).reshape(x.shape).to(x.device)
 
 
-def _labels(item: np.ndarray, classes: int) -> np.ndarray:
+def _labels(item: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
     if item.min() == item.max():
         return np.zeros(item.shape, dtype=np.uint8)
     if np.unique(item).size < classes:
         raise ValueError(f"segment: the image has fewer than {classes} different values")
-    thresholds = (
-        [threshold_otsu(item, _BINS[2])] if classes == 2 else threshold_multiotsu(item, classes, nbins=_BINS[classes])
-    )
-    return np.digitize(item, thresholds, right=True).astype(np.uint8)
+    otsu: Any = threshold_multiotsu  # skimage has no types
+    thresholds = otsu(item, classes, nbins=_BINS[classes])
+    labels: NDArray[np.uint8] = np.digitize(item, thresholds, right=True).astype(np.uint8)
+    return labels

@@ -98,7 +98,7 @@ def _sparse(
         sparse = WaveletL1(lam, wavelet=name, spins=2, ndim=on.ndim)
         f = on.fidelity(keep)
         bounds = constraint.box(on.A)
-        g = sparse if bounds is None else Sum(sparse, bounds)
+        g = sparse if bounds is None else Sum(bounds, sparse)  # the image is what the first makes of it
         return admm(f, g, penalty(lam, size, on.linear), tol=tol, max_iter=max_iter), f, g
 
     given = fixed(strength)
