@@ -41,6 +41,7 @@ def _labels(item: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
     if np.unique(item).size < classes:
         raise ValueError(f"segment: the image has fewer than {classes} different values")
     otsu: Any = threshold_multiotsu  # skimage has no types
-    thresholds = otsu(item, classes, nbins=_BINS[classes])
+    half_a_bin = 0.5 * (item.max() - item.min()) / _BINS[classes]
+    thresholds = otsu(item, classes, nbins=_BINS[classes]) + half_a_bin  # from the middle of a bin to its end
     labels: NDArray[np.uint8] = np.digitize(item, thresholds, right=True).astype(np.uint8)
     return labels
