@@ -49,6 +49,9 @@ METHODS: Mapping[str, Method] = {
     "least-squares": Method("invprob.methods:least_squares", "classical", "conjugate gradients stopped early"),
     "tikhonov": Method("invprob.methods:tikhonov", "classical", "least squares with small slopes"),
     "tv": Method("invprob.methods:tv", "classical", "total variation"),
+    "limited-angle": Method(
+        "invprob.methods:limited_angle", "classical", "CT of limited arcs: outline, one material, hardened beams"
+    ),
     "wiener": Method("invprob.methods:wiener", "direct", "Wiener's filter for blurred images"),
     "wavelet": Method("invprob.methods:wavelet", "classical", "few wavelet coefficients"),
     "zero-filled": Method("invprob.methods:zero_filled", "direct", "MRI with zeros for what is missing, or gridded"),

@@ -430,6 +430,12 @@ PRIORS: dict[str, Case] = {
     "group-l1-pairs": Case(lambda lam: GroupL1(lam, ndim=3, grouped=2), (2, 3, 2)),
     "nuclear-norm": Case(lambda lam: NuclearNorm(lam), (2, 2, 3), tol=2e-8),
     "box": Case(lambda lam: Box(-0.5, 0.7), degree=None, real=True, constraint=True),
+    "box-per-pixel": Case(
+        lambda lam: Box(-0.5, torch.linspace(-0.5, 1.0, 12, dtype=DOUBLE).reshape(3, 4)),
+        degree=None,
+        real=True,
+        constraint=True,
+    ),
     "nonnegative": Case(lambda lam: NonNegative(), degree=0, real=True, constraint=True),
     "tv": Case(lambda lam: TotalVariation(lam, tol=1e-8, max_iter=400), tol=2e-8),
     "tv-anisotropic": Case(lambda lam: TotalVariation(lam, isotropic=False, tol=1e-8, max_iter=400), tol=2e-8),

@@ -20,6 +20,7 @@ from invprob.priors import (
     Box,
     Denoiser,
     DiffusionPrior,
+    GreyLevels,
     GroupL1,
     NonNegative,
     Prior,
@@ -49,8 +50,9 @@ def test_every_class_has_a_case():
     A = parallel()
     tried |= set().union(*(classes_in(make(A, torch.zeros(A.range_shape))) for make in FIDELITIES.values()))
     there = set(classes_of(Functional, "invprob.priors", "invprob.fidelities", "invprob.functional"))
-    # a diffusion prior has no weight lam, and laws of its own (tests/test_diffusion_priors.py)
-    assert there - {Prior, Fidelity, Misfit, DiffusionPrior} <= tried
+    # a diffusion prior has no weight lam, and grey levels are not convex: laws of their own in
+    # tests/test_diffusion_priors.py and tests/test_grey_levels.py
+    assert there - {Prior, Fidelity, Misfit, DiffusionPrior, GreyLevels} <= tried
 
 
 @EVERY

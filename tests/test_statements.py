@@ -13,6 +13,7 @@ TABLES = {
     "docs/verdict.md": "benchmarks/verdicts.py",
     "docs/strength.md": "benchmarks/strength.py",
     "docs/performance.md": "benchmarks/slices.py",
+    "docs/limited-angle.md": "benchmarks/limited_angle.py",
 }
 DOCS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
 PAGES = ["README.md", *(page for page in DOCS if page not in TABLES)]

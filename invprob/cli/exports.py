@@ -25,29 +25,41 @@ _PAGE = 2**22  # bytes, about what a page takes
 
 @dataclass(frozen=True)
 class Exports:
-    """Where to write what, None for not at all; a picture and a page show one row of a stack."""
+    """Where to write what, None for not at all; a picture and a page show one row of a stack.
+
+    `labels` are those of `classes` grey values.
+    """
 
     png: Path | None
     tiff: Path | None
     npy: Path | None
     report: Path | None
+    labels: Path | None = None
+    classes: int = 0
 
     @property
     def whole_stack(self) -> bool:
         """Whether a file is wanted that holds all rows and is written at once."""
-        return self.tiff is not None or self.npy is not None
+        return any(path is not None for path in (self.tiff, self.npy, self.labels))
 
     def check(self, main: Path, source: Path, n_bytes: int, memory: int, *, overwrite: bool) -> None:
         """Raise UsageError, OutputError or ResourceError for what could not be written; call it first."""
-        paths = [path for path in (main, self.png, self.tiff, self.npy, self.report) if path is not None]
+        paths = [path for path in (main, self.png, self.tiff, self.npy, self.report, self.labels) if path is not None]
         if len({path.absolute() for path in paths}) < len(paths):
             raise UsageError("two outputs have the same name: choose another for one of them")
-        for path, size in ((self.png, _PAGE), (self.tiff, n_bytes), (self.npy, n_bytes), (self.report, _PAGE)):
+        sizes = (
+            (self.png, _PAGE),
+            (self.tiff, n_bytes),
+            (self.npy, n_bytes),
+            (self.report, _PAGE),
+            (self.labels, n_bytes // 4),
+        )
+        for path, size in sizes:
             if path is not None:
                 check_output(path, size, overwrite=overwrite, sources=[source])
         if self.whole_stack and n_bytes > memory:
             raise ResourceError(
-                f"--tiff and --npy need the whole result of {n_bytes / 2**30:.1f} GiB in memory: leave them out, "
+                f"--tiff, --npy and --segment need all of {n_bytes / 2**30:.1f} GiB in memory: leave them out, "
                 f"{printable(main)} will hold everything"
             )
 
@@ -64,6 +76,11 @@ class Exports:
         if images is not None and self.npy is not None:
             save_npy(self.npy, images, overwrite=overwrite)
             yield "NumPy array", self.npy
+        if images is not None and self.labels is not None:
+            from invprob.methods import segment
+
+            save_npy(self.labels, segment(images, self.classes, shown.ndim), overwrite=overwrite)
+            yield f"labels of {self.classes} grey values", self.labels
         if self.report is not None:
             from invprob.report import save_report
 

@@ -63,6 +63,12 @@ def reconstruct(
     ] = None,
     tiff: Annotated[Path | None, typer.Option(help="All rows as 32-bit TIFF.", rich_help_panel=_WRITING)] = None,
     npy: Annotated[Path | None, typer.Option(help="All rows as a NumPy array.", rich_help_panel=_WRITING)] = None,
+    segment: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", min=2, max=5, help="Label K grey values, in OUTPUT_labels.npy.", rich_help_panel=_WRITING
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="One HTML page with everything.", rich_help_panel=_WRITING)
     ] = None,
@@ -92,6 +98,8 @@ def reconstruct(
     from invprob.cli.reconstruct_run import Job, run
 
     check_method(method, settings)
+    main = output or Path(f"{file.stem}_{method}.h5")
+    labels = None if segment is None else main.with_name(f"{main.stem}_labels.npy")
     options = reading_options(
         read,
         views=views,
@@ -109,8 +117,8 @@ def reconstruct(
             options=options,
             method=method,
             settings=settings,
-            output=output or Path(f"{file.stem}_{method}.h5"),
-            exports=Exports(png, tiff, npy, report),
+            output=main,
+            exports=Exports(png, tiff, npy, report, labels, segment or 0),
             overwrite=overwrite,
             max_memory=max_memory,
             command=context.obj,

@@ -20,6 +20,7 @@ from invprob.methods.entry import reconstruct as reconstruct
 from invprob.methods.entry import settings_of as settings_of
 from invprob.methods.frames import low_rank_sparse as low_rank_sparse
 from invprob.methods.learned_proximal import lpn as lpn
+from invprob.methods.limited_arcs import limited_angle as limited_angle
 from invprob.methods.magnitude import l1_magnitude as l1_magnitude
 from invprob.methods.magnitude import pnp_magnitude as pnp_magnitude
 from invprob.methods.magnitude import tv_magnitude as tv_magnitude
@@ -39,6 +40,7 @@ from invprob.methods.relaxation_maps import t2_map as t2_map
 from invprob.methods.reporting import Progress as Progress
 from invprob.methods.reporting import Recipe as Recipe
 from invprob.methods.reporting import direct_result as direct_result
+from invprob.methods.segmentation import segment as segment
 from invprob.methods.sense import cg_sense as cg_sense
 from invprob.methods.sense import zero_filled as zero_filled
 from invprob.methods.total_variation import tv as tv

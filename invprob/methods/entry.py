@@ -25,6 +25,8 @@ from invprob.result import ParameterMap, Result
 from invprob.scan import Scan
 
 COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
+BOUNDS = {"lower", "upper"}  # settings in the unit of the image
+VALUES = BOUNDS | {"grey_value"}  # and what recipes tell of besides
 LOOKING = "where not to trust, from half of the readings"
 
 
@@ -118,6 +120,9 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
             show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
         )
 
+    for name in BOUNDS & settings.keys():
+        if isinstance(settings[name], Real | Tensor):
+            settings[name] = torch.as_tensor(settings[name], dtype=torch.float64) / of_image
     yield from map(in_units, recipe(problem, **settings))
 
 
@@ -211,7 +216,7 @@ def _rescaled(
         history=history,
         certificate=facts,
         state=None,
-        settings=named | dict(result.settings),
+        settings=named | {name: _told(name, value, of_image) for name, value in result.settings.items()},
     )
 
 
@@ -220,6 +225,13 @@ def _map_in_units(found: ParameterMap, scale: Tensor) -> ParameterMap:
         return found
     values = found.values
     return replace(found, values=values * linalg.per_item(scale, values, values.ndim - scale.ndim))
+
+
+def _told(name: str, value: Any, of_image: Tensor) -> Any:
+    """Return a setting in the units of the scan."""
+    if name not in VALUES or not isinstance(value, Real | list):
+        return value
+    return (torch.as_tensor(value, dtype=torch.float64) * of_image.cpu()).tolist()
 
 
 def _image_in_units(x: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:

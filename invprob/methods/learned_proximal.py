@@ -8,11 +8,12 @@ import torch
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.constraints import Bound, Support, constraint_of
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import admm, is_constrained
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
-from invprob.priors import LearnedProximal, NonNegative, Sum, load_pretrained
+from invprob.priors import LearnedProximal, Sum, load_pretrained
 from invprob.problem import Problem
 from invprob.solvers import ADMM
 
@@ -26,6 +27,9 @@ def lpn(
     strength: Strength = "auto",
     network: str = "lpn-natural-like",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     tol: float = 2e-3,
     max_iter: int = 40,
 ) -> Iterator[Progress]:
@@ -38,12 +42,14 @@ def lpn(
         strength: the noise level assumed, relative to the largest reading; as for `pnp`.
         network: the name of pretrained weights of such a network.
         nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
+        lower, upper, support: bounds and the place of the object, as for `tv`.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
 
     ValueError for weights that are no learned proximal network.
     """
     constrained = is_constrained(problem, nonnegative)
+    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
     known = load_pretrained(network)
     if not isinstance(known, LearnedProximal):
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
@@ -53,9 +59,10 @@ def lpn(
     def parts(start: Start, f: Misfit) -> tuple[ADMM, Functional]:
         lam, ndim = start.weight(WEIGHT), problem.ndim
         prior = LearnedProximal(learned, lam, sigma=start.sigma, scale=start.size, ndim=ndim, tol=tol, card=known.card)
-        g = Sum(NonNegative(ndim), prior) if constrained else prior
+        bounds = constraint.box(A)
+        g = prior if bounds is None else Sum(bounds, prior)
         rho = torch.maximum(lam, PENALTY * A.norm().double() ** 2)
         return admm(f, g, rho, tol=tol, max_iter=max_iter), g
 
-    settings = {"network": network, "nonnegative": constrained}
+    settings = {"network": network, "nonnegative": constrained, **constraint.told}
     yield from refined("learned proximal network", problem, parts, strength, nonnegative, settings)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.constraints import Bound, Support, constraint_of
 from invprob.methods.continuation import continued, reached
 from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started, variation_of
 from invprob.methods.strength import Strength, choose, fixed
-from invprob.priors import NonNegative, Sum
+from invprob.priors import Sum
 from invprob.problem import Problem, pyramid
 from invprob.solvers import ADMM
 
@@ -26,6 +27,9 @@ def tv(
     *,
     strength: Strength = "auto",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     tol: float = 3e-4,
     max_iter: int = 300,
 ) -> Iterator[Progress]:
@@ -38,6 +42,9 @@ def tv(
         strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it, False allows negative
             images under such operators.
+        lower, upper: bounds of the image, numbers in its unit; None (the default) for none but that of `nonnegative`;
+            "auto" for 0, and for the highest mean along a ray through the support, which is for one material.
+        support: where the object is: a mask, or "disc", "ellipse" or "convex", fitted to the edges of a sinogram.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations on each grid.
     """
@@ -50,6 +57,7 @@ def _tv(
     problem: Problem, strength: Strength, nonnegative: bool | None, tol: float, max_iter: int
 ) -> Iterator[Progress]:
     given, constrained = fixed(strength), is_constrained(problem, nonnegative)
+    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
     largest, levels = peak(problem), pyramid(problem)
     first = first_image(levels[0])
     size = contrast(first, problem.ndim)
@@ -58,12 +66,14 @@ def _tv(
         lam = chosen * largest
         total_variation = variation_of(level.A, lam)
         f = level.fidelity(keep)
-        g = Sum(total_variation, NonNegative(level.ndim)) if constrained else total_variation
+        bounds = constraint.box(level.A)
+        g = total_variation if bounds is None else Sum(total_variation, bounds)
         return admm(f, g, penalty(lam, size, level.linear), tol=tol, max_iter=max_iter), f, g
 
     found = yield from choose(levels, parts, given)
     chosen, at = found.strength, found.at
     settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
+    settings |= constraint.told
     for level in levels[found.level :]:
         solver, f, g = parts(level, chosen, None)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.continuation import continued
 from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started
 from invprob.methods.sense import encoding_of
 from invprob.methods.strength import Strength, choose, fixed
-from invprob.priors import NonNegative, Sum, WaveletL1
+from invprob.priors import Sum, WaveletL1
 from invprob.problem import Problem
 from invprob.solvers import ADMM
 
@@ -24,6 +26,9 @@ def wavelet(
     strength: Strength = "auto",
     wavelet: str = "db2",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     tol: float = 1e-3,
     max_iter: int = 300,
 ) -> Iterator[Progress]:
@@ -36,11 +41,14 @@ def wavelet(
         strength: a number >= 0; "auto" (the default) makes the image that predicts data best (`choose`).
         wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db2".
         nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
+        lower, upper, support: bounds and the place of the object, as for `tv`.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
     """
     constrained = is_constrained(problem, nonnegative)
-    yield from _sparse(problem, strength, wavelet, constrained=constrained, tol=tol, max_iter=max_iter)
+    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
+    told = {"nonnegative": constrained, **constraint.told}
+    yield from _sparse(problem, strength, wavelet, constraint, told, tol=tol, max_iter=max_iter)
 
 
 def l1_wavelet(
@@ -61,12 +69,20 @@ def l1_wavelet(
     ValueError for other data than those of MRI.
     """
     encoding_of(problem.linear, "l1-wavelet")
-    events = _sparse(problem.balanced(), strength, wavelet, constrained=False, tol=tol, max_iter=max_iter)
+    told = {"nonnegative": False}
+    events = _sparse(problem.balanced(), strength, wavelet, Constraint(), told, tol=tol, max_iter=max_iter)
     yield from of_own_readings(problem, events)
 
 
 def _sparse(
-    problem: Problem, strength: Strength, name: str, *, constrained: bool, tol: float, max_iter: int
+    problem: Problem,
+    strength: Strength,
+    name: str,
+    constraint: Constraint,
+    told: dict[str, Any],
+    *,
+    tol: float,
+    max_iter: int,
 ) -> Iterator[Progress]:
     largest, first = peak(problem), first_image(problem)
     size = contrast(first, problem.ndim)
@@ -75,13 +91,14 @@ def _sparse(
         lam = chosen * largest
         sparse = WaveletL1(lam, wavelet=name, spins=2, ndim=on.ndim)
         f = on.fidelity(keep)
-        g = Sum(sparse, NonNegative(on.ndim)) if constrained else sparse
+        bounds = constraint.box(on.A)
+        g = sparse if bounds is None else Sum(bounds, sparse)  # the image is what the first makes of it
         return admm(f, g, penalty(lam, size, on.linear), tol=tol, max_iter=max_iter), f, g
 
     given = fixed(strength)
     found = yield from choose([problem], parts, given)
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
-    settings = {"strength": chosen.tolist(), "wavelet": name, "nonnegative": constrained, "tol": tol}
+    settings = {"strength": chosen.tolist(), "wavelet": name, "tol": tol, **told}
     start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
     yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)

@@ -12,6 +12,7 @@ from invprob.priors.empirical import EmpiricalPrior as EmpiricalPrior
 from invprob.priors.gaussian import GaussianMixture as GaussianMixture
 from invprob.priors.gaussian import StationaryField as StationaryField
 from invprob.priors.gradient_step import GradientStepDenoiser as GradientStepDenoiser
+from invprob.priors.grey_levels import GreyLevels as GreyLevels
 from invprob.priors.learned_proximal import LearnedProximal as LearnedProximal
 from invprob.priors.magnitude import Magnitude as Magnitude
 from invprob.priors.networks.pretrained import load_pretrained as load_pretrained

@@ -56,19 +56,28 @@ class Box(Prior):
     """The constraint lower <= x <= upper for real x: value 0 inside and +inf outside; prox: clamp.
 
     Arguments:
-        lower, upper: the bounds, in the unit of x; by default there are none.
+        lower, upper: the bounds, in the unit of x: numbers, or tensors that broadcast to x, such as one per pixel (both
+            0 where there is no object) or one per item, `(*batch, 1, 1)`; by default there are none.
         ndim: how many axes, the last ones, make one item; by default 2.
+
+    ValueError where a lower bound exceeds its upper one.
     """
 
-    def __init__(self, lower: float = -math.inf, upper: float = math.inf, ndim: int = 2) -> None:
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(self, lower: Scalar = -math.inf, upper: Scalar = math.inf, ndim: int = 2) -> None:
         super().__init__(1.0, ndim)
-        if not lower <= upper:
-            raise ValueError(f"{type(self).__name__}: lower {lower} must not exceed upper {upper}")
-        self.lower, self.upper = float(lower), float(upper)
+        least, most = (torch.as_tensor(bound, dtype=torch.float64) for bound in (lower, upper))
+        if not bool((least <= most).all()):
+            raise ValueError(f"{type(self).__name__}: lower {_told(least)} must not exceed upper {_told(most)}")
+        self.register_buffer("lower", least, persistent=False)
+        self.register_buffer("upper", most, persistent=False)
 
     def _value(self, x: Tensor) -> Tensor:
-        _must_be_real(self, x)
-        outside = ((x < self.lower) | (x > self.upper)).any(dim=-1)
+        must_be_real(self, x)
+        lower, upper = self._bounds(x)
+        outside = ((x < lower) | (x > upper)).any(dim=-1)
         for _ in range(self.ndim - 1):
             outside = outside.any(dim=-1)
         return torch.where(outside, math.inf, 0.0).to(x.dtype)
@@ -79,12 +88,16 @@ class Box(Prior):
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         del t
-        _must_be_real(self, v)
-        return v.clamp(self.lower, self.upper)
+        must_be_real(self, v)
+        lower, upper = self._bounds(v)
+        return torch.clamp(v, lower, upper)
+
+    def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.lower.to(x), self.upper.to(x)
 
     def extra_repr(self) -> str:
         """Show the bounds."""
-        return f"{self.lower} <= x <= {self.upper}"
+        return f"{_told(self.lower)} <= x <= {_told(self.upper)}"
 
 
 class NonNegative(Box):
@@ -103,6 +116,13 @@ def shrink(v: Tensor, size: Tensor, t: Tensor) -> Tensor:
     return v * ((size - t).clamp(min=0) / size.clamp(min=torch.finfo(size.dtype).tiny))
 
 
-def _must_be_real(owner: Prior, x: Tensor) -> None:
+def _told(bound: Tensor) -> str:
+    """Return a bound as text: a number, or of one per pixel the range."""
+    low, high = float(bound.min()), float(bound.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def must_be_real(owner: Prior, x: Tensor) -> None:
+    """Raise TypeError for complex images, which have no order."""
     if x.is_complex():
         raise TypeError(f"{type(owner).__name__} orders real numbers and got {x.dtype}; wrap it in Magnitude for |x|")

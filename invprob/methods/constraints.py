@@ -1,0 +1,160 @@
+"""Bounds on grey values and the support of the object, as settings of recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from invprob import linalg
+from invprob.linop import Operator
+from invprob.operators.ct.outline import Outline, find_outline
+from invprob.operators.ct.planar import PlanarCT
+from invprob.priors import Box
+from invprob.problem import Problem
+
+__all__ = ["Bound", "Constraint", "Support", "constraint_of", "outlines"]
+
+Bound = float | str | None
+Support = Tensor | str | None
+SHARE = 0.995  # of the rays, whose means along the outline's chords lie below the grey value of one material
+LONG = 0.1  # of the longest chord: means along shorter ones are noise and edges
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """lower <= x <= upper within a support, and x = 0 outside of it, on any grid of a problem.
+
+    Arguments:
+        lower, upper: per item, `(*batch,)`; None for none.
+        support: bool, `(*item,)` or `(*batch, *item)` on the finest grid; None for everywhere.
+        where: the support in words; "" for everywhere.
+    """
+
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+    support: Tensor | None = None
+    where: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing is constrained."""
+        return self.lower is None and self.upper is None and self.support is None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a result tells of it among its settings."""
+        bounds = {"lower": self.lower, "upper": self.upper}
+        told: dict[str, Any] = {name: bound.tolist() for name, bound in bounds.items() if bound is not None}
+        return told | ({"support": self.where} if self.where else {})
+
+    def box(self, A: Operator) -> Box | None:
+        """Return the constraint on the images of an operator, on a grid as fine or coarser; None for nothing."""
+        if self.nothing:
+            return None
+        k = len(A.domain_shape)
+        low, high = (
+            torch.tensor(end, dtype=torch.float64) if bound is None else bound.reshape(*bound.shape, *[1] * k)
+            for bound, end in ((self.lower, -torch.inf), (self.upper, torch.inf))
+        )
+        if self.support is not None:
+            inside = coarse_support(self.support, A.domain_shape)
+            low, high = torch.where(inside, low, 0.0), torch.where(inside, high, 0.0)
+        return Box(low, high, k).to(A.device)
+
+
+def coarse_support(support: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a support on a coarser grid: a pixel is inside if any of the finer ones is."""
+    k = len(shape)
+    if tuple(support.shape[-k:]) == tuple(shape):
+        return support
+    pool = functional.adaptive_max_pool2d if k == 2 else functional.adaptive_max_pool3d
+    flat = support.reshape(1, -1, *support.shape[-k:]).float()
+    return pool(flat, shape).reshape(*support.shape[:-k], *shape) > 0
+
+
+def constraint_of(
+    problem: Problem, lower: Bound, upper: Bound, support: Support, *, nonnegative: bool = False
+) -> Constraint:
+    """Return what the settings of a recipe ask for.
+
+    Arguments:
+        lower, upper: numbers in the unit of the image; None for no bound, and for a lower one 0 if `nonnegative`;
+            "auto" makes 0 of the lower one, and of the upper one the highest mean along a ray through the support,
+            which is the value of an object of one material, and too low a bound for others.
+        support: a mask of the object, bool, of the shape of the image, or "disc", "ellipse" or "convex", fitted to the
+            edges of a sinogram; None for none.
+
+    ValueError for other words, bounds in the wrong order, a mask of another shape, and outlines that do not fit.
+    """
+    inside, where = None, ""
+    if isinstance(support, str):
+        found = outlines(problem, support)
+        inside = masks_of(problem, found)
+        where = found[len(found) // 2].describe()
+    elif support is not None:
+        inside, where, k = torch.as_tensor(support).bool().to(problem.y.device), "a mask", problem.ndim
+        if tuple(inside.shape[-k:]) != tuple(problem.A.domain_shape):
+            raise ValueError(
+                f"support must be a mask of the shape of the image, {tuple(problem.A.domain_shape)}, "
+                f"got {tuple(inside.shape)}"
+            )
+    low = _number(problem, "lower", lower)
+    if lower == "auto" or (lower is None and nonnegative):
+        low = torch.zeros(problem.batch, dtype=torch.float64)
+    high = _number(problem, "upper", upper)
+    if upper == "auto":
+        high = highest_mean(problem, inside)
+    if low is not None and high is not None and not bool((low <= high).all()):
+        raise ValueError(f"lower must not exceed upper, got {low.tolist()} and {high.tolist()}")
+    return Constraint(low, high, inside, where)
+
+
+def outlines(problem: Problem, shape: str) -> list[Outline]:
+    """Return the outline of every item; ValueError but for parallel and fan beams in the plane."""
+    A, y = _planar(problem), problem.quadratic().y
+    items = A.fill(y, problem.counted()).reshape(-1, *A.range_shape)
+    return [find_outline(A, item.double().numpy(force=True), shape) for item in items]
+
+
+def masks_of(problem: Problem, found: list[Outline]) -> Tensor:
+    """Return the pixels within outlines, wider by their uncertainty and half a pixel, `(*batch, *item)`."""
+    A = _planar(problem)
+    masks = [outline.mask(A, 2 * outline.uncertainty + 0.5 * A.pixel_size) for outline in found]
+    return torch.stack(masks).reshape(*problem.batch, *A.domain_shape).to(problem.y.device)
+
+
+def _planar(problem: Problem) -> PlanarCT:
+    if not isinstance(problem.A, PlanarCT):
+        name = type(problem.A).__name__
+        raise ValueError(
+            f"outlines are seen by parallel and fan beams in the plane, not by {name}: give a mask as support"
+        )
+    return problem.A
+
+
+def highest_mean(problem: Problem, support: Tensor | None) -> Tensor:
+    """Return per item the highest mean of x along the chord that a ray has within the support, `(*batch,)`."""
+    if support is None:
+        raise ValueError("upper=auto needs a support: it is found from the chords of rays within it")
+    of = problem.quadratic()
+    chords = of.linear(support.to(of.y.dtype))
+    largest = chords.abs().flatten(-len(of.A.range_shape)).amax(-1)
+    long = chords > LONG * linalg.per_item(largest, chords, len(of.A.range_shape))
+    counted = of.counted()
+    long = long if counted is None else long & (counted > 0)
+    means = torch.where(long, of.y / torch.where(long, chords, 1.0), -torch.inf).double()
+    flat, count = means.flatten(-len(of.A.range_shape)), long.expand(of.y.shape).flatten(-len(of.A.range_shape)).sum(-1)
+    rank = flat.shape[-1] - 1 - ((1 - SHARE) * count).long()
+    return flat.sort(-1).values.gather(-1, rank.unsqueeze(-1)).squeeze(-1).clamp(min=0)
+
+
+def _number(problem: Problem, name: str, bound: Bound | Tensor) -> Tensor | None:
+    if bound is None or bound == "auto":
+        return None
+    if isinstance(bound, str):
+        raise ValueError(f"{name} must be a number, 'auto' or None, got {bound!r}")
+    return torch.as_tensor(bound, dtype=torch.float64).expand(problem.batch)

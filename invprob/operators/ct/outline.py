@@ -1,0 +1,207 @@
+"""Where the object ends: a disc, an ellipse or a convex region from the edges of its shadows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from invprob.operators.ct.planar import PlanarCT
+
+__all__ = ["Outline", "Shape", "find_outline"]
+
+Shape = Literal["disc", "ellipse", "convex"]
+
+# share of the peak that is no flat field and no scatter, and that below which a shadow's square is about linear in the
+# distance from its edge, as it is of a round object; rules of thumb
+_LOW, _HIGH = 0.05, 0.15
+_FEWEST = 3  # readings that a line is fitted to
+_TRUNCATED = 0.02  # share of the views whose shadow may touch the end of the detector
+_ROBUST = 0.5  # bins off the edge from which a distance counts less and less
+_FITS = 0.4  # bins, the root mean square beyond which a shape is not that of the object
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """The region {p : n . p <= h for all unit n} that holds the object, a length unit as the operator's.
+
+    Arguments:
+        shape: which kind of region was fitted.
+        parameters: of a disc (x, y, radius), of an ellipse (x, y, Qxx, Qxy, Qyy) with h = n . c + (n . Q n)^1/2, of a
+            convex region none.
+        normals, heights: the edges that were seen, `(edges, 2)` and `(edges,)`.
+        misfit: the root mean square distance of these edges from the outline; 0 of a convex region, which they make.
+        uncertainty: how far the outline may be off anywhere, one standard deviation: the misfit, and what it leaves
+            unknown of the parameters.
+    """
+
+    shape: Shape
+    parameters: tuple[float, ...]
+    normals: NDArray[np.float64]
+    heights: NDArray[np.float64]
+    misfit: float
+    uncertainty: float
+
+    def mask(self, A: PlanarCT, margin: float = 0.0) -> Tensor:
+        """Return which pixels of the operator's grid have their middle inside, or at most `margin` outside of it."""
+        height, width = A.domain_shape
+        x = (np.arange(width) - (width - 1) / 2) * A.pixel_size
+        y = -(np.arange(height) - (height - 1) / 2) * A.pixel_size
+        points = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+        if self.shape == "convex":
+            inside = np.ones((height, width), dtype=bool)
+            for normal, h in zip(self.normals, self.heights, strict=True):
+                inside &= points @ normal <= h + margin
+            return torch.from_numpy(inside)
+        from_centre = points - np.array(self.parameters[:2])
+        if self.shape == "disc":
+            radius = self.parameters[2] + margin
+            return torch.from_numpy((from_centre**2).sum(-1) <= radius**2)
+        values, axes = np.linalg.eigh(_form(self.parameters))
+        along = from_centre @ axes / (np.sqrt(values.clip(min=0)) + margin).clip(min=1e-12)
+        return torch.from_numpy((along**2).sum(-1) <= 1)
+
+    def describe(self) -> str:
+        """Return the outline in words."""
+        if self.shape == "disc":
+            x, y, radius = self.parameters
+            size = f"a disc of radius {radius:.4g} around ({x:.3g}, {y:.3g})"
+        elif self.shape == "ellipse":
+            values = np.sqrt(np.linalg.eigvalsh(_form(self.parameters)).clip(min=0))
+            x, y = self.parameters[:2]
+            size = f"an ellipse of half axes {values[1]:.4g} and {values[0]:.4g} around ({x:.3g}, {y:.3g})"
+        else:
+            size = f"a convex region between {len(self.heights)} edges"
+        return f"{size}, known to {self.uncertainty:.2g}"
+
+
+def find_outline(A: PlanarCT, sinogram: NDArray[np.floating], shape: str = "disc") -> Outline:
+    """Return the outline of the object in a sinogram `(views, bins)`, from both edges of every shadow.
+
+    Near the edge of a round object its chord grows as the root of the distance from the edge, so that a line through
+    the squares of the first readings meets zero there. A disc and an ellipse are fitted with little weight on what is
+    far off; the convex region is what all edges leave, in a limited angle as wide as its views allow.
+
+    ValueError for an unknown shape, for shadows that reach the end of the detector, and for edges that are not those of
+    such a shape.
+    """
+    if shape not in get_args(Shape):
+        raise ValueError(f"support must be a mask, or one of {', '.join(get_args(Shape))}, got {shape!r}")
+    normals, heights = _edges(A, np.asarray(sinogram, dtype=np.float64))
+    bin_size = _bin_at_axis(A)
+    if shape == "convex":
+        return Outline("convex", (), normals, heights, 0.0, 0.5 * bin_size)
+    off = _disc_off if shape == "disc" else _ellipse_off
+    radius = 0.5 * float(heights.max() - heights.min()) if heights.max() > heights.min() else float(heights.max())
+    centre = [0.0, 0.0]
+    first = [*centre, max(radius, float(np.median(heights)))]
+    if shape == "ellipse":
+        first = [*centre, first[2] ** 2, 0.0, first[2] ** 2]
+    found = least_squares(
+        off, first, args=(normals, heights), loss="soft_l1", f_scale=_ROBUST * bin_size, x_scale="jac"
+    )
+    rest = off(found.x, normals, heights)
+    misfit = float(np.sqrt((rest**2).mean()))
+    if misfit > _FITS * bin_size:
+        other = "ellipse or convex" if shape == "disc" else "convex"
+        raise ValueError(
+            f"the edges of the shadows lie {misfit:.3g} off those of the best {shape} ({misfit / bin_size:.1f} bins): "
+            f"the object is none; say support={other}, a mask, or none"
+        )
+    spread = np.linalg.pinv(found.jac.T @ found.jac) * misfit**2
+    turns = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    around = np.stack([np.cos(turns), np.sin(turns)], axis=-1)
+    slopes = _slopes(off, found.x, around)
+    unknown = float(np.sqrt(np.einsum("ni,ij,nj->n", slopes, spread, slopes).max()))
+    return Outline(
+        "disc" if shape == "disc" else "ellipse",
+        tuple(map(float, found.x)),
+        normals,
+        heights,
+        misfit,
+        float(np.hypot(misfit, unknown)),
+    )
+
+
+def _form(parameters: tuple[float, ...]) -> NDArray[np.float64]:
+    xx, xy, yy = parameters[2:]
+    return np.array([[xx, xy], [xy, yy]])
+
+
+def _disc_off(p: NDArray[np.float64], n: NDArray[np.float64], h: NDArray[np.float64]) -> NDArray[np.float64]:
+    off: NDArray[np.float64] = n @ p[:2] + p[2] - h
+    return off
+
+
+def _ellipse_off(p: NDArray[np.float64], n: NDArray[np.float64], h: NDArray[np.float64]) -> NDArray[np.float64]:
+    square = p[2] * n[:, 0] ** 2 + 2 * p[3] * n[:, 0] * n[:, 1] + p[4] * n[:, 1] ** 2
+    off: NDArray[np.float64] = n @ p[:2] + np.sqrt(square.clip(min=1e-12)) - h
+    return off
+
+
+def _slopes(off, p: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+    """Return how h(n) changes with the parameters, by differences."""
+    zero, columns = np.zeros(len(n)), []
+    for i in range(p.size):
+        step = np.zeros_like(p)
+        step[i] = 1e-6 * max(1.0, abs(p[i]))
+        columns.append((off(p + step, n, zero) - off(p - step, n, zero)) / (2 * step[i]))
+    return np.stack(columns, axis=-1)
+
+
+def _bin_at_axis(A: PlanarCT) -> float:
+    middle = A.distance_from_axis(np.array([-0.5, 0.5]) * A.detector_size)
+    return float(middle[1] - middle[0])
+
+
+def _edges(A: PlanarCT, sinogram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return n and h of the rays that touch the object, all of it in n . p <= h: two per view."""
+    points, directions = (t.numpy() for t in A.rays())
+    normals = np.stack([directions[..., 1], -directions[..., 0]], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    distance = (points * normals).sum(-1)
+    sign = np.where(distance[:, -1] >= distance[:, 0], 1.0, -1.0)[:, None]
+    normals, distance = normals * sign[..., None], distance * sign
+    peak = float(np.quantile(sinogram, 0.99))
+    found: list[tuple[float, float, float]] = []
+    cut, bins = 0, np.arange(sinogram.shape[1])
+    for row, n, s in zip(sinogram, normals, distance, strict=True):
+        for way in (1, -1):
+            at = _edge(row[::way], peak)
+            if at is None:
+                cut += 1
+                continue
+            nx, ny, h = (float(np.interp(at, bins, values[::way])) for values in (n[:, 0], n[:, 1], s))
+            found.append((-way * nx, -way * ny, -way * h))
+    if cut > _TRUNCATED * 2 * len(sinogram) or not found:
+        raise ValueError(
+            "the shadow of the object reaches the end of the detector, or there is none: its outline cannot be seen; "
+            "give a mask as support, or none"
+        )
+    edges = np.array(found)
+    length = np.linalg.norm(edges[:, :2], axis=1)
+    return edges[:, :2] / length[:, None], edges[:, 2] / length
+
+
+def _edge(row: NDArray[np.float64], peak: float) -> float | None:
+    """Return the fractional bin where the shadow begins, from the left; None where it is cut off there."""
+    high = row > _HIGH * peak
+    if not high.any():
+        return None
+    last = int(np.argmax(high))
+    first = last
+    while first > 0 and row[first - 1] > _LOW * peak and row[first - 1] < row[first]:
+        first -= 1
+    if first == 0:
+        return None
+    last = min(max(last, first + _FEWEST - 1), row.size - 1)
+    bins = np.arange(first, last + 1)
+    slope, offset = np.polyfit(row[bins] ** 2, bins, 1)
+    # an edge at right angles to the detector gives nothing to extrapolate
+    return float(offset) if slope > 0 and first - 2 <= offset <= first + 1 else first - 0.5
