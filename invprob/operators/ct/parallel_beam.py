@@ -62,6 +62,7 @@ class ParallelBeam(PlanarCT):
             backend=backend,
             dtype=dtype,
         )
+        self._check_meeting("detector_size and axis_offset")
 
     def rays(self) -> tuple[Tensor, Tensor]:
         """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
