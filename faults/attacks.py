@@ -26,7 +26,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         path = (stack if own else exchange)(folder / "a.h5")
         with h5py.File(path, "r+") as file:
             attack(file)
-        yield _swift(judged(name, found := run(["inspect", "a.h5"], folder), [3]), found)
+        yield _swift(judged(name, found := run(["check", "a.h5"], folder), [3]), found)
     for key in ("certificate", "settings", "item_status", "versions", "provenance"):
         for value in ("[1]", "3", '"x"', '{"a": {"b": []}}', '{"doubts": 3}', '{"notes": 1, "assumptions": "a"}'):
             path = layouts(folder)["own result"]
@@ -37,9 +37,9 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         for _ in range(min(depth, 500)):
             deep = {"a": deep}
         scipy.io.savemat(folder / "deep.mat", {"CtDataFull": deep})
-        yield judged(f"matlab, {depth} deep", run(["inspect", "deep.mat"], folder), [3])
+        yield judged(f"matlab, {depth} deep", run(["check", "deep.mat"], folder), [3])
     challenge(folder / "good.mat")
-    yield judged("matlab as it is", run(["inspect", "good.mat"], folder), [0])
+    yield judged("matlab as it is", run(["check", "good.mat"], folder), [0])
 
 
 def _swift(trial: Found, found: Outcome) -> Found:
