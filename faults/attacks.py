@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
 
 from faults.program import Found, Outcome, judged, run
 from faults.scans import challenge, exchange, layouts, stack
@@ -33,13 +33,27 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
             _odd(path, key, value)
             yield judged(f"result {key} {value}", run(["inspect", path.name], folder))
     for depth in (100, 30_000):
-        deep: object = 1.0
-        for _ in range(min(depth, 500)):
-            deep = {"a": deep}
-        scipy.io.savemat(folder / "deep.mat", {"CtDataFull": deep})
+        (folder / "deep.mat").write_bytes(_nested(depth))
         yield judged(f"matlab, {depth} deep", run(["check", "deep.mat"], folder), [3])
     challenge(folder / "good.mat")
     yield judged("matlab as it is", run(["check", "good.mat"], folder), [0])
+
+
+def _nested(depth: int) -> bytes:
+    """Return a MATLAB 5 file of cells in cells (MAT-file format, MathWorks, 2024: a tag, flags, dimensions, a name)."""
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<HH", 0x0100, 0x4D49)
+    name = struct.pack("<II", 1, 10) + b"CtDataFull".ljust(16, b"\0")
+    around = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1)
+    nameless = struct.pack("<II", 1, 0)
+    innermost = (
+        struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<IIii", 5, 8, 0, 0) + nameless + struct.pack("<II", 9, 0)
+    )
+    parts, size = [struct.pack("<II", 14, len(innermost)) + innermost], len(innermost) + 8
+    for level in range(depth):
+        body = around + (name if level == depth - 1 else nameless)
+        parts.append(struct.pack("<II", 14, len(body) + size) + body)
+        size += len(body) + 8
+    return head + b"".join(reversed(parts))
 
 
 def _swift(trial: Found, found: Outcome) -> Found:

@@ -65,8 +65,8 @@ def challenge(path: Path, *, compressed: bool = True) -> Path:
     parameters = {
         "angles": np.arange(12) * 30.0,
         "distanceUnit": "mm",
-        "distanceSourceOrigin": 40.0,
-        "distanceSourceDetector": 60.0,
+        "distanceSourceOrigin": 400.0,
+        "distanceSourceDetector": 600.0,
         "pixelSizePost": 0.5,
         "effectivePixelSizePost": 0.3,
     }

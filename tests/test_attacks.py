@@ -1,0 +1,39 @@
+"""A few trials of each campaign of `faults`: nothing ends in a signal, a hang, a traceback or an internal error."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults import attacks, geometry, mutants, numbers, outputs
+from faults.program import run
+
+
+@pytest.mark.parametrize(
+    ("campaign", "trials", "most"),
+    [(attacks, 1, 30), (mutants, 3, 60), (outputs, 2, 20), (geometry, 2, 45), (numbers, 5, 12)],
+    ids=["attacks", "mutants", "outputs", "geometry", "numbers"],
+)
+def test_nothing_bad_is_found(tmp_path, campaign, trials, most):
+    tried = []
+    for trial in campaign.campaign(tmp_path, trials, seed=0):
+        tried.append(trial)
+        if len(tried) == most:
+            break
+    assert [trial for trial in tried if trial.bad] == []
+    assert len({trial.outcome for trial in tried}) > 1 or campaign is attacks
+
+
+def test_a_crash_is_noticed(tmp_path, monkeypatch):
+    import invprob.cli.main
+
+    def crash(_):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    monkeypatch.setattr(invprob.cli.main, "main", crash)
+    assert run([], tmp_path).code == -11
