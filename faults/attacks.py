@@ -82,7 +82,7 @@ def _external(name: str, shape: tuple[int, ...]) -> Callable[[h5py.File], None]:
 
 
 def _odd(path: Path, key: str, value: str) -> None:
-    from invprob.io.seal import reader, seal, unseal
+    from invprob.io.sealing import reader, seal, unseal
 
     json.loads(value)
     with h5py.File(path, "r+") as file:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import h5py
 
-from invprob.io.seal import reader, seal, unseal
+from invprob.io.sealing import reader, seal, unseal
 
 
 def edit(path, change):

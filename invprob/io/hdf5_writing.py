@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from invprob.io.atomic import write_whole
-from invprob.io.seal import seal
+from invprob.io.sealing import seal
 from invprob.io.shielded import ShieldedFile
 
 __all__ = ["write_hdf5"]

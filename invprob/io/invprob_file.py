@@ -23,7 +23,7 @@ from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
 from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
-from invprob.io.seal import check_seal
+from invprob.io.sealing import check_seal
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:

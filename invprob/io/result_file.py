@@ -22,7 +22,7 @@ from invprob.io.attributes import check_format, read_json, write_array, write_at
 from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.result_writer import FORMAT, IMAGES, LIBVER, VERSION, annotate
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_numbers, read_text
-from invprob.io.seal import check_seal
+from invprob.io.sealing import check_seal
 from invprob.judgement import statements
 from invprob.linop.operator import Channels
 from invprob.result import INCOMPLETE, MISSING, STATUS, Result, current_versions, grid_of

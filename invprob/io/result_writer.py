@@ -27,9 +27,9 @@ from torch import Tensor
 from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, check_room, commit, create_beside, partial_path, sync_folder
 from invprob.io.attributes import write_array, write_attributes, write_json
-from invprob.io.claim import Chunks, claim, exact_chunk, mark, packed, sync_values, unpacked, write_runs
 from invprob.io.journal import Journal, journal_path
-from invprob.io.seal import chunk_sums, places, reader, seal
+from invprob.io.room import Chunks, claim, exact_chunk, mark, packed, sync_values, unpacked, write_runs
+from invprob.io.sealing import chunk_sums, places, reader, seal
 from invprob.io.shielded import ShieldedFile
 
 __all__ = ["FORMAT", "IMAGES", "LIBVER", "VERSION", "Block", "ResultWriter", "annotate", "unfinished"]
