@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 LONGEST = 1e12  # of a length in the user's unit; of its inverse, too: single precision holds its square
-MOST_STEPS = 2**24  # pixels along the rays' spread, or rays along the image: indices that every kernel can hold
+MOST_STEPS = 2**28  # pixels along the rays' spread, or rays along the image: indices that every kernel can hold
 MOST = 4 * np.pi  # beyond it angles in radians are degrees by mistake, or can be folded
 
 
