@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 __all__ = ["Found", "Outcome", "judged", "run"]
 
 _LIMIT = 60.0  # seconds; a hang is longer than anything that is tried here
 _TICK = 0.005
+_HEAVY = ("invprob.cli.main", "invprob.cli.reconstruct_run", "invprob.operators.ct.joseph", "invprob.priors.tv_kernel")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def run(arguments: Sequence[str], folder: Path, *, limit: float = _LIMIT, file_s
     """Run a command of invprob in a copy of this process, with one thread."""
     import torch
 
+    for name in _HEAVY:  # once, rather than in every copy
+        import_module(name)
     torch.set_num_threads(1)
     start = time.monotonic()
     child = os.fork()

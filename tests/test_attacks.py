@@ -13,7 +13,7 @@ from faults.program import run
 
 @pytest.mark.parametrize(
     ("campaign", "trials", "most"),
-    [(attacks, 1, 25), (mutants, 1, 26), (outputs, 2, 12), (geometry, 2, 24), (numbers, 1, 12)],
+    [(attacks, 1, 25), (mutants, 1, 26), (outputs, 2, 12), (geometry, 2, 24), (numbers, 1, 8)],
     ids=["attacks", "mutants", "outputs", "geometry", "numbers"],
 )
 def test_nothing_bad_is_found(tmp_path, campaign, trials, most):
