@@ -13,7 +13,7 @@ from faults.program import run
 
 @pytest.mark.parametrize(
     ("campaign", "trials", "most"),
-    [(attacks, 1, 25), (mutants, 1, 26), (outputs, 2, 12), (geometry, 2, 24), (numbers, 1, 8)],
+    [(attacks, 1, 25), (mutants, 1, 26), (outputs, 2, 12), (geometry, 2, 24), (numbers, 1, 6)],
     ids=["attacks", "mutants", "outputs", "geometry", "numbers"],
 )
 def test_nothing_bad_is_found(tmp_path, campaign, trials, most):
@@ -23,7 +23,7 @@ def test_nothing_bad_is_found(tmp_path, campaign, trials, most):
         if len(tried) == most:
             break
     assert [trial for trial in tried if trial.bad] == []
-    assert len({trial.outcome for trial in tried}) > 1 or campaign is attacks
+    assert len(tried) == most
 
 
 def test_a_crash_is_noticed(tmp_path, monkeypatch):
@@ -33,7 +33,7 @@ def test_a_crash_is_noticed(tmp_path, monkeypatch):
         import os
         import signal
 
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(invprob.cli.main, "main", crash)
-    assert run([], tmp_path).code == -11
+    assert run([], tmp_path).code == -9
