@@ -11,6 +11,7 @@ import pytest
 import scipy.io
 import torch
 from laws import randn
+from sealed import edit
 
 from invprob.io import save_scan
 from invprob.operators import Blur, ConeBeam, FanBeam, Identity, ParallelBeam
@@ -221,8 +222,7 @@ BROKEN = {
 @pytest.mark.parametrize(("change", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_geometry_that_cannot_be_is_3_in_one_line(invprob, command, change, words):
     save_scan("a.h5", measured(fan(turn(360))))
-    with h5py.File("a.h5", "r+") as file:
-        change(file)
+    edit("a.h5", change)
     done = invprob(command, "a.h5")
     assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
     assert re.search(words, done.err)

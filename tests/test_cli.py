@@ -221,7 +221,7 @@ def test_an_interrupted_stack_keeps_what_it_has_and_says_how_to_go_on(invprob, s
     fake_progress(monkeypatch, interrupt_in_call=2)
     done = invprob("reconstruct", stack_file)
     assert done.code == 130
-    assert "do the others with --rows 2:5" in done.err
+    assert "2 of 5 rows are finished; go on with the same command and --resume" in done.err
     assert not (tmp_path / "stack_tv.h5").exists()
     image = load_result(tmp_path / "stack_tv.h5.partial").x
     assert image.isnan().all(dim=(1, 2)).tolist() == [False] * 4 + [True]

@@ -462,7 +462,7 @@ def test_no_direction_is_without_a_symbol():
 @pytest.mark.parametrize(
     "A",
     [
-        ParallelBeam((5, 6), [0.1, 2.0], 7, pixel_size=0.5, detector_size=0.4, axis_offset=-23.5),
+        ParallelBeam((5, 6), [0.1, 2.0], 7, pixel_size=0.5, detector_size=0.4, axis_offset=-3.5),
         FanBeam((5, 6), [0.1], 7, source_distance=9.0, detector_distance=0.0, detector_size=3.0, axis_offset=1.5),
     ],
     ids=["parallel", "fan"],

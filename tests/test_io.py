@@ -3,8 +3,6 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import scipy.io
 import tifffile
 import torch
 from PIL import Image
+from sealed import edit
 
 from invprob import registry
 from invprob.certificate import Certificate
@@ -585,11 +584,6 @@ def test_an_unregistered_operator_is_not_saved(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def edit(path, change):
-    with h5py.File(path, "r+") as file:
-        change(file)
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -597,7 +591,7 @@ def edit(path, change):
         (lambda f: f["operator"].attrs.modify("name", "parallel-bean"), "did you mean parallel-beam"),
         (lambda f: f["operator"].attrs.modify("config", "{"), "config is damaged"),
         (lambda f: f["operator"].attrs.modify("config", json.dumps({"nonsense": 1})), "is no ParallelBeam"),
-        (lambda f: f.attrs.modify("version", 99), "reads up to 1: update invprob"),
+        (lambda f: f.attrs.modify("version", 99), "reads up to 2: update invprob"),
         (lambda f: f.__delitem__("operator"), "holds no operator"),
         (lambda f: f["data"].write_direct(np.full((4, 5, 9), np.nan, "f4")), "180 NaN or infinite values"),
     ],
@@ -668,8 +662,8 @@ def test_a_result_comes_back_with_its_story(tmp_path, scan, result):
 @pytest.mark.parametrize("key", ["status", "item_status"])
 def test_a_status_that_is_not_known_is_refused(invprob, tmp_path, result, key):
     save_result(tmp_path / "out.h5", result)
-    with h5py.File(tmp_path / "out.h5", "r+") as file:
-        file.attrs[key] = "weird" if key == "status" else json.dumps(["weird"])
+    word = "weird" if key == "status" else json.dumps(["weird"])
+    edit(tmp_path / "out.h5", lambda file: file.attrs.__setitem__(key, word))
     with pytest.raises(InputError, match="the status 'weird' is not known"):
         load_result(tmp_path / "out.h5")
     done = invprob("inspect", "out.h5")
@@ -808,7 +802,7 @@ def test_files_of_version_1_are_read(tmp_path, result):
         ("certificate", '{"assumptions": [1]}', "certificate is damaged"),
         ("certificate", '{"objective": ["a"]}', "certificate is damaged"),
         ("certificate", "[1]", "certificate is damaged"),
-        ("version", 3, "update invprob"),
+        ("version", 4, "update invprob"),
     ],
 )
 def test_results_that_do_not_fit_together_are_refused(tmp_path, result, key, value, words):
@@ -852,8 +846,9 @@ def test_a_torn_block_costs_only_itself(tmp_path):
 
 def test_a_lost_block_of_a_finished_result_is_noticed(tmp_path, result):
     save_result(tmp_path / "out.h5", result)
-    edit(tmp_path / "out.h5", lambda f: f["image"].write_direct(np.full((4, 6, 7), np.nan, "f4")))
-    with pytest.raises(InputError, match="has lost part of its image"):
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        file["image"].write_direct(np.full((4, 6, 7), np.nan, "f4"))
+    with pytest.raises(InputError, match="is not what its digest says"):
         load_result(tmp_path / "out.h5")
 
 
@@ -906,13 +901,12 @@ def test_a_block_must_fit(tmp_path, start, shape):
 
 
 def test_two_runs_do_not_share_an_output(tmp_path):
-    hold = "import h5py, sys; f = h5py.File(sys.argv[1], 'w'); print('open', flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", hold, tmp_path / "out.h5.partial"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        with pytest.raises(OutputError, match="written by another run"):
-            ResultWriter(tmp_path / "out.h5", (2, 3, 4), torch.float32, overwrite=True)
-        other.stdin.close()
+    with ResultWriter(tmp_path / "out.h5", (1, 3, 4), torch.float32) as writer:
+        writer.write(0, torch.ones(1, 3, 4))
+        for options in ({"overwrite": True}, {"resume": True}, {}):
+            with pytest.raises(OutputError, match="written by another run"):
+                ResultWriter(tmp_path / "out.h5", (1, 3, 4), torch.float32, **options)
+    assert os.listdir(tmp_path) == ["out.h5"]
 
 
 def test_bad_outputs_are_refused_before_anything_is_computed(tmp_path):

@@ -2,11 +2,11 @@
 
 import math
 
-import h5py
 import pytest
 import scipy.stats
 import torch
 from laws import randn, relative
+from sealed import edit
 
 from invprob import Scan, load_scan, reconstruct
 from invprob.errors import InputError
@@ -260,16 +260,22 @@ def test_a_likelihood_comes_back_from_a_file(tmp_path):
     save_scan(tmp_path / "b.h5", Scan(A, y, likelihood=Laplace()))
     assert isinstance(load_scan(tmp_path / "b.h5").likelihood, Laplace)
     save_scan(tmp_path / "c.h5", Scan(A, y))
-    with h5py.File(tmp_path / "c.h5", "r+") as file:
+
+    def poison(file):
         assert "likelihood" not in file
         file.create_group("likelihood").attrs["name"] = "poison"
+
+    edit(tmp_path / "c.h5", poison)
     with pytest.raises(InputError, match="no likelihood is called 'poison'; did you mean poisson"):
         load_scan(tmp_path / "c.h5")
-    with h5py.File(tmp_path / "c.h5", "r+") as file:
+
+    def blanks(file):
         del file["likelihood"]
         group = file.create_group("likelihood")
         group.attrs["name"] = "poisson"
         group["blanks"] = 1.0
+
+    edit(tmp_path / "c.h5", blanks)
     with pytest.raises(InputError, match="the stored likelihood is no poisson"):
         load_scan(tmp_path / "c.h5")
 

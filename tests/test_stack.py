@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from laws import randn
+from sealed import edit
 
 from invprob import methods
 from invprob.errors import InputError, OutputError, ResourceError
@@ -134,8 +134,7 @@ def test_a_ctrl_c_of_the_user_is_raised_when_all_is_stored(stack_file, monkeypat
 
 
 def test_late_rows_that_cannot_be_read_are_left_out(stack_file):
-    with h5py.File(stack_file, "r+") as file:
-        file["data"][3, 2, 2] = np.nan
+    edit(stack_file, lambda file: file["data"].__setitem__((3, 2, 2), np.nan))
     work = reconstruct_stack(stack_file, "out.h5", "fbp")
     assert (work.complete, work.finished) == (False, 5)
     assert re.match("rows 2 to 3: left out: scan.h5: .*1 NaN", work.failures[0])
@@ -163,8 +162,7 @@ def test_rows_of_several_images_each(stack_file):
     torch.testing.assert_close(image_in("out.h5"), images, rtol=1e-5, atol=1e-5)
     assert (stored.status, len(stored.item_status)) == ("converged", 6)
     torch.testing.assert_close(work.middle[1].x, images[1], rtol=1e-5, atol=1e-5)
-    with h5py.File("echoes.h5", "r+") as file:
-        file["data"][2, 0, 0, 0] = np.nan
+    edit("echoes.h5", lambda file: file["data"].__setitem__((2, 0, 0, 0), np.nan))
     work = reconstruct_stack("echoes.h5", "other.h5", "direct")
     assert work.joined.item_status == ["converged"] * 4 + ["missing"] * 2
 

@@ -19,7 +19,16 @@ from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.priors import load_pretrained
 from invprob.priors.networks import DenoisingUNet
-from invprob.training import DenoiserSettings, Team, Trainer, export, read_settings, validate, validation_images
+from invprob.training import (
+    DenoiserSettings,
+    Team,
+    Trainer,
+    checkpoint,
+    export,
+    read_settings,
+    validate,
+    validation_images,
+)
 from invprob.training.batches import Batch, Batches
 from invprob.training.contraction import residual_expansion
 from invprob.training.denoiser_task import DenoiserTask
@@ -240,6 +249,17 @@ def test_other_files_are_no_checkpoints(tmp_path, content, words):
         torch.save(content, path)
     with pytest.raises(InputError, match=words):
         Trainer.resume(path)
+
+
+def test_no_flipped_byte_of_a_checkpoint_passes(tmp_path):
+    path, generator = tmp_path / "checkpoint.pt", torch.Generator().manual_seed(0)
+    checkpoint.save(path, {"settings": {"steps": 3}, "optimizer": {"state": torch.rand(100, generator=generator)}})
+    content = path.read_bytes()
+    assert checkpoint.load(path)["settings"] == {"steps": 3}
+    for at in (*range(40), *torch.randint(len(content), (40,), generator=generator).tolist()):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0x11]) + content[at + 1 :])
+        with pytest.raises(InputError):
+            checkpoint.load(path)
 
 
 def test_a_batch_must_be_divisible():

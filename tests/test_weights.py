@@ -2,11 +2,11 @@
 
 import math
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from laws import randn, relative
+from sealed import edit
 
 from invprob import reconstruct
 from invprob.cli.main import main
@@ -86,9 +86,12 @@ def test_weights_come_back_from_a_file(tmp_path, shared):
     part = load_scan(tmp_path / "a.h5", rows=slice(1, 3), views=slice(0, 40, 2))
     assert torch.equal(part.weights, weights[::2] if shared else weights[1:, ::2])
     assert scan_summary(tmp_path / "a.h5").hints == ()
-    with h5py.File(tmp_path / "a.h5", "r+") as file:
+
+    def shrink(file):
         del file["weights"]
         file["weights"] = np.ones((3, 4))
+
+    edit(tmp_path / "a.h5", shrink)
     with pytest.raises(InputError, match="weights must have the shape"):
         load_scan(tmp_path / "a.h5")
 

@@ -21,6 +21,7 @@ from invprob.cli.errors import ExitCode, exit_code, one_line
 from invprob.cli.inspect_command import inspect
 from invprob.cli.listing import list_names
 from invprob.cli.reconstruct_command import reconstruct
+from invprob.cli.signals import Signals
 from invprob.cli.simulate_command import simulate
 from invprob.cli.train_command import app as train
 from invprob.errors import printable
@@ -68,16 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         main(["--help"])
         return ExitCode.USAGE
-    try:
-        with console.warnings_as_lines():
-            command = printable(shlex.join(["invprob", *arguments]), 10_000)
-            code = app(arguments, prog_name="invprob", standalone_mode=False, obj=command)
-        return int(code or ExitCode.OK)
-    except KeyboardInterrupt:
-        console.fail("interrupted")
-        return ExitCode.INTERRUPTED
-    except Exception as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        console.fail(one_line(error, arguments[0]))
-        return exit_code(error)
+    with Signals() as signals:
+        try:
+            with console.warnings_as_lines():
+                command = printable(shlex.join(["invprob", *arguments]), 10_000)
+                code = int(app(arguments, prog_name="invprob", standalone_mode=False, obj=command) or ExitCode.OK)
+            if code == ExitCode.INTERRUPTED and signals.received is not None:  # typer makes a number of it
+                raise KeyboardInterrupt
+            return code
+        except (Exception, KeyboardInterrupt) as error:
+            if signals.received is not None or isinstance(error, KeyboardInterrupt):  # whatever has become of it
+                console.fail("interrupted")
+                return signals.exit_code
+            if "--debug" in arguments:
+                traceback.print_exc()
+            console.fail(one_line(error, arguments[0]))
+            return exit_code(error)

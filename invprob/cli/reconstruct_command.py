@@ -55,6 +55,10 @@ def reconstruct(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=_WRITING)
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with what an interrupted run has left, if any.", rich_help_panel=_WRITING),
+    ] = False,
     png: Annotated[
         Path | None,
         typer.Option(
@@ -80,8 +84,8 @@ def reconstruct(
 ) -> int:
     """Reconstruct the image from a scan and say whether it can be trusted.
 
-    A stack of detector rows is done in parts that fit into memory; each is safe on disk when it is done. Ctrl-C keeps
-    the best image so far.
+    A stack of detector rows is done in parts that fit into memory; each is safe on disk when it is done, and
+    --resume goes on after a fall. Ctrl-C keeps the best image so far.
     """
     del debug
     settings = parse.settings(set_ or [])
@@ -120,6 +124,7 @@ def reconstruct(
             output=main,
             exports=Exports(png, tiff, npy, report, labels, segment or 0),
             overwrite=overwrite,
+            resume=resume,
             max_memory=max_memory,
             command=context.obj,
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from inspect import GEN_CLOSED, getgeneratorstate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from invprob.cli.methods import check_method, defaults
 from invprob.cli.signals import Signals
 from invprob.errors import InputError, OutputError
 from invprob.io import load_result, open_stack
+from invprob.io.atomic import partial_path
 from invprob.stack import StackEvent, StackReconstruction
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from invprob.result import Result
 
 __all__ = ["Job", "run"]
+
+_GO_ON = "go on with the same command and --resume"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Job:
     output: Path
     exports: Exports
     overwrite: bool
+    resume: bool
     max_memory: float | None
     command: str
 
@@ -53,10 +55,16 @@ def run(job: Job) -> int:
 
 def _run(job: Job, signals: Signals) -> int:
     work = _prepared(job)
+    with signals.held():
+        signals.farewell = f"stopped at once: what is finished is in {partial_path(job.output)}; {_GO_ON}"
+        return _done(job, work, signals)
+
+
+def _done(job: Job, work: StackReconstruction, signals: Signals) -> int:
     messages.introduce(work.stack, job.method, job.settings, work.at_once)
     _follow(work, signals)
-    with signals.held():
-        others = _write_others(job, work)
+    signals.farewell = f"stopped at once: the result is in {work.written}, other files may be missing"
+    others = _write_others(job, work)
     messages.conclude(work.joined, job.method, job.settings)
     messages.files(work.written, others)
     _complain(job, work)
@@ -76,6 +84,7 @@ def _prepared(job: Job) -> StackReconstruction:
         settings=job.settings,
         max_memory=job.max_memory,
         overwrite=job.overwrite,
+        resume=job.resume,
         command=job.command,
     )
     job.exports.check(job.output, job.path, work.n_bytes, work.limit, overwrite=job.overwrite)
@@ -85,31 +94,28 @@ def _prepared(job: Job) -> StackReconstruction:
 
 def _follow(work: StackReconstruction, signals: Signals) -> None:
     """Let the work be done and show it; an interruption is handed to it, so that it keeps the best image so far."""
-    events, stop, begun = work.events(), False, False
-    with console.Reporter() as reporter, ExitStack() as holding:
+    events, stop, begun, kept = work.events(), False, False, 0
+    with console.Reporter() as reporter:
         while True:
             try:
                 event = events.throw(KeyboardInterrupt) if stop else next(events)
-                holding.close()
-                writes = event.kind in ("storing", "finishing")
-                begun = writes or event.kind == "iterating"
-                if writes:  # nothing is torn by a signal until the next event
-                    holding.enter_context(signals.held())
-                elif event.progress is not None and begun:
-                    reporter.show(event.progress, _where(work, event))
-                # the exception of a signal may have been swallowed by a destructor
-                stop = signals.received is not None and not writes and not work.interrupted
             except StopIteration:
                 break
             except KeyboardInterrupt:
                 signals.interrupted()
-                if getgeneratorstate(events) == GEN_CLOSED:  # it is at its end: there is no image
-                    raise
-                stop = not work.interrupted
+                raise
             except ValueError as error:
                 if begun or isinstance(error, InputError | OutputError):
                     raise
                 raise UsageError(str(error)) from error  # a setting out of range, or a method not for this scan
+            writes = event.kind in ("storing", "finishing")
+            begun = writes or event.kind == "iterating"
+            if event.kind == "iterating" and event.progress is not None:
+                reporter.show(event.progress, _where(work, event))
+            kept += len(event.rows) if event.kind == "kept" and event.rows is not None else 0
+            stop = signals.received is not None and not writes and not work.interrupted
+    if kept:
+        console.fact("resumed", f"{kept} of {len(work.stack)} rows were done before")
     if work.interrupted:
         signals.interrupted()
 
@@ -154,9 +160,7 @@ def _complain(job: Job, work: StackReconstruction) -> None:
     if work.interrupted and rows is not None and work.complete:
         console.fail(f"interrupted: the last {len(rows) - finished} of {len(rows)} rows are the best images so far")
     elif work.interrupted and rows is not None and finished < len(rows):
-        rest = rows[finished:]
-        more = f"{rest[0]}:{rest[-1] + 1}" + (f":{rest.step}" if rest.step > 1 else "")
-        console.fail(f"interrupted: {finished} of {len(rows)} rows are finished; do the others with --rows {more}")
+        console.fail(f"interrupted: {finished} of {len(rows)} rows are finished; {_GO_ON}")
     elif work.interrupted:
         console.fail("interrupted: this is the best image so far")
     elif "diverged" in work.joined.item_status:

@@ -10,14 +10,14 @@ import numpy as np
 
 from invprob.cli.console import fact
 from invprob.cli.messages import judge
+from invprob.errors import InputError
 from invprob.files import check_file
 from invprob.io import open_hdf5, read_array
-from invprob.io.attributes import read_json
-from invprob.io.result_file import read_item_status, read_layout
+from invprob.io.result_file import read_certificate, read_item_status, read_layout, read_mapping
 from invprob.io.result_writer import FORMAT
 from invprob.io.safe_hdf5 import dataset, exists, find, read_text
 from invprob.judgement import brief
-from invprob.result import size_in_words
+from invprob.result import INCOMPLETE, size_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,10 +42,11 @@ def describe_result(path: Path) -> None:
         layout = read_layout(file)
         shape, command = layout.shape, read_text(file, "command")
         others = [what for name, what in _OTHERS.items() if exists(file, name)]
-        kept = {key: read_json(file, key) or {} for key in ("settings", "versions", "provenance", "certificate")}
+        kept = {key: read_mapping(file, key) for key in ("settings", "versions", "provenance")}
+        certificate = read_certificate(file)
         item_status = read_item_status(file)
         maps = {name: _map(file, f"maps/{name}") for name in (find(file, "maps") if exists(file, "maps") else ())}
-        middle = read_array(file, "image", (slice(shape[0] // 2, shape[0] // 2 + 1),) if len(shape) > 2 else ())
+        middle = _middle(file, shape, layout.status)
     fact("result", f"{path} ({layout.status}, {path.stat().st_size / 2**20:.3g} MiB)")
     kind = ", complex" if np.iscomplexobj(middle) else ""
     size = size_in_words(shape, layout.ndim, layout.grid, layout.channels)
@@ -62,7 +63,17 @@ def describe_result(path: Path) -> None:
     for key, value in kept["provenance"].items():
         fact("", f"{key}: {value}")
     if item_status:
-        judge(kept["certificate"], item_status)
+        judge(None if certificate is None else certificate.as_dict(), item_status)
+
+
+def _middle(file: h5py.File, shape: tuple[int, ...], status: str) -> np.ndarray[Any, Any]:
+    """Return the middle of the first axis of an image; NaN where an unfinished one has nothing yet."""
+    try:
+        return read_array(file, "image", (slice(shape[0] // 2, shape[0] // 2 + 1),) if len(shape) > 2 else ())
+    except InputError:
+        if status != INCOMPLETE:
+            raise
+        return np.full(shape[1:], np.nan)
 
 
 def _values(image: np.ndarray[Any, Any]) -> str:

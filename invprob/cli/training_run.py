@@ -23,6 +23,7 @@ from invprob.training.trainer import KINDS
 __all__ = ["Run", "run"]
 
 _MOST_BYTES = 2**28  # room on the disk for a checkpoint that is being replaced
+_PATIENCE = 60.0  # seconds for a step and its checkpoint after a signal
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run(job: Run) -> int:
     if not job.name or Path(job.name).name != job.name:
         raise UsageError(f"--name {printable(job.name)!r} must be a plain name, such as denoiser")
     _check_folder(job)
-    with Signals() as signals, Team.from_environment() as team:
+    with Signals(_PATIENCE) as signals, Team.from_environment() as team:
         trainer = _trainer(job, team)
         if team.leads:
             _introduce(job, trainer)

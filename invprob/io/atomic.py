@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from invprob.errors import OutputError, ResourceError, printable
 
-__all__ = ["check_output", "commit", "partial_path", "write_whole"]
+__all__ = ["check_output", "check_room", "commit", "create_beside", "partial_path", "sync_folder", "write_whole"]
 
-_MARGIN = 64 * 2**20
+_FORM, _FILES = 2**16, 4  # bytes around the values, files at a time: what a small output takes besides
 
 
 def check_output(
@@ -24,7 +27,8 @@ def check_output(
     """Return `path` if `n_bytes` can be written there; call it before computing anything.
 
     Raises OutputError if the path exists and `overwrite` is False, if it is a directory, a link or one of
-    `sources`, or if its directory is missing or read-only; ResourceError if the disk is too full.
+    `sources`, or if its directory is missing or read-only; ResourceError if the disk is too full, or such a file
+    larger than this process may write.
     """
     path = Path(path)
     name = printable(path)
@@ -38,40 +42,101 @@ def check_output(
         raise OutputError(f"{name}: the directory {printable(folder)} does not exist: create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{name}: no permission to write into {printable(folder)}: choose another name")
-    free = shutil.disk_usage(folder).free
-    if free < 1.05 * n_bytes + _MARGIN:
-        raise ResourceError(
-            f"{name} needs {n_bytes / 2**20:.0f} MiB, and {printable(folder)} has {free / 2**20:.0f}: "
-            "make room, or choose another name"
-        )
+    check_room(path, n_bytes)
     return path
 
 
+def check_room(path: Path, n_bytes: int) -> None:
+    """Raise ResourceError if the disk has too little room for `n_bytes` at `path`."""
+    folder, name = path.absolute().parent, printable(path)
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes + _FORM:
+        raise ResourceError(
+            f"{name} needs {_size(n_bytes + _FORM)}, and {printable(folder)} has {_size(free)}: "
+            "make room, or choose another name"
+        )
+    limit = _file_limit()
+    if limit is not None and limit < n_bytes:
+        raise ResourceError(
+            f"{name} needs {_size(n_bytes)}, and this process may write files of {_size(limit)}: raise `ulimit -f`"
+        )
+    with suppress(AttributeError, OSError):
+        inodes = os.statvfs(folder)
+        if inodes.f_files and inodes.f_favail < _FILES:
+            raise ResourceError(f"{name}: {printable(folder)} can hold no more files: remove some")
+
+
 def partial_path(path: Path) -> Path:
-    """Return where the file is while it is being written."""
+    """Return where a long result is while it is being written."""
     return path.with_name(path.name + ".partial")
 
 
-def commit(path: Path) -> None:
-    """Give the finished partial file its final name, on the disk as well as in the cache."""
-    _sync(partial_path(path))
-    os.replace(partial_path(path), path)
+def create_beside(path: Path) -> tuple[Path, int]:
+    """Create an empty file beside `path` under a name that nothing has, and return it and its open descriptor."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        tag = f".{secrets.token_hex(4)}.partial"
+        with suppress(FileExistsError):
+            try:
+                return (own := path.with_name(path.name + tag)), os.open(own, flags, 0o666)
+            except OSError as error:
+                if isinstance(error, FileExistsError) or len(os.fsencode(path.name + tag)) < 255:
+                    raise
+            return (own := path.with_name(tag)), os.open(own, flags, 0o666)  # beside a very long name
+
+
+def commit(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a finished file its final name, on the disk as well as in the cache.
+
+    OutputError if something has come to that name in the meantime that may not be replaced; both stay as they are.
+    """
+    _sync(partial)
+    try:
+        if overwrite:
+            os.replace(partial, path)
+        else:
+            _move(partial, path)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise OutputError(f"{printable(path)} has appeared in the meantime, and is not replaced") from error
+    sync_folder(path)
+
+
+def write_whole(path: Path, write: Callable[[Path], None], *, overwrite: bool = True) -> None:
+    """Call `write` on a path of its own, then commit; a failed attempt leaves nothing behind."""
+    name = printable(path)
+    try:
+        partial, descriptor = create_beside(path)
+    except OSError as error:
+        raise ResourceError(f"{name} could not be written ({printable(error)}): is the disk full?") from error
+    try:
+        os.close(descriptor)
+        write(partial)
+        commit(partial, path, overwrite=overwrite)
+    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as RuntimeError
+        if isinstance(error, ResourceError):
+            raise
+        raise ResourceError(f"{name} could not be written ({printable(error)}): is the disk full?") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Let the names in the folder of a path survive a power failure."""
     _sync(path.absolute().parent)
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on the partial path, then commit; a failed attempt leaves nothing behind."""
-    partial = partial_path(path)
+def _move(partial: Path, path: Path) -> None:
+    """Rename, unless the name is taken."""
     try:
-        partial.unlink(missing_ok=True)
-        write(partial)
-        commit(path)
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as RuntimeError
-        raise ResourceError(
-            f"{printable(path)} could not be written ({printable(error)}): is the disk full?"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without second names
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.replace(partial, path)
+    else:
+        partial.unlink()
 
 
 def _check_replaceable(path: Path, overwrite: bool, sources: Iterable[str | os.PathLike[str]]) -> None:
@@ -96,9 +161,27 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def _file_limit() -> int | None:
+    """Return how large a file of this process may become, None for any size."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.4g} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.4g} KiB"
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
+        else:
+            with suppress(OSError):  # some network mounts know no fsync of a directory
+                os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from invprob.errors import InputError, printable
-from invprob.io.safe_hdf5 import read_text
+from invprob.io.safe_hdf5 import read_numbers, read_text
 
-__all__ = ["check_format", "chunk_shape", "read_json", "write_array", "write_attributes", "write_json"]
+__all__ = ["check_format", "chunk_shape", "plain", "read_json", "write_array", "write_attributes", "write_json"]
 
 # Ours may be long (a certificate with numbers per slice), a stranger's unit may not.
 _MAX_JSON = 2**24
@@ -33,7 +33,7 @@ def write_attributes(owner: Any, attributes: Mapping[str, str | float | int]) ->
 
 def write_json(owner: Any, key: str, value: Any) -> None:
     """Write `value` as JSON; tensors and arrays become lists, anything else without a JSON form its text."""
-    write_attributes(owner, {key: json.dumps(value, default=_plain)})
+    write_attributes(owner, {key: json.dumps(value, default=plain)})
 
 
 def write_array(owner: Any, name: str, values: Any) -> None:
@@ -63,20 +63,23 @@ def read_json(owner: Any, key: str) -> Any:
         raise InputError(f"{where} is damaged ({printable(error)}): copy the file again") from error
 
 
-def check_format(file: h5py.File, name: str, version: int) -> None:
-    """Raise InputError unless `file` says that it is of format `name` and no newer than `version`."""
+def check_format(file: h5py.File, name: str, version: int) -> int:
+    """Return the version of a file; InputError unless it is of format `name` and no newer than `version`."""
     found = read_text(file, "format")
     if found != name:
         raise InputError(f"{printable(file.filename)} is of format {printable(found)}, expected {name}")
-    number = file.attrs.get("version")
-    if not isinstance(number, int | np.integer) or not 1 <= number <= version:
+    told = read_numbers(file, "version")
+    number = None if told is None or told.size != 1 or not np.isfinite(told[0]) else int(told[0])
+    if number is None or not 1 <= number <= version:
         raise InputError(
-            f"{printable(file.filename)}: {name} version {printable(number)}, and this program reads up to "
+            f"{printable(file.filename)}: {name} version {number}, and this program reads up to "
             f"{version}: update invprob"
         )
+    return number
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON holds in place of a value that it knows no form of."""
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, np.ndarray | np.generic):

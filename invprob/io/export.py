@@ -54,7 +54,9 @@ def save_tiff(
         facts["spacing"] = list(grid.spacing)
         options |= _resolution(grid, facts, imagej=pages.nbytes < _IMAGEJ_LIMIT and pages.ndim == grid.ndim == 3)
     path = check_output(path, pages.nbytes, overwrite=overwrite)
-    write_whole(path, lambda partial: tifffile.imwrite(partial, pages, photometric="minisblack", **options))
+    write_whole(
+        path, lambda partial: tifffile.imwrite(partial, pages, photometric="minisblack", **options), overwrite=overwrite
+    )
 
 
 @takes_arrays
@@ -62,7 +64,7 @@ def save_npy(path: str | os.PathLike[str], images: Tensor, *, overwrite: bool = 
     """Write the tensor as it is, of any shape and dtype, for `numpy.load`."""
     array = _array(images)
     path = check_output(path, array.nbytes, overwrite=overwrite)
-    write_whole(path, lambda partial: _write_npy(partial, array))
+    write_whole(path, lambda partial: _write_npy(partial, array), overwrite=overwrite)
 
 
 def _resolution(grid: Grid, facts: dict[str, Any], *, imagej: bool) -> dict[str, Any]:

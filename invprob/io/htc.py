@@ -24,7 +24,7 @@ from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, RINGS, VIEWS
 from invprob.operators import FanBeam
 from invprob.scan import Scan, Units
 
-__all__ = ["READER", "open_challenge"]
+__all__ = ["READER", "open_challenge", "read_struct"]
 
 LAYOUT = "Helsinki Tomography Challenge 2022"
 STRUCTS = ("CtDataFull", "CtDataLimited")
@@ -38,7 +38,7 @@ def open_challenge(path: Path, options: Options) -> Stack:
 
 def _read(path: Path, options: Options) -> Scan:
     """Read a fan-beam scan `(views, bins)` in millimetres, its image 512 x 512."""
-    name, struct = _read_struct(path)
+    name, struct = read_struct(path)
     where = f"{printable(path)}: {name}"
     parameters = _entry(struct, "parameters", where)
     sinogram = _sinogram(struct, where)
@@ -87,7 +87,8 @@ def _fan_beam(
         )
 
 
-def _read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
+def read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the content of the struct of a challenge file; InputError if there is none."""
     with path.open("rb") as stream:
         header = stream.read(128)
     if b"MATLAB 7.3" in header:

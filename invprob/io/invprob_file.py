@@ -15,13 +15,15 @@ from torch import Tensor
 
 from invprob import registry
 from invprob.errors import InputError, OutputError, printable
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output
 from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
 from invprob.io.digest import fingerprint
+from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
-from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, lock_free, open_hdf5, read_array, read_text
+from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.io.sealing import check_seal
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "READER", "open_scan", "save_scan"]
 
 LAYOUT = "invprob scan"
-FORMAT, VERSION = "invprob-scan", 1
+FORMAT, VERSION = "invprob-scan", 2
+_LIBVER = ("v110", "v110")
+_SEALED = 2  # the version from which on a file has a digest
 _OF_A_FILE = ("source", "digest", "reader", "rows", "views")  # what a provenance says about the file that was read
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -54,13 +58,13 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     tensors = [t for t in (scan.data, scan.truth, scan.weights) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)
-    write_whole(path, lambda partial: _write(partial, scan, name))
+    write_hdf5(path, lambda file: _fill(file, scan, name), _LIBVER, overwrite=overwrite)
 
 
 def open_scan(path: Path, options: Options) -> Stack:
     """Open a scan; the option `rows` selects along the first batch axis, `views` along the angles."""
     with open_hdf5(path) as file:
-        check_format(file, FORMAT, VERSION)
+        check_seal(file, required=check_format(file, FORMAT, VERSION) >= _SEALED)
         cls, config = _read_operator(file)
         config, views = _select_views(cls, config, options)
         operator = _build(cls, config, printable(path))
@@ -105,30 +109,29 @@ def _read(
         raise InputError(f"{printable(path)}: {error}") from error
 
 
-def _write(path: Path, scan: Scan, name: str) -> None:
+def _fill(file: h5py.File, scan: Scan, name: str) -> None:
     A = scan.operator
-    with lock_free(path, "w", libver=("v110", "v110")) as file:
-        write_attributes(file, {"format": FORMAT, "version": VERSION})
-        group = file.create_group("operator")
-        write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})
-        plain = {}
-        for key, value in cast("Any", A).config().items():
-            if isinstance(value, np.ndarray | Tensor):
-                write_array(group, key, value)
-            else:
-                plain[key] = value
-        write_json(group, "config", plain)
-        write_array(file, "data", scan.data)
-        if scan.truth is not None:
-            write_array(file, "truth", scan.truth)
-        if scan.weights is not None:
-            write_array(file, "weights", scan.weights)
-        write_likelihood(file, scan.likelihood)
-        if scan.noise is not None:
-            write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
-        write_attributes(file.create_group("units"), asdict(scan.units))
-        told = {str(key): str(text) for key, text in scan.provenance.items()}
-        write_attributes(file.create_group("provenance"), told)
+    write_attributes(file, {"format": FORMAT, "version": VERSION})
+    group = file.create_group("operator")
+    write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})
+    plain = {}
+    for key, value in cast("Any", A).config().items():
+        if isinstance(value, np.ndarray | Tensor):
+            write_array(group, key, value)
+        else:
+            plain[key] = value
+    write_json(group, "config", plain)
+    write_array(file, "data", scan.data)
+    if scan.truth is not None:
+        write_array(file, "truth", scan.truth)
+    if scan.weights is not None:
+        write_array(file, "weights", scan.weights)
+    write_likelihood(file, scan.likelihood)
+    if scan.noise is not None:
+        write_array(file, "noise", torch.as_tensor(scan.noise, dtype=torch.float64))
+    write_attributes(file.create_group("units"), asdict(scan.units))
+    told = {str(key): str(text) for key, text in scan.provenance.items()}
+    write_attributes(file.create_group("provenance"), told)
 
 
 def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:

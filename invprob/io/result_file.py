@@ -15,17 +15,32 @@ import torch
 from torch import Tensor
 
 from invprob.certificate import Certificate
-from invprob.errors import InputError, printable
+from invprob.errors import InputError, OutputError, printable
 from invprob.grid import Grid, Units
-from invprob.io.attributes import check_format, read_json
-from invprob.io.result_writer import FORMAT, VERSION, ResultWriter
-from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.io.atomic import check_output
+from invprob.io.attributes import check_format, read_json, write_array, write_attributes
+from invprob.io.hdf5_writing import write_hdf5
+from invprob.io.result_writer import FORMAT, IMAGES, LIBVER, VERSION, annotate, write_maps
+from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_numbers, read_text
+from invprob.io.sealing import check_seal
+from invprob.judgement import statements
 from invprob.linop.operator import Channels
 from invprob.result import INCOMPLETE, MISSING, STATUS, ParameterMap, Result, current_versions, grid_of
 from invprob.scan import Scan
 
-__all__ = ["FORMAT", "Layout", "load_result", "read_item_status", "read_layout", "run_attributes", "save_result"]
+__all__ = [
+    "FORMAT",
+    "Layout",
+    "load_result",
+    "read_certificate",
+    "read_item_status",
+    "read_layout",
+    "read_mapping",
+    "run_attributes",
+    "save_result",
+]
 
+_SEALED = 3  # the version from which on a finished file has a digest
 _OF_ITEMS = (*STATUS, MISSING)
 
 
@@ -72,16 +87,30 @@ def save_result(
         "provenance": dict(result.provenance),
         **_place(result.ndim, result.grid, result.channels, result.units),
     }
-    x, samples, spread = result.x, result.samples, result.spread
-    writer = ResultWriter(path, x.shape, x.dtype, overwrite=overwrite, attributes=attributes, sources=sources)
-    with writer:
-        writer.write(0, x, samples=samples, spread=spread, half_change=result.half_change, maps=result.maps)
-        writer.store("n_iter", result.n_iter)
-        for name, column in result.history.items():
-            writer.store(f"history/{name}", column)
-        checked = {} if result.certificate is None else {"certificate": result.certificate.as_dict()}
-        writer.annotate({"status": result.status, "seconds": result.seconds, "item_status": result.item_status})
-        writer.annotate(checked)
+    attributes |= {"status": result.status, "seconds": result.seconds, "item_status": result.item_status}
+    attributes |= {} if result.certificate is None else {"certificate": result.certificate.as_dict()}
+    images = {name: t for name in IMAGES if (t := getattr(result, "x" if name == "image" else name)) is not None}
+    for name, values in images.items():
+        if values.shape[int(name == "samples") :] != result.x.shape:
+            raise ValueError(f"{name} of shape {tuple(values.shape)} do not fit an image of {tuple(result.x.shape)}")
+    if not result.x.numel():
+        raise OutputError(f"{printable(path)}: an image of shape {tuple(result.x.shape)} is nothing to write")
+    n_bytes = sum(t.numel() * t.element_size() for t in images.values())
+    path = check_output(path, n_bytes, overwrite=overwrite, sources=sources)
+    arrays = images | {"n_iter": result.n_iter} | {f"history/{name}": t for name, t in result.history.items()}
+    write_hdf5(path, lambda file: _fill(file, attributes, arrays, result.maps), LIBVER, overwrite=overwrite)
+
+
+def _fill(
+    file: h5py.File, attributes: Mapping[str, Any], arrays: Mapping[str, Tensor], maps: Mapping[str, ParameterMap]
+) -> None:
+    write_attributes(file, {"format": FORMAT, "version": VERSION})
+    annotate(file, attributes)
+    for name, values in arrays.items():
+        if values.numel():
+            write_array(file, name, values)
+    write_maps(file, maps)
+    write_attributes(file, {"not_finite": int((~torch.isfinite(arrays["image"])).sum())})
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
@@ -92,24 +121,24 @@ def load_result(path: str | os.PathLike[str]) -> Result:
         unfinished = layout.status == INCOMPLETE
         seconds, n_iter = _number(file, "seconds"), _optional(file, "n_iter")
         return Result(
-            x=_read_unfinished(file) if unfinished else _read_finished(file),
+            x=_read_unfinished(file, "image") if unfinished else _read_finished(file),
             status=layout.status,
             item_status=read_item_status(file),
             n_iter=torch.zeros(0, dtype=torch.int64) if n_iter is None else n_iter,
             seconds=math.nan if seconds is None else seconds,
             history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
-            certificate=_certificate(file),
-            settings=read_json(file, "settings") or {},
-            samples=_optional(file, "samples"),
-            spread=_optional(file, "spread"),
-            half_change=_optional(file, "half_change"),
+            certificate=read_certificate(file),
+            settings=read_mapping(file, "settings"),
+            samples=_others(file, "samples", unfinished),
+            spread=_others(file, "spread", unfinished),
+            half_change=_others(file, "half_change", unfinished),
             maps=_maps(file),
             ndim=layout.ndim,
             grid=layout.grid,
             channels=layout.channels,
             units=layout.units,
-            provenance=read_json(file, "provenance") or {},
-            versions=read_json(file, "versions") or {},
+            provenance=read_mapping(file, "provenance"),
+            versions=read_mapping(file, "versions"),
             command=read_text(file, "command") or "",
         )
 
@@ -131,7 +160,9 @@ def read_layout(file: h5py.File) -> Layout:
 
     Version 1 knew squares only, of `pixel_size`, and images of two axes.
     """
-    check_format(file, FORMAT, VERSION)
+    version = check_format(file, FORMAT, VERSION)
+    status = read_text(file, "status") or INCOMPLETE
+    check_seal(file, required=version >= _SEALED and status != INCOMPLETE)
     shape = tuple(int(n) for n in dataset(file, "image").shape)
     units = {key: read_text(file, f"{key}_unit") for key in ("length", "image", "data")}
     known = Units(**{key: text for key, text in units.items() if text})
@@ -139,8 +170,11 @@ def read_layout(file: h5py.File) -> Layout:
     channels = read_text(file, "channels") or None
     try:
         axes = min(2, len(shape)) if ndim is None else int(ndim)
-        spacing = file.attrs.get("spacing", () if pixel_size is None else (pixel_size,) * axes)
-        lengths = tuple(float(h) for h in np.atleast_1d(spacing))
+        spacing = read_numbers(file, "spacing")
+        if spacing is None and "spacing" in file.attrs:
+            raise ValueError("no numbers")
+        given = () if pixel_size is None else (pixel_size,) * axes
+        lengths = given if spacing is None else tuple(spacing.tolist())
         grid = Grid(lengths, known.length) if lengths else None
     except (OSError, TypeError, ValueError) as error:
         raise InputError(f"{printable(file.filename)}: ndim or spacing are damaged ({printable(error)})") from error
@@ -150,7 +184,6 @@ def read_layout(file: h5py.File) -> Layout:
             f"{printable(file.filename)}: {axes} axes of an item, a spacing of {0 if grid is None else grid.ndim} and "
             f"channels {printable(channels)} do not fit an image of {len(shape)} axes"
         )
-    status = read_text(file, "status") or INCOMPLETE
     if status not in (*_OF_ITEMS, INCOMPLETE):
         raise _unknown_status(file, status)
     return Layout(shape, status, axes, grid, channels, known)  # type: ignore[arg-type]
@@ -165,6 +198,14 @@ def read_item_status(file: h5py.File) -> tuple[str, ...]:
         if status not in _OF_ITEMS:
             raise _unknown_status(file, status)
     return tuple(found)
+
+
+def read_mapping(file: h5py.File, key: str) -> dict[str, Any]:
+    """Read names and values of an open result file, none if there are none; InputError for anything else."""
+    found = read_json(file, key)
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"{printable(file.filename)}: {key} is damaged (no names and values): copy it again")
+    return found or {}
 
 
 def _unknown_status(file: h5py.File, status: object) -> InputError:
@@ -184,14 +225,17 @@ def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units
     return place
 
 
-def _certificate(file: h5py.File) -> Certificate | None:
-    plain = read_json(file, "certificate")
+def read_certificate(file: h5py.File) -> Certificate | None:
+    """Read the certificate of an open result file, None if there is none; InputError for one that makes no sense."""
+    plain = read_mapping(file, "certificate")
     if not plain:
         return None
     try:
-        return Certificate.from_dict(plain)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        found = Certificate.from_dict(plain)
+        statements(found.as_dict(), ())
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{printable(file.filename)}: the certificate is damaged ({printable(error)})") from error
+    return found
 
 
 def _read_finished(file: h5py.File) -> Tensor:
@@ -202,14 +246,20 @@ def _read_finished(file: h5py.File) -> Tensor:
     return image
 
 
-def _read_unfinished(file: h5py.File) -> Tensor:
-    """Read the image slice by slice; the one that was being written when the program died stays NaN."""
-    shape, dtype = dataset(file, "image").shape, dataset(file, "image").dtype
-    image = torch.from_numpy(np.full(shape, np.nan, dtype))
-    for i in range(shape[0]):
+def _read_unfinished(file: h5py.File, name: str) -> Tensor:
+    """Read images slice by slice; what has not been written, or was being written when the program died, is NaN."""
+    shape, dtype = dataset(file, name).shape, dataset(file, name).dtype
+    images = torch.from_numpy(np.full(shape, np.nan, dtype))
+    lead = (slice(None),) * (name == "samples")
+    for i in range(shape[len(lead)]):
+        place = (*lead, slice(i, i + 1))
         with suppress(InputError):
-            image[i] = torch.from_numpy(read_array(file, "image", (slice(i, i + 1),)))[0]
-    return image
+            images[place] = torch.from_numpy(read_array(file, name, place))
+    return images
+
+
+def _others(file: h5py.File, name: str, unfinished: bool) -> Tensor | None:
+    return _read_unfinished(file, name) if unfinished and exists(file, name) else _optional(file, name)
 
 
 def _optional(file: h5py.File, name: str) -> Tensor | None:
@@ -226,5 +276,5 @@ def _maps(file: h5py.File) -> dict[str, ParameterMap]:
 
 
 def _number(file: h5py.File, key: str) -> float | None:
-    value = file.attrs.get(key)
-    return float(value) if isinstance(value, int | float | np.number) else None
+    values = read_numbers(file, key)
+    return float(values[0]) if values is not None and values.size == 1 else None

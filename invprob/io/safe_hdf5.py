@@ -35,10 +35,12 @@ __all__ = [
     "memory_limit",
     "open_hdf5",
     "read_array",
+    "read_numbers",
     "read_records",
     "read_string",
     "read_text",
     "records",
+    "touch",
 ]
 
 _MAX_LINKS = 16
@@ -46,7 +48,8 @@ _MAX_RANK = 6
 _MAX_EXTENT = 2**31
 _MAX_CHUNK = 2**30
 # gzip reaches 1029:1 on zeros, so a high ratio alone is no crime; a high ratio and a large size is.
-_BOMB_BYTES, _BOMB_RATIO = 4 * 2**30, 1000
+_BOMB_BYTES, _BOMB_RATIO = 2**26, 500
+MAX_NUMBERS = 256  # bytes of an attribute of few numbers
 MAX_TEXT = 2**16
 _MAX_NAMES = 1000
 # What libhdf5 and h5py bring themselves; any other filter would load a plug-in, that is, run code.
@@ -203,6 +206,18 @@ def read_text(owner: Any, key: str, limit: int = MAX_TEXT) -> str | None:
     return str(value)
 
 
+def read_numbers(owner: Any, key: str) -> NDArray[np.float64] | None:
+    """Return the attribute `key` as a few numbers `(n,)`, None if there is none or it is something else."""
+    where = _place(owner.file, f"{owner.name}@{key}")
+    with _explained(where):
+        if key not in owner.attrs:
+            return None
+        if owner.attrs.get_id(key).get_storage_size() > MAX_NUMBERS:
+            raise InputError(f"{where} has over {MAX_NUMBERS} bytes: {_REWRITE}")
+        values = np.atleast_1d(np.asarray(owner.attrs[key]))
+    return values.astype(np.float64) if values.ndim == 1 and values.dtype.kind in "iuf" else None
+
+
 def dataset_names(file: h5py.File) -> list[str]:
     """Return the paths of the datasets of the file, breadth first, links not followed.
 
@@ -219,6 +234,18 @@ def dataset_names(file: h5py.File) -> list[str]:
                 seen.add(child)  # equal for two names of one group, so a cycle of hard links ends here
                 groups.append((f"{prefix}{key}/", child))
     return names
+
+
+def touch(file: h5py.File) -> None:
+    """Read what a file holds, of large datasets the beginning, as far as it can be read; complaints are passed over."""
+    for name in dataset_names(file):
+        with suppress(InputError, *_OWN_ERRORS):
+            data = dataset(file, name)
+            first = data.chunks[0] if data.chunks else 1
+            whole = math.prod(data.shape) * data.dtype.itemsize <= _BOMB_BYTES
+            np.asarray(data[() if whole else slice(first)])
+            for key in islice(data.attrs, _MAX_NAMES):
+                read_text(data, key)
 
 
 def _children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
@@ -270,7 +297,7 @@ def _check_size(data: h5py.Dataset, where: str) -> None:
         raise InputError(f"{where} is empty (shape {data.shape}): {_REWRITE}")
     if len(data.shape) > _MAX_RANK or max(data.shape, default=0) > _MAX_EXTENT:
         raise InputError(f"{where} of shape {data.shape} has over {_MAX_RANK} axes, or one beyond 2^31: {_REWRITE}")
-    if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > _MAX_CHUNK:
+    if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > _MAX_CHUNK:  # it is read as a whole
         raise InputError(f"{where} has chunks {data.chunks} of over 1 GiB: make them smaller with h5repack -l")
     stored, declared = data.id.get_storage_size(), math.prod(data.shape) * data.dtype.itemsize
     if declared > _BOMB_BYTES and declared > _BOMB_RATIO * stored:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.methods.constraints import Bound, Support, constraint_of
+from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.continuation import continued, reached
 from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started, variation_of
@@ -49,15 +50,17 @@ def tv(
         max_iter: the most iterations on each grid.
     """
     balanced = problem.balanced()
-    events = _tv(balanced, strength, nonnegative, tol, max_iter)
+    constrained = is_constrained(balanced, nonnegative)
+    constraint = constraint_of(balanced, lower, upper, support, nonnegative=constrained)
+    told = {"nonnegative": constrained, "tol": tol, "max_iter": max_iter, **constraint.told}
+    events = _tv(balanced, strength, constraint, told, tol=tol, max_iter=max_iter)
     yield from events if balanced is problem else of_own_readings(problem, events)
 
 
 def _tv(
-    problem: Problem, strength: Strength, nonnegative: bool | None, tol: float, max_iter: int
+    problem: Problem, strength: Strength, constraint: Constraint, told: dict[str, Any], *, tol: float, max_iter: int
 ) -> Iterator[Progress]:
-    given, constrained = fixed(strength), is_constrained(problem, nonnegative)
-    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
+    given = fixed(strength)
     largest, levels = peak(problem), pyramid(problem)
     first = first_image(levels[0])
     size = contrast(first, problem.ndim)
@@ -72,8 +75,7 @@ def _tv(
 
     found = yield from choose(levels, parts, given)
     chosen, at = found.strength, found.at
-    settings = {"strength": chosen.tolist(), "nonnegative": constrained, "tol": tol, "max_iter": max_iter}
-    settings |= constraint.told
+    settings = {"strength": chosen.tolist(), **told}
     for level in levels[found.level :]:
         solver, f, g = parts(level, chosen, None)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)

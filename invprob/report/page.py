@@ -76,7 +76,7 @@ def save_report(
         partial.write_text(text, encoding="utf-8")
 
     path = check_output(path, max(_SIZE, len(text)), overwrite=overwrite)
-    write_whole(path, write)
+    write_whole(path, write, overwrite=overwrite)
 
 
 def _page(result: Result, scan: Scan | None) -> str:

@@ -87,7 +87,7 @@ class Picture:
         def write(partial: Path) -> None:
             partial.write_bytes(content)
 
-        write_whole(path, write)
+        write_whole(path, write, overwrite=overwrite)
 
     def _repr_png_(self) -> bytes:
         return self.png(_LARGEST)

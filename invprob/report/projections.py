@@ -70,7 +70,7 @@ def save_projections(
     def write(partial: Path) -> None:
         partial.write_bytes(content)
 
-    write_whole(target, write)
+    write_whole(target, write, overwrite=overwrite)
 
 
 def _half(places: np.ndarray) -> float:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invprob.metrics import quality
 from invprob.result import MISSING, STATUS
 
 if TYPE_CHECKING:
-    from invprob.result import Result
-    from invprob.scan import Scan
+    from invprob.stack.chunk_facts import ChunkFacts
 
 __all__ = ["JoinedResults"]
 
@@ -46,25 +44,24 @@ class JoinedResults:
     provenance: dict[str, str] = field(default_factory=dict)
     quality: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, scan: Scan, result: Result) -> None:
+    def add(self, chunk: ChunkFacts) -> None:
         """Take note of a chunk.
 
         It is joined at once: small things kept from every chunk would lie scattered between its large ones, so that the
         memory of those could not be used again as a whole.
         """
-        self.settings = _joined(self.settings, result.settings)
-        if result.certificate is not None:
-            self.certificate = _joined_certificates(self.certificate, result.certificate.as_dict())
-        self.n_iter = torch.cat([self.n_iter, result.n_iter]) if self.n_iter.numel() else result.n_iter
-        self.history = _side_by_side(self.history, result.history)
-        self.seconds += result.seconds
-        self.item_status += result.item_status
-        before, self.provenance = self.provenance, scan.origin
+        self.settings = _joined(self.settings, chunk.settings)
+        if chunk.certificate is not None:
+            self.certificate = _joined_certificates(self.certificate, chunk.certificate)
+        self.n_iter = torch.cat([self.n_iter, chunk.n_iter]) if self.n_iter.numel() else chunk.n_iter
+        self.history = _side_by_side(self.history, chunk.history)
+        self.seconds += chunk.seconds
+        self.item_status += chunk.item_status
+        before, self.provenance = self.provenance, dict(chunk.provenance)
         if "clamped" in before:
-            self.provenance["clamped"] = _added(before["clamped"], scan.provenance["clamped"])
-        if scan.truth is not None:
-            for name, values in quality(result.x, scan.truth, ndim=result.ndim, space=result.space).items():
-                self.quality.setdefault(name, []).extend(values.flatten().tolist())
+            self.provenance["clamped"] = _added(before["clamped"], chunk.provenance["clamped"])
+        for name, values in chunk.quality.items():
+            self.quality.setdefault(name, []).extend(values)
 
     def miss(self, count: int) -> None:
         """Take note of items that have no image."""

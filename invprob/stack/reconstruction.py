@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -12,17 +13,24 @@ from typing import Any, Literal
 
 import torch
 
-from invprob.errors import InputError
+from invprob.errors import InputError, printable
 from invprob.io import ResultWriter, Stack, open_stack, run_attributes
 from invprob.io.atomic import partial_path
+from invprob.io.attributes import plain
+from invprob.io.digest import fingerprint
 from invprob.io.options import in_words
+from invprob.io.result_writer import Block, unfinished
 from invprob.methods import Progress, Recipe, followed
-from invprob.result import Result
+from invprob.result import Result, current_versions
 from invprob.scan import Scan
+from invprob.stack.chunk_facts import ChunkFacts
 from invprob.stack.joined import JoinedResults
 from invprob.stack.memory import budget, rows_at_once
 
 __all__ = ["StackEvent", "StackReconstruction", "reconstruct_stack"]
+
+_AT_ONCE = "rows at once"
+_OF_A_ROW = ("clamped", "rows", "source", "digest")  # what an origin tells of a part, or what is known of the whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +38,15 @@ class StackEvent:
     """What a reconstruction has come to with a chunk.
 
     Arguments:
-        kind: "iterating" after every iteration; "storing" when the best image is about to be concluded and written,
-            which nothing should interrupt; "stored" when it is safe on disk; "left out" where the chunk cannot be read;
-            "finishing" (no rows) before what is known of the whole is written, the last event.
+        kind: "kept" for a chunk that an earlier run has finished; "iterating" after every iteration; "storing" when
+            the best image is about to be concluded and written, which nothing should interrupt; "stored" when it is
+            safe on disk; "left out" where the chunk cannot be read; "finishing" (no rows) before what is known of the
+            whole is written, the last event.
         rows: their indices in the file, None for a single item.
         progress: what the method told, where `kind` is "iterating" and after.
     """
 
-    kind: Literal["iterating", "storing", "stored", "left out", "finishing"]
+    kind: Literal["kept", "iterating", "storing", "stored", "left out", "finishing"]
     rows: range | None
     progress: Progress | None = None
 
@@ -57,9 +66,12 @@ class StackReconstruction:
         settings: the method's keyword arguments.
         max_memory: what the process may take, in GiB; by default 60 % of what is free.
         overwrite: whether a file that is there may be replaced.
+        resume: whether to go on with what an earlier run has left, if there is any; the result is the same as if
+            nothing had happened.
         command: the command line that the result file tells of, if any.
 
-    InputError if the stack cannot be used, ResourceError if not one row fits into memory.
+    InputError if the stack cannot be used, ResourceError if not one row fits into memory, OutputError if what is left
+    was made from another scan, with other settings or by another version.
     """
 
     def __init__(
@@ -71,19 +83,26 @@ class StackReconstruction:
         settings: Mapping[str, Any] | None = None,
         max_memory: float | None = None,
         overwrite: bool = False,
+        resume: bool = False,
         command: str | None = None,
     ) -> None:
         stack.check()
         self.stack, self.output, self.method = stack, Path(output), method
         self.settings, self.overwrite, self.command = dict(settings or {}), overwrite, command
+        self.resume = resume
         self.limit = budget(max_memory)
         self.at_once = rows_at_once(stack, self.limit)
+        begun = (unfinished(output) or {}) if resume else {}
+        self.at_once = min(self.at_once, begun.get(_AT_ONCE, self.at_once))  # the same chunks give the same bits
+        self._input = fingerprint(stack.path)
         self.joined = JoinedResults()
         self.failures: list[str] = []
         self.finished = 0
         self.interrupted = False
         self.middle: tuple[Scan, Result] | None = None
+        self._kept_middle: tuple[range | None, Block] | None = None
         self._stored = 0
+        self._maps: Mapping[str, ParameterMap] = {}
         self._writer: ResultWriter | None = None
 
     @property
@@ -119,9 +138,30 @@ class StackReconstruction:
             self.shape,
             _image_dtype(sample),
             overwrite=self.overwrite,
+            resume=self.resume,
+            identity=self._identity(),
             attributes=run_attributes(sample, self.settings, self.command),
             sources=[self.stack.path],
         )
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what the result is made from: whoever goes on with it must have the same."""
+        name = self.method if isinstance(self.method, str) else f"{self.method.__module__}:{self.method.__qualname__}"
+        origin = {f"scan {key}": text for key, text in self.stack.sample.origin.items() if key not in _OF_A_ROW}
+        settings = {f"setting {key}": value for key, value in self.settings.items()}
+        facts: dict[str, Any] = {
+            "method": name,
+            **settings,
+            "scan": self._input,
+            "rows": None if self.stack.rows is None else in_words(self.stack.rows),
+            "geometry": repr(self.stack.sample.operator),
+            **origin,
+            "shape": list(self.shape),
+            _AT_ONCE: self.at_once,
+            **{f"version of {name}": version for name, version in current_versions().items()},
+        }
+        plainly: dict[str, Any] = json.loads(json.dumps(facts, default=plain))
+        return plainly
 
     def events(self) -> Generator[StackEvent]:
         """Do the work, and yield what it has come to.
@@ -137,6 +177,7 @@ class StackReconstruction:
                     yield from self._chunks(writer)
                     if not self._stored:
                         raise KeyboardInterrupt
+                    self._show_kept_middle(writer)
                     yield from self._before_writing(StackEvent("finishing", None))
                 except GeneratorExit:
                     self._annotate(writer)
@@ -148,10 +189,14 @@ class StackReconstruction:
             return
 
     def _chunks(self, writer: ResultWriter) -> Generator[StackEvent]:
-        start = 0
+        start, kept = 0, {block.start: block for block in writer.blocks}
         for rows in self.stack.chunks(self.at_once):
             try:
-                yield from self._chunk(writer, start, rows)
+                if start in kept:
+                    self._keep(kept[start], rows)
+                    yield StackEvent("kept", rows)
+                else:
+                    yield from self._chunk(writer, start, rows)
             except KeyboardInterrupt:
                 self.interrupted = True
             if self.interrupted:
@@ -174,6 +219,8 @@ class StackReconstruction:
             if self.interrupted:
                 return
             raise RuntimeError(f"the method {self.method} ended without a result")
+        if self.interrupted:  # patience may end before all is concluded
+            writer.write(start, last.image(), final=False)
         yield from self._before_writing(StackEvent("storing", rows, last))
         result = replace(last.result(), seconds=time.perf_counter() - started)  # with the choice of a strength
         self._store(writer, start, scan, result)
@@ -189,37 +236,75 @@ class StackReconstruction:
     def _read(self, rows: range | None) -> Scan | None:
         """Return the scan of a chunk, None if a late one cannot be read: the others can still be had."""
         try:
-            return self.stack.load(rows)
+            scan = self.stack.load(rows)
         except InputError as error:
+            self._check_input()
             if rows is None or not self._stored:
                 raise
             self.failures.append(f"rows {rows[0]} to {rows[-1]}: left out: {error}")
             self.joined.miss(len(rows) * math.prod(self.stack.sample.batch_shape[1:]))
             return None
+        self._check_input()
+        return scan
+
+    def _check_input(self) -> None:
+        """Raise InputError if the scan is no longer what it was: its rows would not belong together."""
+        path = printable(self.stack.path)
+        try:
+            same = fingerprint(self.stack.path) == self._input
+        except OSError as error:
+            raise InputError(f"{path} has gone while it was read ({printable(error)}): bring it back") from error
+        if not same:
+            raise InputError(f"{path} has changed while it was read: bring the former file back, or start anew")
+
+    def _keep(self, block: Block, rows: range | None) -> None:
+        """Take over a chunk that an earlier run has finished."""
+        self._stored += block.stop - block.start
+        self.finished = block.stop
+        self.joined.add(ChunkFacts.from_json(block.facts))
+        if block.start <= len(self.stack) // 2:
+            self._kept_middle = (rows, block)
+
+    def _show_kept_middle(self, writer: ResultWriter) -> None:
+        """Read again what a picture of the middle row needs."""
+        if self._kept_middle is not None:
+            rows, block = self._kept_middle
+            scan = self.stack.load(rows)
+            result = ChunkFacts.from_json(block.facts).result(writer.read(block.start, block.stop), scan)
+            self._set_middle(block.start, scan, result)
 
     def _store(self, writer: ResultWriter, start: int, scan: Scan, result: Result) -> None:
-        single = self.stack.rows is None
-        length = 1 if single else len(result.x)
+        length = 1 if self.stack.rows is None else len(result.x)
+        if result.maps and len(self.stack) > 1:
+            raise InputError(f"{self.method} makes maps of one item at a time: choose one with --rows")
+        facts = ChunkFacts.of(scan, result)
         writer.write(
             start,
             result.x,
             samples=result.samples,
             spread=result.spread,
             half_change=result.half_change,
-            maps=result.maps,
+            facts=facts.as_json(),
+            final=not self.interrupted,
         )
         self._stored += length
         self.finished = self.finished if self.interrupted else start + length
-        self.joined.add(scan, result)
-        middle = len(self.stack) // 2
-        if single:
+        self._maps = result.maps
+        self.joined.add(facts)
+        if start <= len(self.stack) // 2:
+            self._kept_middle = None
+            self._set_middle(start, scan, result)
+
+    def _set_middle(self, start: int, scan: Scan, result: Result) -> None:
+        """Note the middle row, or the last before it, of a chunk."""
+        if self.stack.rows is None:
             self.middle = (scan, replace(result, state=None))
-        elif start <= middle:
-            row = min(middle - start, length - 1)
-            try:
-                self.middle = (scan.row(row), replace(result, state=None).row(row))
-            except (ValueError, TypeError, RuntimeError) as error:  # the images are more than a picture of one
-                self.failures.append(f"there is no picture of the middle row: {error}")
+            return
+        row = min(len(self.stack) // 2 - start, len(result.x) - 1)
+        try:
+            self.middle = (scan.row(row), replace(result, state=None).row(row))
+        except (ValueError, TypeError, RuntimeError) as error:  # the images are more than a picture of one
+            self.failures.append(f"there is no picture of the middle row: {error}")
 
     def _annotate(self, writer: ResultWriter) -> None:
         joined = self.joined
@@ -241,6 +326,8 @@ class StackReconstruction:
             writer.store("n_iter", joined.n_iter)
             for name, column in joined.history.items():
                 writer.store(f"history/{name}", column)
+            if len(self.stack) == 1:
+                writer.store_maps(self._maps)
 
 
 def reconstruct_stack(
@@ -252,13 +339,14 @@ def reconstruct_stack(
     settings: Mapping[str, Any] | None = None,
     max_memory: float | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> StackReconstruction:
     """Reconstruct a scan file into a result file in bounded memory, and return how it went.
 
     Arguments:
         path: the scan file.
         options: how to read it, those of `load_scan`.
-        output, method, settings, max_memory, overwrite: as for `StackReconstruction`, with its errors.
+        output, method, settings, max_memory, overwrite, resume: as for `StackReconstruction`, with its errors.
 
     A KeyboardInterrupt is raised again when what there is has been stored.
     """
@@ -269,6 +357,7 @@ def reconstruct_stack(
         settings=settings,
         max_memory=max_memory,
         overwrite=overwrite,
+        resume=resume,
     )
     for _ in work.events():
         pass

@@ -138,7 +138,7 @@ class Trainer:
             trainer.averaged.load_state_dict(state["averaged"])
             trainer._optimizer.load_state_dict(state["optimizer"])
             trainer.step = int(state["step"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (AttributeError, LookupError, RuntimeError, ValueError, TypeError) as error:
             raise InputError(
                 f"the checkpoint {printable(path)} does not fit its own settings: start again elsewhere"
             ) from error

@@ -21,7 +21,13 @@ from invprob.operators.ct import cone_kernels
 from invprob.operators.ct.blur_symbol import BlurSymbol
 from invprob.operators.ct.fan_beam import FanBeam
 from invprob.operators.ct.fdk import ConeMap, feldkamp
-from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
+from invprob.operators.ct.geometry_checks import (
+    check_distances,
+    check_lengths,
+    check_meeting,
+    check_offsets,
+    checked_angles,
+)
 
 MAX_RAYS = 2**32  # more is a slip, told before memory is touched: 16 GB of readings
 
@@ -108,6 +114,10 @@ class ConeBeam(LinearOperator):
             raise ValueError(
                 f"ConeBeam: detector_distance (axis to detector) must be >= 0, got {self.detector_distance}"
             )
+        check_distances("ConeBeam", self.source_distance, self.detector_distance)
+        self.middle_plane()
+        reach = 0.5 * self.voxel_size * self.domain_shape[0] / (1 - radius / self.source_distance)
+        check_meeting("ConeBeam", reach, self.heights, self.voxel_size, "the distances, detector_size and row_offset")
         steepest = float(np.abs(self.heights).max()) / self.source_distance
         if steepest > 1:
             raise ValueError(

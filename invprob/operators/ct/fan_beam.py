@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from invprob.operators.ct.fbp import ViewMap
+from invprob.operators.ct.geometry_checks import check_distances
 from invprob.operators.ct.planar import PlanarCT
 
 
@@ -78,6 +79,8 @@ class FanBeam(PlanarCT):
             raise ValueError(f"FanBeam: detector_distance (axis to detector) must be >= 0, got {detector_distance}")
         self.source_distance = float(source_distance)
         self.detector_distance = float(detector_distance)
+        check_distances("FanBeam", self.source_distance, self.detector_distance)
+        self._check_meeting("the distances, detector_size and axis_offset")
 
     @property
     def magnification(self) -> float:

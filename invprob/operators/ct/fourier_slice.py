@@ -85,7 +85,7 @@ class Slices:
     def frequencies(self) -> Array:
         """k >= 0, radians per length; that of Nyquist, which has no sign, is left out of even periods."""
         count = (self.period + 1) // 2
-        return 2 * np.pi / (self.period * self.bin_size) * np.arange(count)
+        return np.arange(count, dtype=np.float64) * (2 * np.pi / (self.period * self.bin_size))
 
     @cached_property
     def _along(self) -> tuple[Array, Array]:
@@ -170,7 +170,8 @@ class SliceTransforms:
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     """Return A^T W A x by a kernel from `SliceTransforms`, for real x (*batch, H, W)."""
     if not x.numel():
-        return x.new_zeros(*torch.broadcast_shapes(x.shape[:-2], kernel.shape[:-2]), *x.shape[-2:])
+        batch = np.broadcast_shapes(x.shape[:-2], kernel.shape[:-2])
+        return x.new_zeros(*batch, *x.shape[-2:])
     sizes = x.shape[-2], x.shape[-1]
     double = [2 * n for n in sizes]
     spectrum = torch.fft.rfft2(x, s=double)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+LONGEST = 1e12  # of a length in the user's unit; of its inverse, too: single precision holds its square
+MOST_STEPS = 2**28  # pixels along the rays' spread, or rays along the image: indices that every kernel can hold
 MOST = 4 * np.pi  # beyond it angles in radians are degrees by mistake, or can be folded
 
 
@@ -31,10 +33,42 @@ def checked_angles(owner: str, angles: ArrayLike | Tensor) -> NDArray[np.float64
 
 
 def check_lengths(owner: str, lengths: Mapping[str, float]) -> None:
-    """Raise ValueError for a named length that is not positive and finite."""
+    """Raise ValueError for a named length that is not positive and finite, or so far from 1 that its square is lost."""
     for what, value in lengths.items():
         if not (value > 0 and math.isfinite(value)):
             raise ValueError(f"{owner}: {what} must be a positive length, got {value}")
+        if not 1 / LONGEST <= value <= LONGEST:
+            raise ValueError(
+                f"{owner}: {what} must lie between {1 / LONGEST:g} and {LONGEST:g}, got {value:g}: choose another unit"
+            )
+
+
+def check_distances(owner: str, source: float, detector: float) -> None:
+    """Raise ValueError for distances from the axis that are too long to compute with; the detector's may be 0."""
+    check_lengths(owner, {"source_distance": source, **({"detector_distance": detector} if detector else {})})
+
+
+def check_meeting(owner: str, reach: float, passing: NDArray[np.float64], size: float, what: str) -> None:
+    """Raise ValueError unless a ray meets the image.
+
+    Arguments:
+        reach: how far the image goes from the axis.
+        passing: how far from the axis the rays pass, signed.
+        size: the side of a pixel.
+        what: the arguments that say where the rays are.
+    """
+    low, high = float(passing.min()), float(passing.max())
+    if low > reach or high < -reach:
+        raise ValueError(
+            f"{owner}: no ray meets the image, which reaches {reach:g} from the axis, while the rays pass it at "
+            f"{low:g} to {high:g}: check {what}"
+        )
+    pitch = (high - low) / (passing.size - 1) if passing.size > 1 else size
+    for wide, fine in ((2 * reach, pitch), (high - low, size)):
+        if not fine or wide / fine > MOST_STEPS:
+            raise ValueError(
+                f"{owner}: pixels of {size:g} and rays {pitch:g} apart do not go together: check {what} and the sizes"
+            )
 
 
 def check_offsets(owner: str, offsets: Mapping[str, float]) -> None:

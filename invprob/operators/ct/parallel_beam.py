@@ -81,6 +81,7 @@ class ParallelBeam(PlanarCT):
         )
         self.projector = projector
         self._recent = RecentKernels()
+        self._check_meeting("detector_size and axis_offset")
         if self._by_slices:
             self.nonnegative, self.rings = False, True
             self.short_gram = self._slices(self.bins, "squares").covers
@@ -166,7 +167,7 @@ class ParallelBeam(PlanarCT):
         if not (self._by_slices or large):
             return super()._filtered_image(y, window)
         lines, first_bin = filtered_lines(y.cpu().numpy(), self.view_map(), window)
-        bins = first_bin + self.detector_size * np.arange(lines.shape[-1])
+        bins = first_bin + self.detector_size * np.arange(lines.shape[-1], dtype=np.float64)
         slices = self._slices(bins, "linear")
         transforms = self._cached(f"filtered {len(bins)}", lambda: SliceTransforms(slices, self.dtype))
         share = self.detector_size / self.pixel_size**2  # what A^T has, and an interpolation has not

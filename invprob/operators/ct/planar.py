@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -22,7 +23,7 @@ from invprob.operators.ct.blur_symbol import BlurSymbol
 from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_truncated
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
-from invprob.operators.ct.geometry_checks import check_lengths, check_offsets, checked_angles
+from invprob.operators.ct.geometry_checks import check_lengths, check_meeting, check_offsets, checked_angles
 from invprob.operators.ct.moments import moment_doubts
 from invprob.operators.ct.ray_matrix import RayMatrix
 from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
@@ -106,6 +107,12 @@ class PlanarCT(LinearOperator):
         """Signed distance of each bin's centre from the axis' projection, in length units on the detector."""
         column = np.arange(self.detectors, dtype=np.float64)
         return (column - (self.detectors - 1) / 2 - self.axis_offset) * self.detector_size
+
+    def _check_meeting(self, what: str) -> None:
+        """Raise ValueError unless a ray meets the image."""
+        reach = 0.5 * self.pixel_size * math.hypot(*self.domain_shape)
+        passing = self.distance_from_axis(self.bins)
+        check_meeting(type(self).__name__, reach, passing, self.pixel_size, what)
 
     @property
     def grid(self) -> Grid:

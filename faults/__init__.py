@@ -1,0 +1,1 @@
+"""Campaigns of faults, attacks and absurd numbers against the real program."""

@@ -1,0 +1,58 @@
+"""Faults and bad inputs, tried on the real program: `python -m faults [ROW ...] [--trials N] [--seed S]`.
+
+Every campaign is bounded and seeded; it yields what was tried and what was found. What is bad makes the exit code 1.
+The rows are those of docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from faults import attacks, geometry, kills, mutants, numbers, outputs
+from faults.program import Found
+
+CAMPAIGNS = {
+    "kills": kills.campaign,
+    "outputs": outputs.campaign,
+    "mutants": mutants.campaign,
+    "attacks": attacks.campaign,
+    "geometry": geometry.campaign,
+    "numbers": numbers.campaign,
+}
+
+
+def main() -> int:
+    """Run campaigns and print a line for each kind of trial, and one for every bad one."""
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    parser.add_argument("campaigns", nargs="*", choices=[*CAMPAIGNS, []], help="all by default")
+    parser.add_argument("--trials", type=int, default=20, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    bad = 0
+    for name in given.campaigns or CAMPAIGNS:
+        start, found = time.monotonic(), []
+        with tempfile.TemporaryDirectory() as folder:
+            for trial in CAMPAIGNS[name](Path(folder), given.trials, given.seed):
+                found.append(trial)
+                if trial.bad:
+                    print(f"  BAD {trial.what}: {trial.bad}", flush=True)
+        bad += _tell(name, found, time.monotonic() - start)
+    return int(bad > 0)
+
+
+def _tell(name: str, found: list[Found], seconds: float) -> int:
+    bad = sum(trial.bad is not None for trial in found)
+    kinds: dict[str, int] = {}
+    for trial in found:
+        kinds[trial.outcome] = kinds.get(trial.outcome, 0) + 1
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(kinds.items(), key=lambda kind: -kind[1]))
+    print(f"{name:10} {len(found):5} trials, {bad} bad, {seconds:.0f} s: {told}", flush=True)
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Row 26: absurd numbers in every setting of every method; none ends in a signal, a traceback or an internal error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from faults.program import Found, judged, run
+from faults.scans import blur, mri, stack
+from invprob.methods.entry import find_recipe, settings_of
+from invprob.registry import METHODS
+
+__all__ = ["ABSURD", "campaign"]
+
+ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
+
+
+def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
+    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn settings."""
+    scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
+    for method in METHODS:
+        for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
+            for scan in scans:
+                yield _tried(folder, scan.name, method, ["--strength", strength])
+    generator = np.random.default_rng(seed)
+    for _ in range(trials):
+        method = str(generator.choice(list(METHODS)))
+        names = [name for name in settings_of(find_recipe(method)) if name != "max_iter"]
+        if names:
+            setting, value = str(generator.choice(names)), str(generator.choice(ABSURD))
+            scan = scans[int(generator.integers(len(scans)))]
+            yield _tried(folder, scan.name, method, ["--set", f"{setting}={value}"])
+
+
+def _tried(folder: Path, scan: str, method: str, more: list[str]) -> Found:
+    few = ["--set", "max_iter=3"] if "max_iter" in settings_of(find_recipe(method)) else []
+    arguments = ["reconstruct", scan, "--method", method, "-o", "out.h5", "--overwrite", *few, *more]
+    return judged(" ".join(arguments[1:4] + more), run(arguments, folder))

@@ -1,0 +1,101 @@
+"""The real command line in a process that may die, and what is to be thought of how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+__all__ = ["Found", "Outcome", "judged", "run"]
+
+_LIMIT = 60.0  # seconds; a hang is longer than anything that is tried here
+_TICK = 0.005
+_HEAVY = ("invprob.cli.main", "invprob.cli.reconstruct_run", "invprob.operators.ct.joseph", "invprob.priors.tv_kernel")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial: what was tried, how it ended in a word, and what is bad about it if anything."""
+
+    what: str
+    outcome: str
+    bad: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; a negative code is a signal's."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def run(arguments: Sequence[str], folder: Path, *, limit: float = _LIMIT, file_size: int | None = None) -> Outcome:
+    """Run a command of invprob in a copy of this process, with one thread."""
+    import torch
+
+    for name in _HEAVY:  # once, rather than in every copy
+        import_module(name)
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _work(arguments, folder, file_size)
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() - start > limit:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return Outcome(-signal.SIGALRM, "", "", limit)
+        time.sleep(_TICK)
+    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    out, err = ((folder / f".{name}").read_text(errors="replace") for name in ("out", "err"))
+    return Outcome(code, out, err, time.monotonic() - start)
+
+
+def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None) -> Found:
+    """Return what is to be thought of an outcome: a signal, a hang, a traceback or an internal error is bad."""
+    word = f"exit {outcome.code}" if outcome.code >= 0 else f"signal {-outcome.code}"
+    bad = None
+    if outcome.code < 0:
+        bad = "hang" if outcome.code == -signal.SIGALRM else word
+    elif outcome.code == 1 or "internal error" in outcome.err or "Traceback" in outcome.err:
+        bad = outcome.err.strip()[-300:] or word
+    elif expected is not None and outcome.code not in expected:
+        bad = f"{word}, expected {' or '.join(map(str, expected))}: {outcome.err.strip()[-200:]}"
+    return Found(what, word, bad)
+
+
+def _work(arguments: Sequence[str], folder: Path, file_size: int | None) -> None:
+    """Become the command, and never come back."""
+    code = 1
+    try:
+        os.chdir(folder)
+        for number, name in ((1, ".out"), (2, ".err")):
+            stream = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            os.dup2(stream, number)
+        if file_size is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+        from invprob.cli.main import main
+
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        code = main(arguments)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,98 @@
+"""Read a stranger's file in a process that may die, before it is read in this one.
+
+MATLAB and HDF5 files of other programs carry few checksums, and a damaged one can bring their parsers to hang, to ask
+for all memory, or to end the process. What a parser does depends on the file alone, so that a copy of this process
+tries it first, within limits; a signal there is an InputError here.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from invprob.errors import InputError, printable
+
+__all__ = ["rehearse"]
+
+SECONDS = 20  # of processor time; what is read here is little
+_WAIT = 3.0  # times as long may pass: the machine may be busy
+_MEMORY = 2 * 2**30  # bytes on top of what this process has and of a few times the file
+_OUT_OF_MEMORY, _TICK = 77, 0.002
+
+
+def rehearse(path: Path, read: Callable[[], object], seconds: int = SECONDS) -> None:
+    """Call `read` in a copy of this process; InputError if it crashes, takes too long or asks for too much memory.
+
+    What it raises is no matter here: it will be raised again. Where there is no `fork` nothing is tried. The copy has
+    no threads: `read` must not use any, as computing does.
+    """
+    if not hasattr(os, "fork"):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the copy starts none and uses none
+        child = os.fork()
+    if child == 0:
+        _try(path, read, seconds)
+    status, spent = _waited(child, seconds * _WAIT)
+    name = printable(path)
+    if status is None:
+        if spent < seconds / 2:  # it waited for something, which no parser does: nothing is known
+            return
+        raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number in (signal.SIGXCPU, signal.SIGKILL):
+            raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
+        raise InputError(f"{name} is damaged: its parser died of {signal.Signals(number).name}: copy it again")
+    if os.WEXITSTATUS(status) == _OUT_OF_MEMORY:
+        raise InputError(f"{name} asks for more memory than a file of its size can need: copy it again")
+
+
+def _try(path: Path, read: Callable[[], object], seconds: int) -> None:
+    """Read within limits, and leave without a trace."""
+    code = 0
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        size = os.stat(path).st_size
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        room = held + _MEMORY + 4 * size
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+        warnings.simplefilter("ignore")
+        read()
+    except MemoryError:
+        code = _OUT_OF_MEMORY
+    except BaseException:
+        code = 0  # the same will happen again, where it can be told
+    finally:
+        os._exit(code)
+
+
+def _waited(child: int, limit: float) -> tuple[int | None, float]:
+    """Return how a child ended, None if it had to be ended, and the seconds of the processor that it took."""
+    end = time.monotonic() + limit
+    try:
+        while time.monotonic() < end:
+            done, status, usage = os.wait4(child, os.WNOHANG)
+            if done:
+                return status, usage.ru_utime + usage.ru_stime
+            time.sleep(_TICK)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    os.kill(child, signal.SIGKILL)
+    usage = os.wait4(child, 0)[2]
+    return None, usage.ru_utime + usage.ru_stime
