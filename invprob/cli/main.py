@@ -18,6 +18,7 @@ from invprob.cli import console
 from invprob.cli.benchmark_command import benchmark
 from invprob.cli.check_command import check
 from invprob.cli.errors import ExitCode, exit_code, one_line
+from invprob.cli.import_command import import_scan
 from invprob.cli.inspect_command import inspect
 from invprob.cli.listing import list_names
 from invprob.cli.reconstruct_command import reconstruct
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for command in (reconstruct, inspect, check, simulate, benchmark):
     app.command()(command)
+app.command(name="import")(import_scan)
 app.add_typer(train, name="train")
 app.command(name="list")(list_names)
 

@@ -13,15 +13,22 @@ from invprob.cli.options import (
     Angles,
     AnglesUnit,
     Axis,
+    Blur,
+    Darks,
+    Factor,
+    Flats,
     ImageShape,
+    Mask,
+    Noise,
     PixelSize,
     Read,
     Rings,
     Rows,
     Views,
     check_kinds,
+    named_after,
 )
-from invprob.files import check_file
+from invprob.files import check_source
 
 __all__ = ["reconstruct"]
 
@@ -30,7 +37,9 @@ _WRITING = "Writing the result"
 
 def reconstruct(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
+    file: Annotated[
+        Path, typer.Argument(help="A scan, a picture, or a folder of projections; `invprob list` has the layouts.")
+    ],
     method: Annotated[str, typer.Option(help="One of `invprob list`.")] = "tv",
     strength: Annotated[
         str | None,
@@ -47,6 +56,12 @@ def reconstruct(
     pixel_size: PixelSize = None,
     axis: Axis = None,
     image_shape: ImageShape = None,
+    flats: Flats = None,
+    darks: Darks = None,
+    blur: Blur = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    noise: Noise = None,
     rings: Rings = False,
     output: Annotated[
         Path | None,
@@ -84,7 +99,7 @@ def reconstruct(
             raise UsageError("the strength is given twice: by --strength and by --set")
         settings["strength"] = parse.strength(strength)
     check_kinds({"--output": output, "--png": png, "--tiff": tiff, "--npy": npy, "--report": report})
-    check_file(file)  # before torch is loaded
+    check_source(file)  # before torch is loaded
 
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method
@@ -101,6 +116,12 @@ def reconstruct(
         pixel_size=pixel_size,
         axis=axis,
         image_shape=image_shape,
+        flats=flats,
+        darks=darks,
+        blur=blur,
+        mask=mask,
+        factor=factor,
+        noise=noise,
         rings="true" if rings else None,
     )
     return run(
@@ -109,7 +130,7 @@ def reconstruct(
             options=options,
             method=method,
             settings=settings,
-            output=output or Path(f"{file.stem}_{method}.h5"),
+            output=output or Path(f"{named_after(file)}_{method}.h5"),
             exports=Exports(png, tiff, npy, report),
             overwrite=overwrite,
             max_memory=max_memory,

@@ -22,6 +22,8 @@ from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
 from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, lock_free, open_hdf5, read_array, read_text
+from invprob.linop import LinearOperator
+from invprob.linop.lifted import Lifted
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "READER", "open_scan", "save_scan"]
 
 LAYOUT = "invprob scan"
-FORMAT, VERSION = "invprob-scan", 1
+FORMAT, VERSION = "invprob-scan", 2
+_PLAIN = 1  # the version of a file whose operator is lifted over nothing, which older programs read as it is meant
 _OF_A_FILE = ("source", "digest", "reader", "rows", "views")  # what a provenance says about the file that was read
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -41,7 +44,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     Raises OutputError if its operator is not registered (a file names only registered things), if its provenance has
     a name or a text that a file cannot hold, or if the path cannot be written, ResourceError if the disk is full.
     """
-    A = scan.operator
+    A, lifts = _unlifted(scan.operator)
     name = registry.name_of(registry.OPERATORS, type(A))
     if name is None:
         raise OutputError(
@@ -54,7 +57,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     tensors = [t for t in (scan.data, scan.truth, scan.weights) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)
-    write_whole(path, lambda partial: _write(partial, scan, name))
+    write_whole(path, lambda partial: _write(partial, scan, A, name, lifts))
 
 
 def open_scan(path: Path, options: Options) -> Stack:
@@ -62,8 +65,10 @@ def open_scan(path: Path, options: Options) -> Stack:
     with open_hdf5(path) as file:
         check_format(file, FORMAT, VERSION)
         cls, config = _read_operator(file)
+        if "views" in options and read_json(find(file, "operator"), "lift"):
+            VIEWS.refuse(because="the file holds channels of one item, whose views belong together")
         config, views = _select_views(cls, config, options)
-        operator = _build(cls, config, printable(path))
+        operator = _lifted(_build(cls, config, printable(path)), file)
         n_batch = max(0, dataset(file, "data").ndim - len(operator.range_shape))
         rows = _select_rows(file, n_batch, options)
     about = {"source": str(path), "digest": fingerprint(path), "reader": FORMAT}
@@ -105,11 +110,12 @@ def _read(
         raise InputError(f"{printable(path)}: {error}") from error
 
 
-def _write(path: Path, scan: Scan, name: str) -> None:
-    A = scan.operator
+def _write(path: Path, scan: Scan, A: Operator, name: str, lifts: list[dict[str, Any]]) -> None:
     with lock_free(path, "w", libver=("v110", "v110")) as file:
-        write_attributes(file, {"format": FORMAT, "version": VERSION})
+        write_attributes(file, {"format": FORMAT, "version": VERSION if lifts else _PLAIN})
         group = file.create_group("operator")
+        if lifts:
+            write_json(group, "lift", lifts)
         write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})
         plain = {}
         for key, value in cast("Any", A).config().items():
@@ -129,6 +135,29 @@ def _write(path: Path, scan: Scan, name: str) -> None:
         write_attributes(file.create_group("units"), asdict(scan.units))
         told = {str(key): str(text) for key, text in scan.provenance.items()}
         write_attributes(file.create_group("provenance"), told)
+
+
+def _unlifted(A: Operator) -> tuple[Operator, list[dict[str, Any]]]:
+    """Return the operator inside, and what it was lifted over, from the inside out."""
+    lifts: list[dict[str, Any]] = []
+    while isinstance(A, Lifted):
+        lifts.insert(0, {"shape": A.extra, "channels": A.channels, "spacing": A.spacing})
+        A = A.inner
+    return A, lifts
+
+
+def _lifted(A: Operator, file: h5py.File) -> Operator:
+    """Return the operator lifted as the file says."""
+    found = read_json(find(file, "operator"), "lift")
+    where = f"{printable(file.filename)}: operator@lift"
+    for lift in found if isinstance(found, list) else []:
+        if not isinstance(lift, dict) or not isinstance(A, LinearOperator):
+            raise InputError(f"{where} says nothing that can be understood: save the scan again")
+        try:
+            A = A.lift(lift["shape"], channels=lift.get("channels"), spacing=lift.get("spacing"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{where} does not fit the geometry ({printable(error)}): save the scan again") from error
+    return A
 
 
 def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:
