@@ -40,7 +40,13 @@ def reconstruct(
     file: Annotated[
         Path, typer.Argument(help="A scan, a picture, or a folder of projections; `invprob list` has the layouts.")
     ],
-    method: Annotated[str, typer.Option(help="One of `invprob list`.")] = "tv",
+    method: Annotated[str, typer.Option(help="One of `invprob list`; several, as in tv,pnp,lpn, side by side.")] = "tv",
+    try_: Annotated[
+        str | None,
+        typer.Option(
+            "--try", metavar="NAME=FIRST:LAST:COUNT", help="A page of images to choose from, over strength, axis, ..."
+        ),
+    ] = None,
     strength: Annotated[
         str | None,
         typer.Option(metavar="auto|NUMBER", help="How strong the prior is, >= 0; no unit, same for scaled data."),
@@ -101,12 +107,18 @@ def reconstruct(
     check_kinds({"--output": output, "--png": png, "--tiff": tiff, "--npy": npy, "--report": report})
     check_source(file)  # before torch is loaded
 
+    methods = [name.strip() for name in method.split(",")]
+    beside = len(methods) > 1 or try_ is not None
+    if beside and (output is not None or tiff is not None or npy is not None):
+        raise UsageError("side by side there is a page and a strip alone: leave out --output, --tiff and --npy")
+
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method
     from invprob.cli.reading import reading_options
     from invprob.cli.reconstruct_run import Job, run
 
-    check_method(method, settings)
+    if len(methods) == 1:
+        check_method(method, settings)
     options = reading_options(
         read,
         views=views,
@@ -124,6 +136,12 @@ def reconstruct(
         noise=noise,
         rings="true" if rings else None,
     )
+    if beside:
+        from invprob.cli.side_by_side import compare, trials_of
+
+        trials = trials_of(methods, settings, options, try_)
+        page = report or Path(f"{named_after(file)}_compared.html")
+        return compare(file, trials, page, png, overwrite=overwrite, command=context.obj)
     return run(
         Job(
             path=file,
