@@ -57,6 +57,24 @@ _HOME = {
     "show": "invprob.report",
     "solve": "invprob.loop",
 }
+_ROOMS = (
+    "benchmark",
+    "fidelities",
+    "io",
+    "linalg",
+    "linop",
+    "methods",
+    "operators",
+    "priors",
+    "registry",
+    "report",
+    "sampling",
+    "solvers",
+    "stack",
+    "training",
+    "transforms",
+    "tuning",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -68,8 +86,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOME[name]), name)
     if name in __all__:
         return importlib.import_module(f"invprob.{name}")
+    if name in _ROOMS:
+        return importlib.import_module(f"invprob.{name}")
     raise AttributeError(f"module 'invprob' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_ROOMS})

@@ -91,6 +91,14 @@ METHODS: Mapping[str, Method] = {
 }
 
 
+# what results and scans show of themselves, which stands above them
+VIEWS: Mapping[str, str] = {
+    "html of a result": "invprob.report.views:html_of_result",
+    "html of a scan": "invprob.report.views:html_of_scan",
+    "plot of a result": "invprob.report.views:plot_result",
+}
+
+
 def load(table: Mapping[str, str] | Mapping[str, Method], name: str) -> Any:
     """Return what `name` stands for in `table`; ValueError with the nearest names if it is not there."""
     if name not in table:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from invprob import registry
 from invprob.grid import Grid, Units, space_axes
 from invprob.linop.doubt import Doubt
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from invprob.certificate import Certificate
     from invprob.linop.operator import Channels
     from invprob.scan import Scan
@@ -55,7 +58,7 @@ class ParameterMap:
     of_image: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """The image `x` `(*batch, *item)`, the last `ndim` axes of which are one item, with the story behind it.
 
@@ -99,6 +102,26 @@ class Result:
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     versions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     command: str = field(default="", kw_only=True)
+
+    def __repr__(self) -> str:
+        method = str(self.settings.get("method", ""))
+        seconds = f"in {self.seconds:.1f} s" if math.isfinite(self.seconds) else ""
+        unit = "" if self.units.image == "1" else f"values in {self.units.image}"
+        return f"Result({', '.join(part for part in (self.size, unit, method, self.status, seconds) if part)})"
+
+    def _repr_html_(self) -> str:
+        html: str = registry.load(registry.VIEWS, "html of a result")(self)
+        return html
+
+    def plot(self, axes: Axes | None = None, **options: Any) -> Axes:
+        """Draw the image with matplotlib and return the axes.
+
+        Arguments:
+            axes: where to; by default a new figure.
+            options: `part`, `over`, `window`, `colours`, as of `invprob.show`.
+        """
+        drawn: Axes = registry.load(registry.VIEWS, "plot of a result")(self, axes, **options)
+        return drawn
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:

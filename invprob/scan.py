@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invprob import registry
 from invprob.grid import Units
 from invprob.likelihood import Gaussian, Likelihood, Readings
 from invprob.linop.doors import as_tensor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Scan", "Units"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scan:
     """Data y = A(x) + noise with its operator A.
 
@@ -84,6 +85,19 @@ class Scan:
         due = (*self.batch_shape, *self.operator.domain_shape)
         if self.truth is not None and tuple(self.truth.shape) != due:
             raise ValueError(f"the truth has shape {tuple(self.truth.shape)}, but data and operator need {due}")
+
+    def __repr__(self) -> str:
+        noise = self.noise
+        level = f"noise {noise:.4g}" if isinstance(noise, float | int) else "" if noise is None else "noise per item"
+        data = f"data {' x '.join(map(str, self.data.shape))}"
+        others = [name for name in ("truth", "weights") if getattr(self, name) is not None]
+        plain = isinstance(self.likelihood, Gaussian)
+        parts = (repr(self.operator), data, level, *others, "" if plain else self.likelihood.name)
+        return f"Scan({', '.join(part for part in parts if part)})"
+
+    def _repr_html_(self) -> str:
+        html: str = registry.load(registry.VIEWS, "html of a scan")(self)
+        return html
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

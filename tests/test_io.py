@@ -264,7 +264,7 @@ def test_an_empty_or_reversed_selection_is_refused(exchange, rows):
 
 def test_what_is_no_file_or_no_scan(tmp_path, exchange):
     (tmp_path / "empty.h5").touch()
-    Image.new("L", (4, 4)).save(tmp_path / "picture.h5", format="PNG")
+    Image.new("L", (4, 4)).save(tmp_path / "picture.h5", format="GIF")
     cases = {
         "absent.h5": "does not exist",
         "": "is a directory",

@@ -158,7 +158,7 @@ ARRAYS = {
     "axes not said": (Y, {}, r"axes \(4, 32, 40\).*--read axes=coil,y,x"),
     "too many axes": (Y, {"axes": ("y", "x")}, "3 axes"),
     "no x": (Y, {"axes": ("coil", "y", "z")}, "lacks y or x"),
-    "real": (Y.real, {"axes": ("coil", "y", "x")}, "float32, and k-space is complex"),
+    "real": (Y.real, {"axes": ("coil", "y", "x")}, "k-space is complex"),
     "text": (np.array(["a", "b"]), {}, "type <U1"),
     "records": (np.zeros((3, 4), [("a", "f4")]), {}, "not supported"),
     "empty": (np.zeros((0, 4), "c8"), {}, "is empty"),

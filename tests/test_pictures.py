@@ -192,6 +192,8 @@ def test_the_bulk_of_values_has_no_limit_of_size():
 def test_what_is_no_tensor_is_refused_in_words():
     with pytest.raises(TypeError, match=r"show: a tensor or .* got list: as in show\(torch.as_tensor\(x\)\)"):
         show([[1.0, 2.0]])
-    result = Result(torch.ones(3, 4), "converged", ("converged",), torch.tensor(3), 1.0, {}, None)
-    with pytest.raises(TypeError, match=r"got Result: give its image, as in show\(result.x\)"):
-        show(result)
+
+
+def test_a_result_is_shown_by_its_image():
+    result = Result(torch.rand(3, 4), "converged", ("converged",), torch.tensor(3), 1.0, {}, None)
+    assert np.array_equal(show(result).values, show(result.x).values)

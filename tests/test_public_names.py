@@ -29,6 +29,12 @@ KINDS = {
 def test_the_public_names_are_these():
     assert sorted(invprob.__all__) == sorted(KINDS)
     assert set(invprob.__all__) <= set(dir(invprob))
+    assert not [name for name in dir(invprob) if name.startswith("_") and name != "__version__"]
+
+
+def test_every_listed_name_can_be_reached():
+    for name in dir(invprob):
+        assert getattr(invprob, name) is not None
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS.items(), ids=KINDS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from PIL import Image
 
 from invprob.errors import InputError
 from invprob.io import READERS, Option, Reader, Stack, load_result, load_scan, open_stack, save_scan, scan_summary
@@ -37,6 +38,14 @@ VALUES = {
     "conjugate": True,
     "reference": "scan",
     "permittivity": 4.0,
+    "blur": "gaussian:1",
+    "turned": True,
+    "boundary": "periodic",
+    "factor": 2,
+    "flats": "flats.npy",
+    "darks": "darks.npy",
+    "linked": True,
+    "entry": "entry/tomo_entry",
 }
 
 
@@ -98,6 +107,41 @@ def write_multistatic(path):
         path.with_name(f"{name}.csv").write_text(text)
 
 
+def exposed():
+    """Counts (view, row, column) of the discs above with two flats and a dark, as one stack, and the keys of it."""
+    s = np.arange(COLUMNS) - 9.0
+    chords = 2 * np.sqrt(np.clip(36 - (s - 2 * np.cos(ANGLES)[:, None]) ** 2, 0, None))
+    counts = 100 + 40000 * np.exp(-0.05 * chords[:, None, :] * np.ones((1, ROW_COUNT, 1)))
+    fields = [np.full((1, ROW_COUNT, COLUMNS), level) for level in (40100.0, 100.0, 40100.0)]
+    stack = np.concatenate([fields[0], fields[1], counts, fields[2]]).round().astype(np.uint16)
+    return stack, np.array([1, 2, *[0] * VIEWS, 1])
+
+
+def write_nxtomo(path, data=None):
+    stack, keys = exposed()
+    with h5py.File(path, "w") as file:
+        base = file.create_group("entry/tomo_entry")
+        base["instrument/detector/image_key"] = keys
+        base["instrument/detector/data"] = stack if data is None else data
+        base["instrument/detector/x_pixel_size"] = 5e-6
+        base["instrument/detector/x_pixel_size"].attrs["units"] = "m"
+        base["sample/rotation_angle"] = np.rad2deg(np.concatenate([[0, 0], ANGLES, [ANGLES[-1]]]))
+        base["sample/rotation_angle"].attrs["units"] = "deg"
+
+
+def write_projections(path):
+    stack, keys = exposed()
+    for name, key in (("flats", 1), ("darks", 2)):
+        np.save(path.with_name(f"{name}.npy"), stack[keys == key])
+    with path.open("wb") as stream:
+        np.save(stream, stack[keys == 0])
+
+
+def write_picture(path):
+    with path.open("wb") as stream:
+        Image.fromarray(np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)).save(stream, "PNG")
+
+
 WRITERS = {
     "invprob-scan": write_own,
     "data-exchange": write_exchange,
@@ -105,6 +149,9 @@ WRITERS = {
     "fastmri": write_fastmri,
     "ismrmrd": write_ismrmrd,
     "bart": write_pair,
+    "nxtomo": write_nxtomo,
+    "picture": write_picture,
+    "projections": write_projections,
     "numpy": write_array,
     "multistatic": write_multistatic,
 }
@@ -121,13 +168,17 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, o
     monkeypatch.chdir(tmp_path)
     np.save("maps.npy", np.ones((1, 16, 16), "c8"))
     WRITERS[name](tmp_path / "scan")
+    given = {key: VALUES[key] for key in ("angles", "angles_unit", "flats", "darks") if name == "projections"}
     accepted = option in {known.name for known in READERS[name].accepts}
-    needed = {"angles": ["angles_unit"]}.get(option, []) + (["axes"] if name == "numpy" else [])
-    options = {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
+    needed = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"]}.get(option, []) + (
+        ["axes"] if name == "numpy" else []
+    )
+    options = given | {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()
         return
     typed = known_options()[option].typed
+    options = {option: VALUES[option]}
     with pytest.raises(InputError, match=f"leave out {typed}: {READERS[name].otherwise}"):
         load_scan(tmp_path / "scan", **options)
     with pytest.raises(InputError, match=f"leave out {typed}: "):
@@ -297,9 +348,8 @@ def test_read_is_what_the_flags_are_short_for(invprob, tmp_path):
         "axis": "9",
         "image-shape": "40x44",
     }
-    assert {name.replace("-", "_") for name in texts} | {"rings"} == {
-        o.name for o in known_options().values() if o.flag
-    }
+    accepted = READERS["data-exchange"].accepts
+    assert {name.replace("-", "_") for name in texts} | {"rings"} == {o.name for o in accepted if o.flag}
     flags = [word for name, text in texts.items() for word in (f"--{name}", text)]
     read = [word for name, text in texts.items() for word in ("--read", f"{name}={text}")]
     results = []

@@ -10,8 +10,24 @@ import typer
 from invprob.cli import parse
 from invprob.cli.console import fact, fail, say, warn
 from invprob.cli.errors import ExitCode
-from invprob.cli.options import Angles, AnglesUnit, Axis, ImageShape, PixelSize, Read, Rings, Rows, Views
-from invprob.files import check_file
+from invprob.cli.options import (
+    Angles,
+    AnglesUnit,
+    Axis,
+    Blur,
+    Darks,
+    Factor,
+    Flats,
+    ImageShape,
+    Mask,
+    Noise,
+    PixelSize,
+    Read,
+    Rings,
+    Rows,
+    Views,
+)
+from invprob.files import check_source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +43,9 @@ _TRUE_ADJOINT = {"torch.float32": 1e-4, "torch.float64": 1e-10}  # what rounding
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
+    file: Annotated[
+        Path, typer.Argument(help="A scan, a picture, or a folder of projections; `invprob list` has the layouts.")
+    ],
     read: Read = None,
     views: Views = None,
     rows: Rows = None,
@@ -36,6 +54,12 @@ def check(
     pixel_size: PixelSize = None,
     axis: Axis = None,
     image_shape: ImageShape = None,
+    flats: Flats = None,
+    darks: Darks = None,
+    blur: Blur = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    noise: Noise = None,
     rings: Rings = False,
     max_memory: Annotated[
         float | None,
@@ -49,7 +73,7 @@ def check(
     an error.
     """
     del debug
-    check_file(file)  # before torch is loaded
+    check_source(file)  # before torch is loaded
 
     from invprob.cli.reading import reading_options
     from invprob.io import open_stack
@@ -58,6 +82,7 @@ def check(
 
     flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
     flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
+    flags |= {"flats": flats, "darks": darks, "blur": blur, "mask": mask, "factor": factor, "noise": noise}
     stack = open_stack(file, **reading_options(read, **flags))
     stack.check()
     row, values = stack.sample, stored_values(stack)

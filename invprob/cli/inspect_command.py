@@ -9,8 +9,23 @@ import typer
 
 from invprob.cli.console import fact, say, warn
 from invprob.cli.errors import UsageError
-from invprob.cli.options import Angles, AnglesUnit, Axis, ImageShape, PixelSize, Read, Rows, Views
-from invprob.files import check_file
+from invprob.cli.options import (
+    Angles,
+    AnglesUnit,
+    Axis,
+    Blur,
+    Darks,
+    Factor,
+    Flats,
+    ImageShape,
+    Mask,
+    Noise,
+    PixelSize,
+    Read,
+    Rows,
+    Views,
+)
+from invprob.files import check_source
 
 if TYPE_CHECKING:
     from invprob.io import ScanSummary
@@ -20,7 +35,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A scan or a result.")],
+    file: Annotated[Path, typer.Argument(help="A scan, a picture, a folder of projections, or a result.")],
     read: Read = None,
     views: Views = None,
     rows: Rows = None,
@@ -29,19 +44,26 @@ def inspect(
     pixel_size: PixelSize = None,
     axis: Axis = None,
     image_shape: ImageShape = None,
+    flats: Flats = None,
+    darks: Darks = None,
+    blur: Blur = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    noise: Noise = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Say what is in a scan or a result, in which units, and what is doubtful about it."""
     del debug
-    check_file(file)  # before torch is loaded
+    check_source(file)  # before torch is loaded
 
     from invprob.cli.reading import reading_options
     from invprob.cli.result_description import describe_result, is_result
     from invprob.io import scan_summary
 
     flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
-    options = reading_options(read, **flags, axis=axis, image_shape=image_shape)
-    if is_result(file):
+    flags |= {"axis": axis, "image_shape": image_shape, "flats": flats, "darks": darks}
+    options = reading_options(read, **flags, blur=blur, mask=mask, factor=factor, noise=noise)
+    if file.is_file() and is_result(file):
         if options:
             raise UsageError(f"leave out {', '.join(options)}: a result is read as it is")
         describe_result(file)

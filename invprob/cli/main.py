@@ -18,9 +18,11 @@ from invprob.cli import console
 from invprob.cli.benchmark_command import benchmark
 from invprob.cli.check_command import check
 from invprob.cli.errors import ExitCode, exit_code, one_line
+from invprob.cli.import_command import import_scan
 from invprob.cli.inspect_command import inspect
 from invprob.cli.listing import list_names
 from invprob.cli.reconstruct_command import reconstruct
+from invprob.cli.show_command import show_result
 from invprob.cli.signals import Signals
 from invprob.cli.simulate_command import simulate
 from invprob.cli.train_command import app as train
@@ -39,6 +41,8 @@ app = typer.Typer(
 )
 for command in (reconstruct, inspect, check, simulate, benchmark):
     app.command()(command)
+app.command(name="import")(import_scan)
+app.command(name="show")(show_result)
 app.add_typer(train, name="train")
 app.command(name="list")(list_names)
 

@@ -11,9 +11,27 @@ import typer
 from invprob.cli.errors import UsageError
 from invprob.errors import printable
 
-__all__ = ["Angles", "AnglesUnit", "Axis", "ImageShape", "PixelSize", "Read", "Rings", "Rows", "Views", "check_kinds"]
+__all__ = [
+    "Angles",
+    "AnglesUnit",
+    "Axis",
+    "Blur",
+    "Darks",
+    "Factor",
+    "Flats",
+    "ImageShape",
+    "Mask",
+    "Noise",
+    "PixelSize",
+    "Read",
+    "Rings",
+    "Rows",
+    "Views",
+    "check_kinds",
+    "named_after",
+]
 
-_READING = "Reading the scan"
+_READING, _PICTURE = "Reading the scan", "Reading a picture"
 # which option writes files of such a name
 _KINDS = {
     **dict.fromkeys((".png",), "--png"),
@@ -39,7 +57,7 @@ Rows = Annotated[str | None, typer.Option(metavar="START:STOP", help="Detector r
 Angles = Annotated[
     str | None,
     typer.Option(
-        metavar="FIRST:LAST:COUNT",
+        metavar="FIRST:LAST:COUNT|FILE",
         help="Projection angles instead of the file's, the last included.",
         rich_help_panel=_READING,
     ),
@@ -54,6 +72,31 @@ Axis = Annotated[
     typer.Option(metavar="COLUMN", help="Detector column of the rotation axis, from 0.", rich_help_panel=_READING),
 ]
 ImageShape = Annotated[str | None, typer.Option(metavar="HxW", help="Pixels of the image.", rich_help_panel=_READING)]
+Blur = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KERNEL",
+        help="What blurred it: gaussian:1.5, disc:3, box:5, motion:9:30, or a PNG, .npy or .mat[:NUMBER].",
+        rich_help_panel=_PICTURE,
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Which pixels, or samples, are known: white.", rich_help_panel=_PICTURE),
+]
+Factor = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="Pixels of the image per pixel, to enlarge it.", rich_help_panel=_PICTURE),
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="Standard deviation of the noise, white being 1.", rich_help_panel=_PICTURE),
+]
+Flats = Annotated[
+    str | None,
+    typer.Option(metavar="FILES", help="Folder, pattern or file of the open beam.", rich_help_panel=_READING),
+]
+Darks = Annotated[str | None, typer.Option(metavar="FILES", help="The same without a beam.", rich_help_panel=_READING)]
 Rings = Annotated[
     bool, typer.Option("--rings", help="Take away what a bin adds to all views.", rich_help_panel=_READING)
 ]
@@ -70,3 +113,11 @@ def check_kinds(outputs: Mapping[str, Path | None]) -> None:
         held = {"--output": "HDF5", "--png": "PNG", "--tiff": "TIFF", "--npy": "a NumPy array", "--report": "HTML"}
         way = f"{writes} writes such files" if suffix in _KINDS and writes in outputs else "choose another name"
         raise UsageError(f"{option} {printable(path)} would hold {held[own]}, which its name denies: {way}")
+
+
+def named_after(source: Path) -> str:
+    """Return what files made of a source are called: its name without the ending, of a pattern the folder's."""
+    if any(sign in source.name for sign in "*?["):
+        source = source.parent
+    stem = source.stem if source.is_file() else source.resolve().name
+    return stem if stem and not any(sign in stem for sign in "*?[") else "scan"

@@ -13,15 +13,22 @@ from invprob.cli.options import (
     Angles,
     AnglesUnit,
     Axis,
+    Blur,
+    Darks,
+    Factor,
+    Flats,
     ImageShape,
+    Mask,
+    Noise,
     PixelSize,
     Read,
     Rings,
     Rows,
     Views,
     check_kinds,
+    named_after,
 )
-from invprob.files import check_file
+from invprob.files import check_source
 
 __all__ = ["reconstruct"]
 
@@ -30,8 +37,16 @@ _WRITING = "Writing the result"
 
 def reconstruct(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The scan: HDF5 or MATLAB; see `invprob list` for the layouts.")],
-    method: Annotated[str, typer.Option(help="One of `invprob list`.")] = "tv",
+    file: Annotated[
+        Path, typer.Argument(help="A scan, a picture, or a folder of projections; `invprob list` has the layouts.")
+    ],
+    method: Annotated[str, typer.Option(help="One of `invprob list`; several, as in tv,pnp,lpn, side by side.")] = "tv",
+    try_: Annotated[
+        str | None,
+        typer.Option(
+            "--try", metavar="NAME=FIRST:LAST:COUNT", help="A page of images to choose from, over strength, axis, ..."
+        ),
+    ] = None,
     strength: Annotated[
         str | None,
         typer.Option(metavar="auto|NUMBER", help="How strong the prior is, >= 0; no unit, same for scaled data."),
@@ -47,6 +62,12 @@ def reconstruct(
     pixel_size: PixelSize = None,
     axis: Axis = None,
     image_shape: ImageShape = None,
+    flats: Flats = None,
+    darks: Darks = None,
+    blur: Blur = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    noise: Noise = None,
     rings: Rings = False,
     output: Annotated[
         Path | None,
@@ -94,15 +115,23 @@ def reconstruct(
             raise UsageError("the strength is given twice: by --strength and by --set")
         settings["strength"] = parse.strength(strength)
     check_kinds({"--output": output, "--png": png, "--tiff": tiff, "--npy": npy, "--report": report})
-    check_file(file)  # before torch is loaded
+    check_source(file)  # before torch is loaded
+
+    methods = [name.strip() for name in method.split(",")]
+    beside = len(methods) > 1 or try_ is not None
+    if beside and (resume or any(given is not None for given in (output, tiff, npy, segment))):
+        raise UsageError(
+            "side by side there is a page and a strip alone: leave out --output, --tiff, --npy, --segment and --resume"
+        )
 
     from invprob.cli.exports import Exports
     from invprob.cli.methods import check_method
     from invprob.cli.reading import reading_options
     from invprob.cli.reconstruct_run import Job, run
 
-    check_method(method, settings)
-    main = output or Path(f"{file.stem}_{method}.h5")
+    if len(methods) == 1:
+        check_method(method, settings)
+    main = output or Path(f"{named_after(file)}_{method}.h5")
     labels = None if segment is None else main.with_name(f"{main.stem}_labels.npy")
     options = reading_options(
         read,
@@ -113,8 +142,20 @@ def reconstruct(
         pixel_size=pixel_size,
         axis=axis,
         image_shape=image_shape,
+        flats=flats,
+        darks=darks,
+        blur=blur,
+        mask=mask,
+        factor=factor,
+        noise=noise,
         rings="true" if rings else None,
     )
+    if beside:
+        from invprob.cli.side_by_side import compare, trials_of
+
+        trials = trials_of(methods, settings, options, try_)
+        page = report or Path(f"{named_after(file)}_compared.html")
+        return compare(file, trials, page, png, overwrite=overwrite, command=context.obj)
     return run(
         Job(
             path=file,

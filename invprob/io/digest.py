@@ -7,18 +7,23 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from invprob.files import files_of, is_series
+
 __all__ = ["fingerprint"]
 
 _WHOLE = 2**28  # bytes hashed in full, about 0.3 s
 _END = 2**20
+_PART = 2**12  # bytes at either end of each file of a series
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
     """Return "sha256:..." of the content, or of size, first and last MiB ("sha256-ends:...") above 256 MiB.
 
-    The answer is remembered as long as size, modification time and the file itself stay: a large file is read in
-    many pieces.
+    Of a folder or a pattern: "sha256-files:..." of the names, the sizes and both ends of its files. The answer is
+    remembered as long as size, modification time and the file itself stay: a large file is read in many pieces.
     """
+    if is_series(Path(path)):
+        return _of_files(tuple((f, f.stat().st_size, f.stat().st_mtime_ns) for f in files_of(path)))
     state = os.stat(path)
     return _digest(Path(path), state.st_size, (state.st_mtime_ns, state.st_ino))
 
@@ -32,3 +37,15 @@ def _digest(path: Path, size: int, _state: tuple[int, int]) -> str:
         stream.seek(-_END, os.SEEK_END)
         digest.update(stream.read())
         return f"sha256-ends:{digest.hexdigest()}"
+
+
+@lru_cache(maxsize=16)
+def _of_files(files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(_PART))
+            stream.seek(max(0, size - _PART))
+            digest.update(stream.read())
+    return f"sha256-files:{digest.hexdigest()}"

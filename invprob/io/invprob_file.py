@@ -24,6 +24,8 @@ from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
 from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.io.sealing import check_seal
+from invprob.linop import LinearOperator
+from invprob.linop.lifted import Lifted
 from invprob.scan import Scan, Units
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     Raises OutputError if its operator is not registered (a file names only registered things), if its provenance has
     a name or a text that a file cannot hold, or if the path cannot be written, ResourceError if the disk is full.
     """
-    A = scan.operator
+    A, lifts = _unlifted(scan.operator)
     name = registry.name_of(registry.OPERATORS, type(A))
     if name is None:
         raise OutputError(
@@ -58,7 +60,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     tensors = [t for t in (scan.data, scan.truth, scan.weights) if t is not None]
     n_bytes = sum(t.numel() * t.element_size() for t in tensors)
     path = check_output(path, n_bytes, overwrite=overwrite)
-    write_hdf5(path, lambda file: _fill(file, scan, name), _LIBVER, overwrite=overwrite)
+    write_hdf5(path, lambda file: _fill(file, scan, A, name, lifts), _LIBVER, overwrite=overwrite)
 
 
 def open_scan(path: Path, options: Options) -> Stack:
@@ -66,8 +68,10 @@ def open_scan(path: Path, options: Options) -> Stack:
     with open_hdf5(path) as file:
         check_seal(file, required=check_format(file, FORMAT, VERSION) >= _SEALED)
         cls, config = _read_operator(file)
+        if "views" in options and read_json(find(file, "operator"), "lift"):
+            VIEWS.refuse(because="the file holds channels of one item, whose views belong together")
         config, views = _select_views(cls, config, options)
-        operator = _build(cls, config, printable(path))
+        operator = _lifted(_build(cls, config, printable(path)), file)
         n_batch = max(0, dataset(file, "data").ndim - len(operator.range_shape))
         rows = _select_rows(file, n_batch, options)
     about = {"source": str(path), "digest": fingerprint(path), "reader": FORMAT}
@@ -109,10 +113,11 @@ def _read(
         raise InputError(f"{printable(path)}: {error}") from error
 
 
-def _fill(file: h5py.File, scan: Scan, name: str) -> None:
-    A = scan.operator
+def _fill(file: h5py.File, scan: Scan, A: Operator, name: str, lifts: list[dict[str, Any]]) -> None:
     write_attributes(file, {"format": FORMAT, "version": VERSION})
     group = file.create_group("operator")
+    if lifts:
+        write_json(group, "lift", lifts)
     write_attributes(group, {"name": name, "precision": str(A.dtype).removeprefix("torch.")})
     plain = {}
     for key, value in cast("Any", A).config().items():
@@ -132,6 +137,29 @@ def _fill(file: h5py.File, scan: Scan, name: str) -> None:
     write_attributes(file.create_group("units"), asdict(scan.units))
     told = {str(key): str(text) for key, text in scan.provenance.items()}
     write_attributes(file.create_group("provenance"), told)
+
+
+def _unlifted(A: Operator) -> tuple[Operator, list[dict[str, Any]]]:
+    """Return the operator inside, and what it was lifted over, from the inside out."""
+    lifts: list[dict[str, Any]] = []
+    while isinstance(A, Lifted):
+        lifts.insert(0, {"shape": A.extra, "channels": A.channels, "spacing": A.spacing})
+        A = A.inner
+    return A, lifts
+
+
+def _lifted(A: Operator, file: h5py.File) -> Operator:
+    """Return the operator lifted as the file says."""
+    found = read_json(find(file, "operator"), "lift")
+    where = f"{printable(file.filename)}: operator@lift"
+    for lift in found if isinstance(found, list) else []:
+        if not isinstance(lift, dict) or not isinstance(A, LinearOperator):
+            raise InputError(f"{where} says nothing that can be understood: save the scan again")
+        try:
+            A = A.lift(lift["shape"], channels=lift.get("channels"), spacing=lift.get("spacing"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{where} does not fit the geometry ({printable(error)}): save the scan again") from error
+    return A
 
 
 def _read_operator(file: h5py.File) -> tuple[type[Operator], dict[str, Any]]:

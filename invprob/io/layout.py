@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from invprob.errors import InputError, InputWarning
-from invprob.files import check_file
+from invprob.files import check_source, files_of, is_series
 from invprob.io.options import Option, Options
 from invprob.io.safe_hdf5 import open_hdf5
 from invprob.scan import Scan
@@ -26,20 +26,26 @@ _HEAD = 128  # bytes: a MATLAB file's header
 class Probe:
     """What a layout is recognised by: the first bytes of a file, its open content where it is HDF5, and its path.
 
-    The path is for what lies beside the file, and no clue by itself.
+    The path is for what lies beside the file, and no clue by itself. Of a folder or a pattern, which stands for the
+    files of a `series`, the first bytes are those of the first file.
     """
 
     head: bytes
     hdf5: h5py.File | None
     path: Path
+    series: bool = False
 
 
 @contextmanager
 def probed(path: Path) -> Iterator[Probe]:
-    """Open a file to recognise it; InputError if it cannot be read, or is HDF5 and damaged."""
-    check_file(path)
-    with path.open("rb") as stream:
+    """Open a file, or the first of a series, to recognise it; InputError if it cannot be read, or is damaged HDF5."""
+    check_source(path)
+    series = is_series(path)
+    with (files_of(path)[0] if series else path).open("rb") as stream:
         head = stream.read(_HEAD)
+    if series:
+        yield Probe(head, None, path, series=True)
+        return
     if h5py.is_hdf5(path) or head.startswith(b"\x89HDF"):
         with open_hdf5(path) as file:
             yield Probe(head, file, path)

@@ -49,10 +49,12 @@ def _yes_or_no(text: str) -> bool:
     return text == "true"
 
 
-MASK = Option("mask", "which samples were measured: where any coil is not 0, or a file of 0 and 1", "auto|FILE", str)
+MASK = Option(
+    "mask", "what was measured: a file of 0 and 1, or a picture, white; auto finds it", "auto|FILE", str, flag=True
+)
 AXES = Option("axes", "what the axes of the array are, from first to last", "coil,y,x", _axes)
 COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in .npy or .cfl", "FILE", str)
-NOISE = Option("noise", "the standard deviation of a sample's noise, sigma^2 = E|n|^2", "NUMBER", _level)
+NOISE = Option("noise", "the standard deviation of a reading's noise, sigma^2 = E|n|^2", "NUMBER", _level, flag=True)
 TRAJECTORY = Option("trajectory", "where k-space was sampled, (*samples, 2) in .npy as (ky, kx), or .cfl", "FILE", str)
 TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), _unit)
 CONJUGATE = Option("conjugate", "whether samples are conjugated; by default those of Siemens", "true|false", _yes_or_no)

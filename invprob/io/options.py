@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError
+from invprob.io.npy import read_npy
 
 __all__ = [
     "ANGLES",
     "ANGLES_UNIT",
     "AXIS",
+    "DARKS",
+    "FLATS",
     "IMAGE_PIXEL_SIZE",
     "IMAGE_SHAPE",
     "PIXEL_SIZE",
@@ -74,16 +78,31 @@ def _slice(text: str) -> slice:
 
 
 def _angles(text: str) -> NDArray[np.float64]:
+    if Path(text).is_file():
+        return _listed(Path(text))
     try:
         parts = text.split(":")
         (first, last), count = map(float, parts[:-1]), int(parts[-1])
     except ValueError:
-        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180") from None
+        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180, and no file of angles") from None
     if count > _MOST_ANGLES:
         raise ValueError(f"{text!r} asks for {count} angles, more than {_MOST_ANGLES}")
     if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
         raise ValueError(f"{text!r} must hold finite angles and a count of at least 1")
     return np.linspace(first, last, count)
+
+
+def _listed(path: Path) -> NDArray[np.float64]:
+    """Return the angles of a text file, one per line or divided by commas, or of a .npy file."""
+    if path.stat().st_size > 32 * _MOST_ANGLES:
+        raise ValueError(f"{str(path)!r} is no list of angles, but much larger")
+    if path.suffix.lower() == ".npy":
+        return np.asarray(read_npy(path), dtype=np.float64).ravel()
+    try:
+        lines = path.read_text(encoding="utf-8").replace(",", " ").replace(";", " ").splitlines()
+        return np.array([float(part) for line in lines for part in line.partition("#")[0].split()])
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} holds something besides numbers ({error})") from None
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -133,7 +152,7 @@ VALUES = Option(
 )
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
-ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT", _angles, flag=True)
+ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT|FILE", _angles, flag=True)
 ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True)
 PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True)
 IMAGE_PIXEL_SIZE = Option(
@@ -141,6 +160,8 @@ IMAGE_PIXEL_SIZE = Option(
 )
 AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
 IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
+FLATS = Option("flats", "pictures of the open beam: a folder, a pattern or a file", "FILES", str, flag=True)
+DARKS = Option("darks", "pictures without beam: a folder, a pattern or a file", "FILES", str, flag=True)
 RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", _yes_or_no, flag=True)
 
 

@@ -11,7 +11,19 @@ from numpy.typing import ArrayLike
 from invprob import registry
 from invprob.errors import InputError, printable
 from invprob.files import check_file
-from invprob.io import bart, data_exchange, fastmri, htc, invprob_file, ismrmrd, multistatic, numpy_array
+from invprob.io import (
+    bart,
+    data_exchange,
+    fastmri,
+    htc,
+    invprob_file,
+    ismrmrd,
+    multistatic,
+    numpy_array,
+    nxtomo,
+    picture_scan,
+    projections,
+)
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
 from invprob.io.receiver import with_coil_maps
@@ -38,10 +50,13 @@ _BEGINNING = 2**16  # bytes in which the name of a format of ours stands
 READERS: dict[str, Reader] = {
     "invprob-scan": invprob_file.READER,
     "data-exchange": data_exchange.READER,
+    "nxtomo": nxtomo.READER,
     "matlab": htc.READER,
     "fastmri": fastmri.READER,
     "ismrmrd": ismrmrd.READER,
     "bart": bart.READER,
+    "picture": picture_scan.READER,
+    "projections": projections.READER,
     "numpy": numpy_array.READER,
     "multistatic": multistatic.READER,
 }
@@ -60,7 +75,7 @@ def load_scan(
     rings: bool | None = None,
     **others: Any,
 ) -> Scan:
-    """Read a scan: Data Exchange HDF5, Helsinki Tomography Challenge 2022, or the project's own file.
+    """Read a scan: a file of any layout of `READERS`, a picture, a folder or pattern of projections.
 
     `rows` (detector rows, slices of the result) and `views` are all that is read of the data. `angles` (in
     `angles_unit`, "degrees" or "radians") replace those of the file; `angles_unit` alone replaces their unit.
@@ -99,6 +114,10 @@ def reader_of(path: Path) -> Reader:
         for reader in READERS.values():
             if reader.recognises(probe):
                 return reader
+        if probe.series:
+            raise InputError(
+                f"{printable(path)} {_of_series(path)} no TIFF files of projections: name a file, or another folder"
+            )
         raise InputError(f"{printable(path)} {_unknown(probe)}")
 
 
@@ -137,6 +156,10 @@ def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:
         if name not in accepts:
             known[name].refuse(because=reader.otherwise)
     return given
+
+
+def _of_series(path: Path) -> str:
+    return "is a directory with" if path.is_dir() else "is a pattern of"
 
 
 def _unknown(probe: Probe) -> str:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
+from invprob.files import files_of
 from invprob.io.layout import Reader, Stack
 from invprob.io.options import Options, as_slice
 from invprob.io.readers import accepted_options, opened, reader_of
@@ -103,7 +104,7 @@ def scan_summary(path: str | os.PathLike[str], **options: Any) -> ScanSummary:
     return ScanSummary(
         path=str(path),
         layout=reader.layout,
-        size=path.stat().st_size,
+        size=sum(file.stat().st_size for file in files_of(path)),
         datasets=datasets,
         values=_of_scan(scan) if values is None and scan else values,
         rows=len(stack) if stack else None,

@@ -21,6 +21,7 @@ from invprob.grid import Grid, space_axes
 from invprob.io.atomic import check_output, write_whole
 from invprob.linop.doors import as_tensor, takes_arrays
 from invprob.linop.operator import Channels
+from invprob.result import Result
 
 __all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "show"]
 
@@ -112,7 +113,7 @@ class Picture:
 
 @takes_arrays
 def show(
-    item: Tensor,
+    item: Tensor | Result,
     ndim: int = 2,
     *,
     part: Part | None = None,
@@ -122,7 +123,7 @@ def show(
     window: tuple[float, float] | None = None,
     colours: str | None = None,
 ) -> Picture:
-    """Return a picture of an item `(*batch, *item)` whose last `ndim` axes are one item.
+    """Return a picture of an item `(*batch, *item)` whose last `ndim` axes are one item, or of a `Result`, which knows.
 
     Of everything that does not fit into a plane the middle one (index n // 2) is shown: of a batch, of channels, of the
     slices of a volume; so an image and its truth always show the same place. `over` takes the maximum or the mean over
@@ -142,6 +143,9 @@ def show(
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
     TypeError for what is neither a tensor nor an array.
     """
+    if isinstance(item, Result):
+        grid, channels = item.grid if grid is None else grid, item.channels if channels is None else channels
+        item, ndim = item.x, item.ndim
     item = as_tensor("show", item)
     part = _checked(item, ndim, part, over, channels)
     space = space_axes(ndim, grid, channels)

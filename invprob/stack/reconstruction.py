@@ -21,7 +21,7 @@ from invprob.io.digest import fingerprint
 from invprob.io.options import in_words
 from invprob.io.result_writer import Block, unfinished
 from invprob.methods import Progress, Recipe, followed
-from invprob.result import Result, current_versions
+from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
 from invprob.stack.joined import JoinedResults

@@ -1,0 +1,107 @@
+"""What notebooks show of a result and of a scan: a picture, the verdict, the numbers; and the plot of a result."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from invprob.io.summary import noise_in_words
+from invprob.judgement import statements, verdict
+from invprob.report.picture import Picture, middle_item, show
+from invprob.result import Result
+from invprob.scan import Scan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["html_of_result", "html_of_scan", "picture_of_data", "plot_result"]
+
+_COLOURS = {"good": "#1d7a46", "fair": "#a86400", "bad": "#b3261e", "known": "#5b6675"}
+_SIZE = 384  # pixels of the picture
+
+
+def html_of_result(result: Result) -> str:
+    """Return the picture of the middle item, the verdict, and what was found, as HTML."""
+    found = statements(None if result.certificate is None else result.certificate.as_dict(), result.item_status)
+    whole = verdict(found)
+    facts = {"image": result.size, "method": str(result.settings.get("method", "")), "unit": result.units.image}
+    facts["time"] = f"{result.seconds:.1f} s" if math.isfinite(result.seconds) else ""
+    lines = "".join(
+        f'<li style="color:{_COLOURS[s.grade]}">{escape(s.words)}</li>' for s in found if s.grade in ("fair", "bad")
+    )
+    words = f'<p style="color:{_COLOURS[whole.grade]}"><b>{escape(whole.text)}</b></p><ul>{lines}</ul>'
+    return _beside(show(result), words + _table(facts))
+
+
+def html_of_scan(scan: Scan) -> str:
+    """Return the picture of the data, where they can be seen, and what is known of them, as HTML."""
+    facts = {
+        "geometry": repr(scan.operator),
+        "data": " x ".join(map(str, scan.data.shape)),
+        "noise": noise_in_words(scan),
+        "lengths": scan.units.length,
+        "source": scan.provenance.get("source", ""),
+    }
+    return _beside(picture_of_data(scan), _table(facts))
+
+
+def picture_of_data(scan: Scan) -> Picture | None:
+    """Return what can be seen of the middle item's data: views, a picture, or a plane of samples; None of others."""
+    A = scan.operator
+    y = middle_item(scan.data, len(A.range_shape))
+    if A.data_kind == "picture":
+        return show(y, y.ndim, channels=A.channels)
+    if A.data_kind == "views" and y.ndim >= 2:
+        views = y.reshape(-1, *y.shape[-2:])
+        return show(views[len(views) // 2])
+    return show(y, part="dB" if y.is_complex() else None) if y.ndim == 2 else None
+
+
+def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axes:
+    """Draw the image with its axes in units of length and a bar of its values, into `axes` or a new figure."""
+    if axes is None:
+        from matplotlib import pyplot
+
+        axes = pyplot.subplots(layout="constrained")[1]
+    picture = show(result, **options)
+    height, width = picture.values.shape[:2]
+    known = result.grid is not None and result.grid.known and result.grid.ndim > 1
+    sides = result.grid.spacing[-2:] if result.grid is not None and known else picture.sides
+    extent = (0.0, width * sides[1], height * sides[0], 0.0)
+    drawn = axes.imshow(
+        picture.values if picture.values.ndim == 2 else picture.values.clip(0, 1),
+        cmap=picture.colours,
+        vmin=picture.low,
+        vmax=picture.high,
+        extent=extent,
+        interpolation="nearest",
+    )
+    unit = result.grid.unit if result.grid is not None and known else "pixels"
+    axes.set_xlabel(unit)
+    axes.set_title(", ".join(t for t in (str(result.settings.get("method", "")), picture.caption) if t))
+    if picture.values.ndim == 2 and axes.figure is not None:
+        bar = axes.figure.colorbar(drawn, ax=axes)
+        bar.set_label("" if result.units.image == "1" else result.units.image)
+    return axes
+
+
+def _beside(picture: Picture | None, words: str) -> str:
+    image = ""
+    if picture is not None:
+        width, height = picture.size
+        shown = _SIZE / max(width, height)
+        image = (
+            f'<img src="{picture.uri(1024)}" width="{max(1, round(width * shown))}" '
+            f'height="{max(1, round(height * shown))}" style="image-rendering:pixelated" alt="picture">'
+        )
+    return f'<div style="display:flex;gap:1em;flex-wrap:wrap">{image}<div style="max-width:36em">{words}</div></div>'
+
+
+def _table(facts: dict[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{key}</th><td style="text-align:left">{escape(value)}</td></tr>'
+        for key, value in facts.items()
+        if value not in ("", "1")
+    )
+    return f"<table>{rows}</table>"
