@@ -483,6 +483,22 @@ def test_whole_frequencies_are_held_out():
     assert A.grid.spacing == pytest.approx((0.1 / 3, 0.03, 0.03))
 
 
+def test_half_of_an_array_has_every_other_transmitter():
+    gain = randn((len(BAND), 1, 4), WIDE, seed=1).numpy()
+    pattern = np.linspace(1, 2, 3)[:, None, None, None]
+    for arguments in (
+        {"gain": gain, "tx_pattern": pattern},
+        {"pairs": [(0, 1), (2, 2), (1, 3)], "tx_pattern": pattern},
+    ):
+        A = radar(**arguments)
+        half, restrict, averaged = A.thinned()
+        x = torch.stack([image_of(A), image_of(A, seed=5)])
+        assert relative(half(x), restrict(A(x))) < 1e-12
+        assert averaged == 1
+        assert half.range_shape == ((4, 2, 4) if half.pairs is None else (4, 2))
+    assert radar(pairs=[(0, 1)]).thinned() is None
+
+
 def test_a_turntable_is_a_scan_by_an_antenna_that_goes_round():
     angle, place = 0.3, np.array([0.03, -0.02, 0.0])
     antenna = turntable([angle], 1.5, 0.2)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from invprob.linalg import Diagonal
+from invprob.linop import Coarser
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.spectrum import Spectrum
@@ -292,6 +293,25 @@ class NearFieldMIMO(Radar):
             return total
         gain = self.gain.to(total).expand(self.range_shape).flatten()
         return gain[:, None] * total * gain.conj()
+
+    def thinned(self) -> Coarser | None:
+        """Return the array with every other transmitter, or the other pairs of a list; None where there is but one."""
+        other = slice(None, None, 2)
+        changes: dict[str, Any] = {"dtype": self.dtype}
+        if self.pairs is None:
+            count, kept = len(self.tx), (..., other, slice(None))
+            changes |= {"tx": self.tx[other], "rx": self.rx}
+            if self.tx_pattern is not None:
+                changes["tx_pattern"] = self.tx_pattern.expand(count, *self.domain_shape)[other]
+        else:
+            count, kept = len(self.pairs), (..., other)
+            changes["pairs"] = self.pairs[other]
+        if count < 2:
+            return None
+        if self.gain is not None:
+            changes["gain"] = self.gain.expand(self.range_shape)[kept]
+        fewer = NearFieldMIMO(**{**self.config(), **changes}).to(self.device)
+        return Coarser(fewer, lambda y: y[kept], 1)
 
     # ---- checks and words
 
