@@ -2,7 +2,7 @@
 
 Skin and chest wall are the same in both and cancel. What is left shows the tumour twice, with opposite signs: as the
 echoes y = A x - A' x of one image, A' being the array turned back. Antennas touch the breast, where the amplitudes of
-the model rise without end, so patterns take them out.
+the model rise without end, so patterns take them out; the image is the matched filter of both scans.
 
 `radar_breast.py DATA` reads the phantoms of MERIT (O'Loughlin et al. 2018), B0_P3 and B0_P5, from a folder that holds
 their signals (_p000 and _p036) and the three files beside them. Without DATA, a tumour is simulated.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invprob import Scan, load_scan, reconstruct
+from invprob import load_scan
 from invprob.operators import NearFieldMIMO
 
 KNOWN = {"B0_P3": (0.015, 0.0, 0.035), "B0_P5": (0.015, 0.0, 0.030)}  # metres
@@ -87,7 +87,7 @@ worst = 0.0
 for name, A, y, place in measured(arguments.data) if arguments.data else simulated():
     plain = off(A.back_project(y) * torch.from_numpy(INSIDE), place)
     twice = A - array(turned(A.tx), A.frequencies, A.pairs)
-    found = off(reconstruct(Scan(twice, y), "direct").x, place)
+    found = off(twice.adjoint(y), place)
     print(f"{name}: {found:.1f} mm off the tumour; back-projection of the difference {plain:.1f} mm", flush=True)
     worst = max(worst, found)
 
