@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 TABLES = {
     "docs/verdict.md": "benchmarks/verdicts.py",
     "docs/strength.md": "benchmarks/strength.py",
+    "docs/radar.md": "benchmarks/radar.py",
 }
 DOCS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
 PAGES = ["README.md", *(page for page in DOCS if page not in TABLES)]
