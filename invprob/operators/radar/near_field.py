@@ -296,16 +296,15 @@ class NearFieldMIMO(Radar):
 
     def thinned(self) -> Coarser | None:
         """Return the array with every other transmitter, or the other pairs of a list; None where there is but one."""
-        other = slice(None, None, 2)
+        count, other = len(self.tx if self.pairs is None else self.pairs), slice(None, None, 2)
+        kept = (..., other, slice(None)) if self.pairs is None else (..., other)
         changes: dict[str, Any] = {"dtype": self.dtype}
-        if self.pairs is None:
-            count, kept = len(self.tx), (..., other, slice(None))
+        if self.pairs is not None:
+            changes["pairs"] = self.pairs[other]
+        else:
             changes |= {"tx": self.tx[other], "rx": self.rx}
             if self.tx_pattern is not None:
                 changes["tx_pattern"] = self.tx_pattern.expand(count, *self.domain_shape)[other]
-        else:
-            count, kept = len(self.pairs), (..., other)
-            changes["pairs"] = self.pairs[other]
         if count < 2:
             return None
         if self.gain is not None:
