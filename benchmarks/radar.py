@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +21,18 @@ import torch
 from scipy.constants import c
 from torch import Tensor
 
-from invprob import Scan, metrics, reconstruct
+from invprob import Scan, metrics
 from invprob.fidelities import L2Ball
+from invprob.methods.entry import progress
 from invprob.operators import NearFieldMIMO, x_array
 from invprob.phantoms import radar_targets
-from invprob.phantoms.targets import CUBE
+from invprob.phantoms.targets import CUBE, Split
 from invprob.priors import L1, Magnitude
 from invprob.solvers import CSALSA
 
 CONDITIONS = ((5, 30.0), (10, 30.0), (20, 30.0), (40, 30.0), (20, 0.0))
 METHODS = ("back-projection", "kirchhoff", "matched-filter", "l1-magnitude", "tv-magnitude", "pnp-magnitude")
+HEAD = "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
 MIB = 2**20
 
 
@@ -45,13 +52,13 @@ def dense(A: NearFieldMIMO) -> Tensor:
 
 
 def best(call: Callable[[], Any], repeats: int = 5) -> float:
-    """Return the seconds of the fastest of some calls."""
+    """Return the processor seconds of the fastest of some calls: other work of the machine counts little."""
     call()
     found = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        found.append(time.perf_counter() - start)
+        found.append(time.process_time() - start)
     return min(found)
 
 
@@ -99,31 +106,72 @@ def memory() -> None:
     print(f"{A!r}: peak {peak:.0f} MiB, of which before {before:.0f} MiB")
 
 
-def quality(count: int, methods: list[str], first: int, split: Any) -> None:
-    """Print mean PSNR, 2-D and 3-D SSIM of |x| / max |x|, seconds per volume, and the peak memory."""
-    truth = radar_targets(split, count, first)
-    t = truth.abs()
-    print(
-        "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
-    )
-    for frequencies, ratio in CONDITIONS:
-        A = cross(frequencies)
-        for method in methods:
-            rows, start = [], time.perf_counter()
-            for k in range(count):
-                clean = A(truth[k])
-                sigma = float(clean.abs().square().mean().sqrt()) / 10 ** (ratio / 20)
-                noise = torch.randn(clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(k))
-                x = reconstruct(Scan(A, clean + sigma * noise, sigma), method).x.abs()
-                x = x / x.max()
-                planes = metrics.ssim(x.movedim(-1, 0), t[k].movedim(-1, 0), data_range=1.0).mean()
-                whole = metrics.ssim(x, t[k], data_range=1.0, ndim=3)
-                rows.append((float(metrics.psnr(x, t[k], data_range=1.0, ndim=3)), float(planes), float(whole)))
-            psnr, flat, deep = np.mean(rows, 0)
-            each = (time.perf_counter() - start) / count
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            numbers = f"{psnr:.2f} | {flat:.3f} | {deep:.3f} | {each:.2f} | {peak:.0f}"
+def quality(job: argparse.Namespace) -> None:
+    """Print mean PSNR, 2-D and 3-D SSIM of |x| / max |x|, processor seconds per volume and the peak memory.
+
+    Every row is computed in a process of its own, which makes its peak, and kept in `--keep`: what is there already is
+    printed, not computed.
+    """
+    known = json.loads(job.keep.read_text()) if job.keep and job.keep.exists() else {}
+    print(HEAD, flush=True)
+    for frequencies, ratio in job.conditions:
+        for method in job.methods:
+            asked = Row(method, frequencies, ratio, job.count, job.first, job.split, job.threads)
+            key = " ".join(map(str, astuple(asked)))
+            if key not in known:
+                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                    known[key] = pool.submit(measured, asked).result()
+                if job.keep:  # another run may have added rows meanwhile
+                    known |= json.loads(job.keep.read_text()) if job.keep.exists() else {}
+                    job.keep.write_text(json.dumps(known, indent=1))
+            psnr, flat, deep, seconds, peak = known[key]
+            numbers = f"{psnr:.2f} | {flat:.3f} | {deep:.3f} | {seconds:.2f} | {peak:.0f}"
             print(f"| {frequencies} | {ratio:g} | {method} | {numbers} |", flush=True)
+
+
+def condition(text: str) -> tuple[int, float]:
+    """Return the frequencies and the decibels of 10:30."""
+    frequencies, ratio = text.split(":")
+    return int(frequencies), float(ratio)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: how many volumes of which set, from which number on, by which method."""
+
+    method: str
+    frequencies: int
+    ratio: float
+    count: int
+    first: int
+    split: Split
+    threads: int
+
+
+def measured(row: Row) -> list[float]:
+    """Return mean PSNR, 2-D and 3-D SSIM, processor seconds per volume and the peak of this process in MiB.
+
+    What is made once for all volumes, the tables of waves and the factors of A A^H, is made before the clock starts.
+    The image of half the readings, by which `reconstruct` says where not to trust, is left out.
+    """
+    torch.set_num_threads(row.threads)
+    truth, A, found, spent = radar_targets(row.split, row.count, row.first), cross(row.frequencies), [], 0.0
+    A.row_spectrum()
+    for k, target in enumerate(truth):
+        clean, t = A(target), target.abs()
+        sigma = float(clean.abs().square().mean().sqrt()) / 10 ** (row.ratio / 20)
+        noise = torch.randn(clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(row.first + k))
+        start = time.process_time()
+        for event in progress(Scan(A, clean + sigma * noise, sigma), row.method):
+            last = event
+        x = last.image().abs()
+        spent += time.process_time() - start
+        x = x / x.max()
+        planes = metrics.ssim(x.movedim(-1, 0), t.movedim(-1, 0), data_range=1.0).mean()
+        whole = metrics.ssim(x, t, data_range=1.0, ndim=3)
+        found.append((float(metrics.psnr(x, t, data_range=1.0, ndim=3)), float(planes), float(whole)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*np.mean(found, 0).tolist(), spent / row.count, peak]
 
 
 if __name__ == "__main__":
@@ -134,6 +182,8 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--split", default="test", choices=("test", "validation"))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--conditions", nargs="+", type=condition, default=CONDITIONS, metavar="FREQUENCIES:DB")
+    parser.add_argument("--keep", type=Path, help="file of rows that are done, to which new ones are added")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -142,4 +192,4 @@ if __name__ == "__main__":
     elif asked.section == "memory":
         memory()
     else:
-        quality(asked.count, asked.methods, asked.first, asked.split)
+        quality(asked)

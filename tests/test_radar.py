@@ -10,7 +10,7 @@ import torch
 from laws import data_of, image_of, randn, relative
 from scipy.constants import c
 
-from invprob import Scan, linalg, load_scan, reconstruct, save_scan, solve
+from invprob import Scan, linalg, load_scan, metrics, reconstruct, save_scan, solve
 from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
@@ -18,7 +18,7 @@ from invprob.linop import LinearOperator
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
 from invprob.operators.radar import near_field
 from invprob.phantoms import radar_targets, target_hash, target_magnitude
-from invprob.priors import L1, Denoiser, Magnitude, TotalVariation
+from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrained
 from invprob.priors.networks import VolumeUNet
 from invprob.priors.networks.volume_unet import folded, unfolded
 from invprob.report.projections import save_projections
@@ -367,6 +367,21 @@ def test_methods_end_on_the_ball(method):
         assert relative(result.x[0], truth) < 0.25
 
 
+def test_a_denoiser_of_magnitudes_is_shipped():
+    D = load_pretrained("radar-denoiser")
+    assert (D.ndim, D.sigma_range) == (3, (0.0, 0.3))
+    clean = radar_targets("test", 1).abs()
+    noisy = (clean + 0.1 * randn(clean.shape, torch.complex64)).abs()
+    before, after = (float(metrics.psnr(x, clean, data_range=1.0, ndim=3)) for x in (noisy, D(noisy, 0.1)))
+    assert after > before + 15  # 22 on the card's validation targets
+    A, _, y, sigma = small()
+    scan = Scan(A.to(torch.float32), y.to(torch.complex64), sigma)
+    few = {"max_iter": 3}
+    assert torch.equal(
+        reconstruct(scan, "pnp-magnitude", **few).x, reconstruct(scan, "pnp-magnitude", denoiser=D, **few).x
+    )
+
+
 def test_magnitudes_are_those_of_complex_images():
     for method in ("l1-magnitude", "tv-magnitude", "wavelet-magnitude"):
         with pytest.raises(ValueError, match="for complex images, and these data are real: use tv"):
@@ -481,6 +496,19 @@ def test_whole_frequencies_are_held_out():
     assert bool((drawn.flatten(1).all(1) == drawn.flatten(1).any(1)).all())
     assert (A.data_kind, A.grid.unit) == ("samples", "m")
     assert A.grid.spacing == pytest.approx((0.1 / 3, 0.03, 0.03))
+
+
+def test_half_of_an_array_has_every_other_transmitter():
+    gain = randn((len(BAND), 1, 4), WIDE, seed=1).numpy()
+    pattern, pairs = np.linspace(1, 2, 3)[:, None, None, None], [(0, 1), (2, 2), (1, 3)]
+    for arguments in ({"gain": gain, "tx_pattern": pattern}, {"pairs": pairs, "tx_pattern": pattern}):
+        A = radar(**arguments)
+        half, restrict, averaged = A.thinned()
+        x = torch.stack([image_of(A), image_of(A, seed=5)])
+        assert relative(half(x), restrict(A(x))) < 1e-12
+        assert averaged == 1
+        assert half.range_shape == ((4, 2, 4) if half.pairs is None else (4, 2))
+    assert radar(pairs=[(0, 1)]).thinned() is None
 
 
 def test_a_turntable_is_a_scan_by_an_antenna_that_goes_round():
@@ -604,6 +632,7 @@ def test_the_training_sees_magnitudes_under_complex_noise():
     empty = batch.clean[0] == 0
     power = float(batch.noisy[0][empty].square().mean().sqrt() / batch.sigma[0])
     assert power == pytest.approx(1, rel=0.02)
+    assert trainer.task.stored is torch.float16
     while not trainer.done:
         assert bool(trainer.advance().isfinite())
 

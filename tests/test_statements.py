@@ -14,6 +14,7 @@ TABLES = {
     "docs/strength.md": "benchmarks/strength.py",
     "docs/performance.md": "benchmarks/slices.py",
     "docs/limited-angle.md": "benchmarks/limited_angle.py",
+    "docs/radar.md": "benchmarks/radar.py",
 }
 DOCS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
 PAGES = ["README.md", *(page for page in DOCS if page not in TABLES)]

@@ -172,6 +172,28 @@ def test_resuming_at_any_step_changes_nothing(tmp_path, precision):
     assert not torch.equal(whole, weights(train(Trainer(settings(precision=precision, seed=1)))))
 
 
+def test_a_run_may_be_made_shorter_or_longer(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    half = train(Trainer(settings()), 4)
+    half.save(path)
+    short = Trainer.resume(path, steps=6)
+    assert (short.settings.steps, short.step, short.plans) == (6, 4, {4: 8})
+    train(short).save(path)
+    assert short.done
+    rates = [learning_rate(short.settings, step) for step in (4, 5)]  # as of a run of six steps, and to its end
+    assert rates == [learning_rate(settings(steps=6), step) for step in (4, 5)]
+    assert short._optimizer.param_groups[0]["lr"] == rates[1] < learning_rate(settings(), 5)
+    long = Trainer.resume(path, steps=9)
+    assert (long.step, long.plans) == (6, {4: 8, 6: 6})  # what came before is not forgotten
+    assert "up to step 4 a run of steps=8, then up to step 6" in export_card(train(long), tmp_path)["resumed"]
+    assert "resumed" not in export_card(train(Trainer(settings())), tmp_path)
+    with pytest.raises(InputError, match="steps=5 is less than the 6 steps that have been done"):
+        Trainer.resume(path, steps=5)
+    assert Trainer.resume(path, task=DenoiserTask(settings(steps=7))).plans == {4: 8, 6: 6}
+    with pytest.raises(InputError, match="with others"):
+        Trainer.resume(path, task=DenoiserTask(settings(steps=7, seed=1)))
+
+
 def test_the_expansion_of_the_residual_is_that_of_its_jacobian():
     network = DenoisingUNet((4, 8), 1, generator=1).double()
     with torch.no_grad():
@@ -366,15 +388,23 @@ def test_a_run_is_resumed_only_on_purpose_and_with_its_settings(tmp_path, config
     assert main(line) == 0
     assert main(line) == 2
     assert "add --resume" in capsys.readouterr().err
-    assert main([*line, "--resume", "--steps", "9"]) == 3
-    assert "steps was 6, now 9" in capsys.readouterr().err
+    assert main([*line, "--resume", "--seed", "9"]) == 3
+    assert "seed was 0, now 9" in capsys.readouterr().err
     assert main([*line, "--resume"]) == 0
+    assert main([*line, "--resume", "--steps", "5"]) == 3
+    assert "less than the 6 steps that have been done" in capsys.readouterr().err
+    assert main([*line, "--resume", "--steps", "8"]) == 0
+    assert json.loads((tmp_path / "run" / "denoiser.json").read_text())["steps"] == 8
     (tmp_path / "run" / "checkpoint.pt").unlink()
     assert main(line) == 2
     assert "denoiser.safetensors exists: choose another --out or --name" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main([*line[:3], str(tmp_path / "file")]) == 2
     assert "cannot be a directory" in capsys.readouterr().err
+
+
+def export_card(trainer, folder):
+    return json.loads(export(trainer, folder, "weights", quality={}).with_suffix(".json").read_text())
 
 
 def start(out, *more, **environment):

@@ -100,7 +100,7 @@ def _trainer(job: Run, team: Team) -> Trainer:
     wanted, known = job.settings(), KINDS[job.kind][0]
     if not job.resume:
         return Trainer(known.checked(wanted), team)
-    trainer = Trainer.resume(job.checkpoint, team)
+    trainer = Trainer.resume(job.checkpoint, team, steps=wanted.get("steps"))
     if trainer.kind != job.kind:
         raise InputError(
             f"{printable(job.checkpoint)} is of a training of {trainer.kind!r}: go on with "

@@ -25,6 +25,7 @@ from invprob.solvers import CSALSA
 COUPLING = 0.01  # kappa over |A|^2; Oral & Oktem's 500 is 0.013 of it at 5 frequencies
 # steps of the prox relative to the first image, which the result of a convex problem does not depend on
 FIRST_STEP, STEP = 0.4, 0.04
+PROX_GAP = 1e-3  # relative duality gap of the prox of total variation, well below what an iteration moves
 WARM = 20  # iterations with sparse magnitudes that the other priors begin from
 EMPTY = 0.2  # weight of the sum of magnitudes beside their total variation: without, a cube filled with one magnitude
 # and free phases explains everything; of 0.2 and 1 the better on generated validation targets
@@ -58,7 +59,7 @@ def tv_magnitude(problem: Problem, *, tol: float = 1e-3, max_iter: int = 300) ->
     spacing = problem.A.grid.relative
 
     def prior(size: Tensor) -> tuple[Functional, Tensor]:
-        variation = TotalVariation(1.0, ndim=problem.ndim, axes=len(spacing), spacing=spacing)
+        variation = TotalVariation(1.0, ndim=problem.ndim, axes=len(spacing), spacing=spacing, tol=PROX_GAP)
         return Magnitude(WithSum(variation, EMPTY)), STEP * size
 
     yield from _constrained(problem, "total variation of magnitudes", prior, tol, max_iter)

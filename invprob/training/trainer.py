@@ -41,6 +41,8 @@ class Trainer:
     `task` may be the settings of one of the `KINDS`, or any task of your own. After `advance` has been called
     `settings.steps` times it is `done`; `averaged` is the network to keep. `save` and `resume` lose nothing: a resumed
     run gives the weights of an uninterrupted one bit for bit, on the same machine and with the same number of threads.
+    A run may be resumed with another number of steps: the learning rate goes on where that many would have it, and
+    `plans` remembers up to which step a run of how many it was before.
     In a `team` every process holds one and does its share. Raises `InputError` for a batch that the team cannot share,
     `TypeError` for settings that belong to no kind and for complex weights.
     """
@@ -53,6 +55,7 @@ class Trainer:
         self.device = self.team.device(settings.device)
         self.batches = self.task.batches(slots.start, slots.stop)
         self.step = 0
+        self.plans: dict[int, int] = {}
         dtype = torch.float64 if settings.precision == "float64" else torch.float32
         network = self.task.build()
         if any(weight.is_complex() for weight in network.parameters()):
@@ -115,10 +118,13 @@ class Trainer:
         checkpoint.save(path, self._state())
 
     @classmethod
-    def resume(cls, path: Path, team: Team | None = None, *, task: Task[Any] | None = None) -> Trainer:
+    def resume(
+        cls, path: Path, team: Team | None = None, *, task: Task[Any] | None = None, steps: int | None = None
+    ) -> Trainer:
         """Return the trainer that was saved; `task` is needed where it is none of the `KINDS`.
 
-        Raises `InputError` for a file that is no checkpoint, and for a task of another name or other settings.
+        The run becomes one of `steps` steps, or of as many as the task has. Raises `InputError` for a file that is no
+        checkpoint, for a task of another name or with other settings, and where more steps than that have been done.
         """
         state = checkpoint.load(path)
         kind = state.get("kind", "denoiser")
@@ -127,8 +133,10 @@ class Trainer:
                 f"the checkpoint {printable(path)} is of a training of {printable(kind)!r}, which this version does "
                 "not know: give a task of your own to Trainer.resume, too"
             )
-        trainer = cls(KINDS[kind][0].checked(state["settings"]) if task is None else task, team)
-        if trainer.kind != kind or trainer.settings != type(trainer.settings).checked(state["settings"]):
+        length = {} if steps is None else {"steps": steps}
+        trainer = cls(KINDS[kind][0].checked({**state["settings"], **length}) if task is None else task, team)
+        before = type(trainer.settings).checked(state["settings"]) if trainer.kind == kind else None
+        if before is None or trainer.settings.model_copy(update={"steps": before.steps}) != before:
             raise InputError(
                 f"the checkpoint {printable(path)} is of a training of {printable(kind)!r} with the settings "
                 f"{printable(state['settings'])}, but the task is a {trainer.kind} with others"
@@ -137,18 +145,27 @@ class Trainer:
             trainer.network.load_state_dict(state["network"])
             trainer.averaged.load_state_dict(state["averaged"])
             trainer._optimizer.load_state_dict(state["optimizer"])
-            trainer.step = int(state["step"])
+            trainer.step, trainer.plans = int(state["step"]), dict(state.get("plans", {}))
         except (AttributeError, LookupError, RuntimeError, ValueError, TypeError) as error:
             raise InputError(
                 f"the checkpoint {printable(path)} does not fit its own settings: start again elsewhere"
             ) from error
+        trainer._replan(before.steps)
         return trainer
+
+    def _replan(self, before: int) -> None:
+        """Note that the run was one of `before` steps up to here, if it no longer is."""
+        if self.settings.steps < self.step:
+            raise InputError(f"steps={self.settings.steps} is less than the {self.step} steps that have been done")
+        if self.settings.steps != before and self.step > 0:
+            self.plans[self.step] = before
 
     def _state(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "settings": self.settings.model_dump(mode="json"),
             "step": self.step,
+            "plans": self.plans,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),

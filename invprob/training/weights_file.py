@@ -19,7 +19,7 @@ _OPTIONS = ("data", "steps", "seed")  # of the command line, all others go by --
 _FILES = ("data", "start")  # of which a card tells the name, not the place
 _ORDER = (
     *("name", "what", "architecture", "arguments", "parameters", "sigma_range", "sha256", "licence", "data"),
-    *("command", "start", "steps", "settings", "versions", "quality"),
+    *("command", "start", "steps", "resumed", "settings", "versions", "quality"),
 )
 _IMMATERIAL = ("validate_every", "device")  # which say how, not what is trained
 
@@ -47,6 +47,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
         "parameters": sum(t.numel() for t in weights.values()),
         "sha256": hashlib.sha256(content).hexdigest(),
         "steps": trainer.step,
+        **({"resumed": _resumed(trainer)} if trainer.plans else {}),
         "settings": {**trainer.settings.model_dump(mode="json"), **facts.get("settings", {})},
         "versions": {package: version(package) for package in ("invprob", "torch", "numpy")},
     }
@@ -67,6 +68,12 @@ def command_of(trainer: Trainer) -> str:
         told = Path(told).name if key in _FILES else told
         words.append(f"--{key} {told}" if key in _OPTIONS else f"--set {key}={told}")
     return " ".join(words)
+
+
+def _resumed(trainer: Trainer) -> str:
+    """Return what the command leaves out of a run whose number of steps was changed on the way."""
+    parts = [f"up to step {step} a run of steps={planned}" for step, planned in sorted(trainer.plans.items())]
+    return f"{', then '.join(parts)}, then resumed as one of steps={trainer.settings.steps}"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from invprob.linalg import Diagonal
+from invprob.linop import Coarser
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.spectrum import Spectrum
@@ -32,7 +33,7 @@ __all__ = ["NearFieldMIMO", "Pairs"]
 Pairs = Literal["all", "monostatic"] | ArrayLike
 WORKING_SET = 2**16  # waves of a chunk of voxels at one frequency: they stay in a core's cache
 KEPT = 2**28  # bytes of wave tables that are kept between calls; what needs more computes them anew, the same ones
-MOST_ROWS = 2560  # readings up to which A A^H is factored, so that `solve` needs no iterations
+MOST_ROWS = 3200  # readings up to which A A^H is factored, in what some tens of iterations in image space would take
 SQUARE = 2**24  # entries of a chunk of the matrix, where A A^H is made
 INSIDE = 0.5  # spacings: nearer to an antenna amplitudes rise no further, as voxels are no points
 
@@ -292,6 +293,24 @@ class NearFieldMIMO(Radar):
             return total
         gain = self.gain.to(total).expand(self.range_shape).flatten()
         return gain[:, None] * total * gain.conj()
+
+    def thinned(self) -> Coarser | None:
+        """Return the array with every other transmitter, or the other pairs of a list; None where there is but one."""
+        count, other = len(self.tx if self.pairs is None else self.pairs), slice(None, None, 2)
+        kept = (..., other, slice(None)) if self.pairs is None else (..., other)
+        changes: dict[str, Any] = {"dtype": self.dtype}
+        if self.pairs is not None:
+            changes["pairs"] = self.pairs[other]
+        else:
+            changes |= {"tx": self.tx[other], "rx": self.rx}
+            if self.tx_pattern is not None:
+                changes["tx_pattern"] = self.tx_pattern.expand(count, *self.domain_shape)[other]
+        if count < 2:
+            return None
+        if self.gain is not None:
+            changes["gain"] = self.gain.expand(self.range_shape)[kept]
+        fewer = NearFieldMIMO(**{**self.config(), **changes}).to(self.device)
+        return Coarser(fewer, lambda y: y[kept], 1)
 
     # ---- checks and words
 
