@@ -38,7 +38,7 @@ from invprob.sampling import PRESETS, sample
 from invprob.sampling.data_steps import Guide, Prox
 from invprob.sampling.presets import Preset
 
-SIZE, TUNED_AT, TRIES, VALIDATIONS = 64, 18, 6, 4
+SIZE, TUNED_AT, TRIES, VALIDATIONS = 64, 18, 4, 2
 VIEWS, FAMILIES = (18, 30), {"organs": "bodies, as the prior knows them", "ellipses": "ellipses, which it never saw"}
 LEVEL, SHARES = 0.9, 400  # of intervals; how finely the errors of an image are kept, in units of the spread
 STEPS = 100
