@@ -15,16 +15,18 @@ from skimage.metrics import structural_similarity
 from invprob.benchmark import page, plan, tables
 from invprob.benchmark.problems import BODIES, PICTURES, PROBLEMS, Problem, cases
 from invprob.benchmark.results import Results
+from invprob.benchmark.samplers import samplers
 from invprob.benchmark.store import Store
 from invprob.benchmark.suite_runs import measure_all
 from invprob.linop import Operator
-from invprob.methods import Progress
+from invprob.methods import Progress, find_recipe, settings_of
 from invprob.methods.reporting import direct_result
 from invprob.phantoms import random_ellipses
 from invprob.phantoms.ellipsoids import random_ellipsoids
 from invprob.phantoms.instruments import INSTRUMENTS, Instrument, gauss, instrument
 from invprob.phantoms.random import as_generator, uniform
 from invprob.phantoms.scenes import PHANTOMS, phantom
+from invprob.sampling import PRESETS
 
 SIZE = 32
 BY_NAME = {problem.name: problem for problem in PROBLEMS}
@@ -139,6 +141,8 @@ def test_what_a_method_tells_of_its_doubts_is_measured_kept_and_shown(of_any_kin
         entry = of_any_kind.entry(problem, SAMPLER)
         size = float(np.sqrt(np.mean(np.abs(entry.run.image.astype(complex)) ** 2)))
         assert entry.run.columns["spread"] == pytest.approx([0.25 * size])
+        assert 0 <= entry.run.columns["coverage"][0] <= 1
+        assert entry.run.columns["calibration"][0] > 0
         assert entry.run.certificate == {}
         store.put(problem.name, entry.run)
         found = store.get(problem.name)
@@ -154,6 +158,15 @@ def test_what_a_method_tells_of_its_doubts_is_measured_kept_and_shown(of_any_kin
     assert float(told["cone-16", "sampler"]) > 0
     assert told["cone-16", "direct"] == ""
     assert json.dumps(tables.as_json(of_any_kind), allow_nan=False)
+
+
+def test_every_preset_is_a_method_where_it_is_named():
+    known = {method.name: method for method in samplers()}
+    assert set(known) == set(PRESETS) - {"prior"}
+    assert find_recipe(known["flower"].target) is find_recipe("flower")
+    song = find_recipe(known["song"].target)
+    assert (song.__name__, settings_of(song)) == ("song", settings_of(find_recipe("flower")))
+    assert not set(known) & {method.name for method in plan.registered()}
 
 
 def test_the_page_shows_images_of_any_kind(of_any_kind):

@@ -175,7 +175,22 @@ def test_samples_and_spread_are_shown(page, result):
     samples = result.x + torch.randn(5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     words = " ".join(Page(page(replace(result, samples=samples, spread=samples.std(0)))).words.split())
     assert "Spread standard deviation of every value" in words
+    assert "mean of 5 draws" in words
+    assert "90 % intervals" not in words
     assert [f"Sample {i} of 5" in words for i in range(1, 5)] == [True, True, True, False]
+
+
+def test_with_a_truth_the_page_checks_the_spread(page, scan):
+    truth = scan.truth
+    spread = torch.full_like(truth, 0.1)
+    error = 0.1 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    samples = truth + error + 0.1 * torch.randn(6, *truth.shape, generator=torch.Generator().manual_seed(2))
+    found = Page(page(replace(reconstruct(scan, "fbp"), x=truth + error, spread=spread, samples=samples), scan))
+    words = " ".join(found.words.split())
+    covered = float(re.search(r"inside 90 % intervals ([\d.]+)%", words)[1])
+    assert covered == pytest.approx(100 * float(((error.abs() / spread) <= 1.6449).double().mean()), abs=0.06)
+    assert float(re.search(r"error of their mean ([\d.]+)", words)[1]) == pytest.approx(1, abs=0.25)
+    assert any("promise" in image["alt"] for image in found.all("img"))
 
 
 def test_what_reconstruct_returns_has_a_page(page, scan):

@@ -95,6 +95,12 @@ def test_a_field_in_a_scanner():
     assert float(found.history["residual_to_noise"].mean()) == pytest.approx(1, abs=0.15)
 
 
+def test_merging_with_data_does_not_return_their_noise():
+    """With the pseudo-inverse at full strength to the end, draws of song left half of the noise, and erred as much."""
+    prior, A, y, noise, _ = bench.field_problem(12, 5)
+    assert float(sample(prior, A, y, noise, "song", chains=4, steps=80).history["residual_to_noise"].mean()) > 0.8
+
+
 # ---- what every preset owes
 
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # pages whose tables are what one command prints, which they name
 TABLES = {
+    "docs/diffusion.md": "benchmarks/diffusion.py",
     "docs/verdict.md": "benchmarks/verdicts.py",
     "docs/strength.md": "benchmarks/strength.py",
     "docs/performance.md": "benchmarks/slices.py",

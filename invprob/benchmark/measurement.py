@@ -29,6 +29,7 @@ Mode = Literal["auto", "tuned"]
 MODES: tuple[Mode, ...] = ("auto", "tuned")
 Status = Literal["measured", "not for this", "failed", "nothing to tune"]
 DATA_RANGE = 1.0  # scenes have values, or magnitudes, in [0, 1], whatever a single one of them uses of it
+LEVEL = 0.9  # of the intervals whose coverage is a column
 FIRST_STEP = math.log(10) / 2  # of the search for a strength, in its logarithm
 _SMALL, _FIRST = 32, 10  # pixels of the image on which a method takes so many steps before its time is taken
 _NO_START = 1e-2  # strength to begin with where none is known
@@ -39,8 +40,9 @@ class Run:
     """What came of a method in one mode: columns with one entry per test image, in order.
 
     `columns` has psnr (dB), ssim, nrmse, spread (root mean square of the standard deviations of methods that tell
-    some), iterations, each NaN of methods without, and seconds (per image, of the whole batch); `ends` the status of
-    each image; `validation` is the mean PSNR on the validation images, `tried` the strengths with theirs. `image` is
+    some), coverage (the share of values inside their 90 % intervals), calibration (`metrics.calibration` of draws),
+    iterations, each NaN of methods without, and seconds (per image, of the whole batch); `ends` the status of each
+    image; `validation` is the mean PSNR on the validation images, `tried` the strengths with theirs. `image` is
     that of the first test image, of its shape and kind, `spread` and `sample` its standard deviations and a draw from
     the posterior of methods that have some, and `history` its convergence. `certificate` is empty where a method has
     none, and everything but `status` and `reason` where nothing was measured.
@@ -149,7 +151,7 @@ def _judged(unit: Unit, settings: Mapping[str, Any]) -> Run:
         raise ArithmeticError("the image holds NaN or infinite values")
     columns = {
         **{name: values.tolist() for name, values in _quality(x, test).items()},
-        "spread": [math.nan] * unit.tests if spread is None else _root_mean_square(spread, test),
+        **_uncertainty(result, test),
         "iterations": [float(n) if n else math.nan for n in result.n_iter.flatten().tolist()],
         "seconds": [seconds / unit.tests] * unit.tests,
     }
@@ -174,12 +176,22 @@ def _quality(x: Tensor, on: Cases) -> dict[str, Tensor]:
     return {"psnr": found["PSNR"], "ssim": found.get("SSIM", nothing), "nrmse": found["relative error"]}
 
 
-def _root_mean_square(spread: Tensor, on: Cases) -> list[float]:
-    """Return one number per image, in the units of the image, to be compared with its root mean square error."""
-    if spread.shape != on.truth.shape:
-        raise ValueError(f"the spread has shape {tuple(spread.shape)}, the truth {tuple(on.truth.shape)}")
-    squares: list[float] = spread.double().square().flatten(1).mean(1).sqrt().tolist()
-    return squares
+def _uncertainty(result: Result, on: Cases) -> dict[str, list[float]]:
+    """Return the columns of what a method says of its own errors, one number per image, NaN where it says nothing.
+
+    The spread is in the units of the image, to be compared with its root mean square error.
+    """
+    truth, spread, draws = on.truth, result.spread, result.samples
+    ndim, nothing = len(on.scan.operator.domain_shape), torch.full((len(truth),), math.nan)
+    columns = dict.fromkeys(("spread", "coverage", "calibration"), nothing)
+    if spread is not None:
+        if spread.shape != truth.shape:
+            raise ValueError(f"the spread has shape {tuple(spread.shape)}, the truth {tuple(truth.shape)}")
+        columns["spread"] = spread.double().square().flatten(1).mean(1).sqrt()
+        columns["coverage"] = metrics.coverage(result.x, spread, truth, level=LEVEL, ndim=ndim)
+    if draws is not None and len(draws) > 1:
+        columns["calibration"] = metrics.calibration(draws, truth, ndim=ndim)
+    return {name: values.tolist() for name, values in columns.items()}
 
 
 def _single(x: Tensor) -> NDArray[Any]:

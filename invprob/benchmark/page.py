@@ -11,6 +11,7 @@ from markupsafe import Markup
 from invprob import judgement as words
 from invprob.benchmark import charts
 from invprob.benchmark.images import ProblemImages, problem_images
+from invprob.benchmark.measurement import LEVEL
 from invprob.benchmark.problems import Problem
 from invprob.benchmark.results import Entry, Results
 from invprob.benchmark.statistics import Estimate
@@ -132,7 +133,7 @@ def _line(results: Results, entry: Entry, place: int, axis: charts.Axis, *, unsu
         "to the best, dB": _behind(results.behind(entry)),
         "SSIM": _plain(entry.of("ssim"), "{:.3f}"),
         "rel. error": _plain(entry.of("nrmse"), "{:.3f}"),
-        **({"spread": _plain(entry.of("spread"), "{:.3f}", "none told")} if unsure else {}),
+        **(_uncertainty(entry) if unsure else {}),
         "seconds": _plain(entry.of("seconds"), "{:.2g}"),
         "iterations": _plain(entry.of("iterations"), "{:.0f}", "none told"),
         "ended": Cell(entry.end),
@@ -140,6 +141,15 @@ def _line(results: Results, entry: Entry, place: int, axis: charts.Axis, *, unsu
     best, own = results.ranking(entry.problem)[0].of("psnr"), entry.of("psnr", "auto")
     ring = None if best is None or own is None else own.mean - best.mean
     return Line(place, entry, charts.dots(entry, axis, results.behind(entry), ring), cells)
+
+
+def _uncertainty(entry: Entry) -> dict[str, Cell]:
+    """Return the cells of what a method says of its errors: 90 % covered and a calibration of 1 would be right."""
+    return {
+        "spread": _plain(entry.of("spread"), "{:.3f}", "none told"),
+        f"in {LEVEL:.0%} intervals": _plain(entry.of("coverage"), "{:.0%}", "none told"),
+        "calibration": _plain(entry.of("calibration"), "{:.2f}", "none told"),
+    }
 
 
 def _differences(results: Results, measured: list[Entry]) -> list[float]:

@@ -22,7 +22,16 @@ __all__ = ["COLUMNS", "FORMAT", "TOLERANCE", "as_csv", "as_json", "machine"]
 
 FORMAT = "invprob benchmark 1"
 TOLERANCE = {"psnr": 0.25}  # dB: what another processor may make of rounding, by way of another choice of strength
-METRICS = {"psnr": 3, "ssim": 5, "nrmse": 5, "spread": 5, "seconds": 4, "iterations": 0}  # with the digits kept
+METRICS = {  # with the digits kept
+    "psnr": 3,
+    "ssim": 5,
+    "nrmse": 5,
+    "spread": 5,
+    "coverage": 4,
+    "calibration": 3,  # of methods that tell how sure they are
+    "seconds": 4,
+    "iterations": 0,
+}
 COLUMNS = ("row", "problem", "family", "method", "kind", "mode", "image", "status", *METRICS, "strength", "reason")
 _LIBRARIES = ("invprob", "torch", "numpy", "scipy", "scikit-image", "numba")
 _PEERS = ("astra-toolbox", "deepinv", "bm3d")

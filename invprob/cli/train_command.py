@@ -64,7 +64,7 @@ def diffusion(
     steps: _Steps = None,
     seed: _Seed = None,
     set_: _Set = None,
-    name: _Name = "diffusion-phantoms",
+    name: _Name = "diffusion",
     resume: _Resume = False,
     save_every: _SaveEvery = 180.0,
     threads: _Threads = None,

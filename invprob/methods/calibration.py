@@ -17,7 +17,7 @@ from invprob.problem import Problem
 from invprob.result import Result
 from invprob.scan import Scan
 
-__all__ = ["Calibrated", "calibrate"]
+__all__ = ["Calibrated", "calibrate", "conformal_factor"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def calibrate(method: str | Recipe, scans: Sequence[Scan], *, level: float = 0.9
     """
     if not 0 < level < 1:
         raise ValueError(f"calibrate: level must lie between 0 and 1, got {level}")
-    scores, weights = [], []
+    scores = []
     for scan in scans:
         if scan.truth is None:
             raise ValueError("calibrate: every scan needs its truth, to compare with")
@@ -85,16 +85,28 @@ def calibrate(method: str | Recipe, scans: Sequence[Scan], *, level: float = 0.9
         spread, error = spread_of(found).double(), (found.x - scan.truth).abs().double()
         ndim = found.ndim
         per = torch.where(error == 0, 0.0, error / spread).reshape(-1, math.prod(error.shape[error.ndim - ndim :]))
-        scores.append(per.flatten())
-        weights.append(torch.full_like(per, 1 / per.shape[1]).flatten())
-    count = round(float(sum(w.sum() for w in weights)))
+        scores += list(per)
+    factor = conformal_factor(scores, level)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return Calibrated(find_recipe(method), factor / z, level, len(scores), settings)
+
+
+def conformal_factor(scores: Sequence[Tensor] | Tensor, level: float = 0.9) -> float:
+    """Return the factor f for which x +- f spread is expected to cover a share `level` of the values of a new image.
+
+    Arguments:
+        scores: |truth - x| / spread of the values of every image, one tensor each.
+        level: the share to be covered.
+
+    ValueError for too few images.
+    """
+    count = len(scores)
     allowed = ((count + 1) * (1 - level) - 1) / max(1, count)
     if allowed < -1e-9:
         least = math.ceil(level / (1 - level) - 1e-9)
         raise ValueError(f"calibrate: intervals of {level:.0%} need at least {least} scans, got {count}")
-    factor = _smallest(torch.cat(scores), torch.cat(weights) / count, allowed)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    return Calibrated(find_recipe(method), factor / z, level, count, settings)
+    weights = [torch.full_like(one, 1 / (one.numel() * count)).flatten() for one in scores]
+    return _smallest(torch.cat([one.flatten() for one in scores]), torch.cat(weights), allowed)
 
 
 def spread_of(result: Result) -> Tensor:

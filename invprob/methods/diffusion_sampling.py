@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.methods.reporting import Progress
+from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.scales import contrast
 from invprob.methods.total_variation import tv
 from invprob.methods.warm_start import ENOUGH, FAINTEST, ROUGHLY
@@ -146,6 +146,25 @@ def flower(
         prior, n_chains, steps, scale, seed: as for `mcg`.
     """
     yield from _drawn("flower", problem, prior, n_chains, steps, scale, seed)
+
+
+def recipe_of(preset: str) -> Recipe:
+    """Return the recipe of a row of `PRESETS`, with the settings of `mcg`; one of the above where there is one."""
+
+    def recipe(
+        problem: Problem,
+        *,
+        prior: PriorChoice = "auto",
+        n_chains: int = 4,
+        steps: int | None = None,
+        scale: float | str = "auto",
+        seed: int = 0,
+    ) -> Iterator[Progress]:
+        yield from _drawn(preset, problem, prior, n_chains, steps, scale, seed)
+
+    recipe.__doc__, recipe.__name__, recipe.__qualname__ = PRESETS[preset].about, preset, preset
+    found: Recipe = globals().get(preset, recipe)
+    return found
 
 
 def _drawn(

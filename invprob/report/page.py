@@ -17,7 +17,7 @@ from invprob import metrics
 from invprob.io.atomic import check_output, write_whole
 from invprob.judgement import brief, statements, verdict
 from invprob.report.picture import Picture, bulk, middle_item, show
-from invprob.report.plots import curves
+from invprob.report.plots import curves, reliability
 from invprob.report.template import render
 
 if TYPE_CHECKING:
@@ -32,7 +32,13 @@ _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against
 _ROUND = (1, 2, 5)
 _SAMPLES = 3  # as many of them as are shown
 _FAINT = "grey where the magnitude is below 2 % of white"
-_FORMS = {"PSNR": "{:.2f} dB", "SSIM": "{:.4f}", "relative error": "{:.2%}"}
+_FORMS = {
+    "PSNR": "{:.2f} dB",
+    "SSIM": "{:.4f}",
+    "relative error": "{:.2%}",
+    "inside 90 % intervals": "{:.1%}",
+    "variance of draws / error of their mean": "{:.2f}",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def _page(result: Result, scan: Scan | None) -> str:
         statements=found,
         grades=_GRADES,
         panels=[*_images(result, truth), *_data(result, scan)],
-        curves=curves(result.history),
+        curves={**curves(result.history), **({} if truth is None else _reliability(result, truth))},
         quality={} if truth is None else _quality(result, truth),
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
         command=result.command,
@@ -133,7 +139,8 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
     unit, complex_image = _unit(result.units.image), result.x.is_complex()
     shown = draw(result.x)
     bar, share = _scale_bar(result)
-    yield Panel("Image", shown, unit, bar=bar, bar_share=share)
+    drawn = "" if result.samples is None else f"mean of {len(result.samples)} draws"
+    yield Panel("Image", shown, unit, drawn, bar=bar, bar_share=share)
     same = (shown.low, shown.high)
     if complex_image and result.channels != "colour":
         yield Panel("Phase", draw(result.x, part="phase"), "rad", _FAINT)
@@ -209,8 +216,20 @@ def _scale_bar(result: Result) -> tuple[str, float]:
 
 
 def _quality(result: Result, truth: Tensor) -> dict[str, str]:
-    found = metrics.quality(result.item().x, truth, ndim=result.ndim, space=result.space)
+    one = result.item()
+    found = metrics.quality(one.x, truth, ndim=result.ndim, space=result.space)
+    if one.spread is not None:
+        found["inside 90 % intervals"] = metrics.coverage(one.x, one.spread, truth, level=0.9, ndim=result.ndim)
+    if one.samples is not None and len(one.samples) > 1:
+        ratio = metrics.calibration(one.samples, truth, ndim=result.ndim)
+        found["variance of draws / error of their mean"] = ratio
     return {name: form.format(float(found[name])) for name, form in _FORMS.items() if name in found}
+
+
+def _reliability(result: Result, truth: Tensor) -> dict[str, str]:
+    """Return the drawing of what intervals of every level cover, of results that tell a spread."""
+    one = result.item()
+    return {} if one.spread is None else reliability(one.x, one.spread, truth, result.ndim)
 
 
 def _method(result: Result) -> dict[str, str]:

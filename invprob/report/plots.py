@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["curves"]
+from invprob import metrics
+
+__all__ = ["curves", "reliability"]
 
 _INK, _FAINT, _LINE = "#1c2430", "#c9d1da", "#1f5fa8"
 _DECADE = 10  # a curve that spans more is drawn on a logarithmic axis
+_LEVELS = np.linspace(0.05, 0.95, 19)  # of the intervals whose coverage is drawn
 _CURVES = {"residual": "Relative change over the iterations", "objective": "Objective over the iterations"}
 
 
@@ -35,16 +39,37 @@ def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def _plot(x: NDArray[Any], values: NDArray[Any], *, of_trials: bool = False) -> str:
+def reliability(x: Tensor, spread: Tensor, truth: Tensor, ndim: int) -> dict[str, str]:
+    """Return the plot of the share of values inside x +- z spread over the share promised, by what it shows."""
+    covered = [float(metrics.coverage(x, spread, truth, level=level, ndim=ndim)) for level in _LEVELS.tolist()]
+    figure, axes = _empty()
+    axes.plot((0, 1), (0, 1), color=_FAINT, linewidth=1.2)
+    axes.plot(_LEVELS, covered, color=_LINE, linewidth=1.6)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("promised", fontsize=8, color=_INK)
+    return {"What intervals hold, below the diagonal less than they promise": _finished(figure, axes)}
+
+
+def _empty() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(3.6, 2.3), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    return figure, figure.subplots()
+
+
+def _plot(x: NDArray[Any], values: NDArray[Any], *, of_trials: bool = False) -> str:
+    figure, axes = _empty()
     axes.plot(x, values, color=_LINE, linewidth=1.6, marker="o" if of_trials else "", markersize=4)
     if np.nanmax(values) > _DECADE * np.nanmin(values) > 0:
         axes.set_yscale("log")
     if of_trials:
         axes.set_xscale("log")
     axes.set_xlabel("strength" if of_trials else "iteration", fontsize=8, color=_INK)
+    return _finished(figure, axes)
+
+
+def _finished(figure: Figure, axes: Axes) -> str:
+    """Return a figure in the house's dress, as data."""
     axes.tick_params(labelsize=8, colors=_INK, which="both")
     axes.grid(True, color=_FAINT, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)

@@ -194,9 +194,9 @@ class Sampler:
         return x + at.after * eta * at.draw("transition") if eta > 0 else x
 
     def _merged(self, x: Tensor, sigma: float, k: int, number: int) -> Tensor:
-        """Return x + A^+ (y + sigma A z - A x)."""
+        """Return x + A^+ (y + sigma A z - A x), as far as it can be told of an image known at level sigma."""
         z = self._image_noise(f"merge {number}", k)
-        return x + self.m.inverted(self.m.misfit(x - sigma * z), self.prior.spread**2)
+        return x + self.m.inverted(self.m.misfit(x - sigma * z), left_of_white(self.prior.spread, sigma))
 
     def _towards_data(self, x: Tensor, sigma: float) -> Tensor:
         """Return A^+ (y - A x), as far as it can be told of an image known at level sigma."""
