@@ -27,7 +27,12 @@ def pixels(x: float, y: float, radius: float) -> torch.Tensor:
     return (across[None] - x) ** 2 + (-across[:, None] - y) ** 2 <= radius**2
 
 
-HOLED = chords(*DISC) - chords(*HOLE)
+def hardened(t: torch.Tensor) -> torch.Tensor:
+    return -torch.log(0.5 * torch.exp(-0.01 * t) + 0.5 * torch.exp(-0.06 * t))
+
+
+SOLID, HOLED = chords(*DISC), chords(*DISC) - chords(*HOLE)
+TRUTH = pixels(*DISC) & ~pixels(*HOLE)
 
 
 def measured(readings: torch.Tensor) -> Scan:
@@ -78,6 +83,31 @@ def test_constraints_that_cannot_be_are_refused():
         reconstruct(picture, "limited-angle")
     with pytest.raises(ValueError, match="material must be one of auto, one, several, got 'two'"):
         reconstruct(scan, "limited-angle", material="two")
+
+
+def test_a_solid_disc_under_a_beam_that_hardens_has_no_holes():
+    found = reconstruct(measured(hardened(SOLID)), "limited-angle")
+    assert bool((segment(found.x, 2).bool() == pixels(*DISC))[pixels(DISC[0], DISC[1], 16.5)].all())
+    lost = 1 - float(hardened(torch.tensor(36.0))) / (36 * 0.035)
+    assert found.settings["beam_hardening"] == pytest.approx(lost, abs=0.06)
+    assert any("the beam hardens" in note for note in found.certificate.notes)
+
+
+def test_a_hole_is_found_and_what_hardens_is_said():
+    found = reconstruct(measured(hardened(HOLED)), "limited-angle")
+    wrong = int(((segment(found.x, 2) > 0) != TRUTH).sum())
+    assert wrong < 0.04 * TRUTH.sum()
+    left = reconstruct(measured(hardened(HOLED)), "limited-angle", beam_hardening="none")
+    assert any("the beam hardens" in doubt for doubt in left.doubts)
+
+
+def test_two_materials_are_not_taken_for_one():
+    readings = VALUE * (chords(*DISC) + 2 * chords(*HOLE) - 0.7 * chords(7.0, -6.0, 6.0))
+    found = reconstruct(measured(readings), "limited-angle", strength=0.003, max_iter=20)
+    assert found.settings["material"] == "several"
+    assert any("not taken for one material" in note for note in found.certificate.notes)
+    with pytest.raises(ValueError, match="material=one does not fit"):
+        reconstruct(measured(readings), "limited-angle", material="one")
 
 
 def test_labels_are_from_dark_to_bright_per_item():

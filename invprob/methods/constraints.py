@@ -32,12 +32,14 @@ class Constraint:
         lower, upper: per item, `(*batch,)`; None for none.
         support: bool, `(*item,)` or `(*batch, *item)` on the finest grid; None for everywhere.
         where: the support in words; "" for everywhere.
+        outline: like `support`, without the margin that the uncertainty of an outline adds.
     """
 
     lower: Tensor | None = None
     upper: Tensor | None = None
     support: Tensor | None = None
     where: str = ""
+    outline: Tensor | None = None
 
     @property
     def nothing(self) -> bool:
@@ -76,6 +78,14 @@ def coarse_support(support: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pool(flat, shape).reshape(*support.shape[:-k], *shape) > 0
 
 
+def filled(outline: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return how much of each pixel of a coarser grid lies within an outline."""
+    if tuple(outline.shape[-2:]) == tuple(shape):
+        return outline.float()
+    flat = outline.reshape(1, -1, *outline.shape[-2:]).float()
+    return functional.adaptive_avg_pool2d(flat, (shape[-2], shape[-1])).reshape(*outline.shape[:-2], *shape)
+
+
 def constraint_of(
     problem: Problem, lower: Bound, upper: Bound, support: Support, *, nonnegative: bool = False
 ) -> Constraint:
@@ -90,10 +100,10 @@ def constraint_of(
 
     ValueError for other words, bounds in the wrong order, a mask of another shape, and outlines that do not fit.
     """
-    inside, where = None, ""
+    inside, outline, where = None, None, ""
     if isinstance(support, str):
         found = outlines(problem, support)
-        inside = masks_of(problem, found)
+        inside, outline = masks_of(problem, found), masks_of(problem, found, sure=True)
         where = found[len(found) // 2].describe()
     elif support is not None:
         inside, where, k = torch.as_tensor(support).bool().to(problem.y.device), "a mask", problem.ndim
@@ -102,6 +112,7 @@ def constraint_of(
                 f"support must be a mask of the shape of the image, {tuple(problem.A.domain_shape)}, "
                 f"got {tuple(inside.shape)}"
             )
+        outline = inside
     low = _number(problem, "lower", lower)
     if lower == "auto" or (lower is None and nonnegative):
         low = torch.zeros(problem.batch, dtype=torch.float64)
@@ -110,7 +121,7 @@ def constraint_of(
         high = highest_mean(problem, inside)
     if low is not None and high is not None and not bool((low <= high).all()):
         raise ValueError(f"lower must not exceed upper, got {low.tolist()} and {high.tolist()}")
-    return Constraint(low, high, inside, where)
+    return Constraint(low, high, inside, where, outline)
 
 
 def outlines(problem: Problem, shape: str) -> list[Outline]:
@@ -120,10 +131,11 @@ def outlines(problem: Problem, shape: str) -> list[Outline]:
     return [find_outline(A, item.double().numpy(force=True), shape) for item in items]
 
 
-def masks_of(problem: Problem, found: list[Outline]) -> Tensor:
-    """Return the pixels within outlines, wider by their uncertainty and half a pixel, `(*batch, *item)`."""
+def masks_of(problem: Problem, found: list[Outline], *, sure: bool = False) -> Tensor:
+    """Return the pixels within outlines, `(*batch, *item)`, by default wider by their uncertainty and half a pixel."""
     A = _planar(problem)
-    masks = [outline.mask(A, 2 * outline.uncertainty + 0.5 * A.pixel_size) for outline in found]
+    margins = [0.0 if sure else 2 * outline.uncertainty + 0.5 * A.pixel_size for outline in found]
+    masks = [outline.mask(A, margin) for outline, margin in zip(found, margins, strict=True)]
     return torch.stack(masks).reshape(*problem.batch, *A.domain_shape).to(problem.y.device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from torch import Tensor
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.linop.doubt import Doubt
-from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of
+from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of, filled
 from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import constant, peak, penalty, pull_of_noise, started, variation_of
@@ -40,6 +40,7 @@ ONE_MATERIAL = (
 )
 WORSE = 1.1  # times the misfit before, with which a round has gone astray
 HOPELESS = 0.2  # such a misfit after the first round, beyond which others do not help
+COARSEST = 96  # pixels along a side, of which an object has some two thirds: with less, its edges decide the misfit
 SHORT = 0.55  # share of the longest chord up to which some ray meets no hole: the rim of the object
 NOTICED = 0.03  # share of the attenuation lost over the longest path that is hardening
 
@@ -126,7 +127,7 @@ def _one(
     otherwise: Callable[[Problem, Constraint, str], Iterator[Progress]],
 ) -> Iterator[Progress]:
     """Yield the reconstruction of one material, or what stands for it where the data are not such."""
-    levels = pyramid(problem.quadratic())
+    levels = _fine_enough(pyramid(problem.quadratic()))
     try:
         curve, at, chosen = yield from _curve(levels[0], constraint, given, tol)
     except NoCurveError as error:
@@ -154,6 +155,11 @@ def _one(
             curve = _followed(level, at)
 
 
+def _fine_enough(levels: Sequence[Problem]) -> Sequence[Problem]:
+    """Return the grids that know the thickness of an object, and be it the last alone."""
+    return [level for level in levels if min(level.A.domain_shape) >= COARSEST] or levels[-1:]
+
+
 def _story(curve: HardeningCurve, left: float, constraint: Constraint, beam_hardening: str) -> dict[str, Any]:
     """Return what a result tells of one material: settings, notes and doubts."""
     told: dict[str, Any] = {"support": constraint.where, "material": "one", "grey_value": curve.mean}
@@ -177,8 +183,8 @@ def _curve(
     The first guess is what rays of short chords say, of which some meet no hole; chords of the segmented image correct
     it, until it settles.
     """
-    support, y = constraint.support, _readings(level)
-    inside = coarse_support(support, level.A.domain_shape) if support is not None else None
+    y, outline = _readings(level), constraint.outline
+    inside = None if outline is None else filled(outline, level.A.domain_shape)
     chords = level.A(_of(inside, level)).double().numpy(force=True)
     best = yield from _round(level, constraint, given, tol, envelope(chords, y, SHORT), None)
     for _ in range(ROUNDS):
