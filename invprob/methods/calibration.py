@@ -77,7 +77,7 @@ def calibrate(method: str | Recipe, scans: Sequence[Scan], *, level: float = 0.9
     """
     if not 0 < level < 1:
         raise ValueError(f"calibrate: level must lie between 0 and 1, got {level}")
-    scores = []
+    scores: list[Tensor] = []
     for scan in scans:
         if scan.truth is None:
             raise ValueError("calibrate: every scan needs its truth, to compare with")
