@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from invprob import registry
 from invprob.errors import InputError, printable
-from invprob.files import check_file
+from invprob.files import check_source, is_series
 from invprob.io import (
     bart,
     data_exchange,
@@ -107,8 +107,8 @@ def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
 
 def reader_of(path: Path) -> Reader:
     """Return the reader for the content of `path`; InputError if there is none."""
-    check_file(path)
-    if not _looks_own(path):
+    check_source(path)
+    if not is_series(path) and not _looks_own(path):
         rehearse(path, lambda: _touch(path))
     with probed(path) as probe:
         for reader in READERS.values():
