@@ -13,9 +13,9 @@ from pages import Page
 from skimage.metrics import structural_similarity
 
 from invprob.benchmark import page, plan, tables
+from invprob.benchmark.drawing_methods import samplers
 from invprob.benchmark.problems import BODIES, PICTURES, PROBLEMS, Problem, cases
 from invprob.benchmark.results import Results
-from invprob.benchmark.samplers import samplers
 from invprob.benchmark.store import Store
 from invprob.benchmark.suite_runs import measure_all
 from invprob.linop import Operator

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from invprob import registry
-from invprob.benchmark import comparison, page, peers, plan, samplers, tables
+from invprob.benchmark import comparison, drawing_methods, page, peers, plan, tables
 from invprob.benchmark.figure import save_figure
 from invprob.benchmark.problems import PROBLEMS, Problem
 from invprob.benchmark.results import Results
@@ -49,7 +49,7 @@ class Job:
         """Return what is to be measured; UsageError for unknown names."""
         methods = {method.name: method for method in plan.registered()}
         if self.methods is not None:  # samplers, which take their time, run where they are named
-            methods |= {method.name: method for method in samplers.samplers()}
+            methods |= {method.name: method for method in drawing_methods.samplers()}
         if self.peers:
             methods |= {method.name: method for method in peers.installed()}
         chosen = _chosen("method", self.methods, methods)
