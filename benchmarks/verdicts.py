@@ -356,11 +356,11 @@ def judge(name: str, fault: str, method: str, seed: int) -> Verdict:
     problem, started = PROBLEMS[name], time.perf_counter()
     scan, settings = problem.scan(name, seed), {}
     size = torch.linalg.vector_norm(scan.truth)  # also where a fault takes the mean away
-    if fault:
-        row = FAULTS[fault]
-        scan, settings = row.spoil(scan, seeded(f"fault {fault} {seed}")), dict(row.settings or {})
-    told = replace(scan, truth=None)
     try:
+        if fault:
+            row = FAULTS[fault]
+            scan, settings = row.spoil(scan, seeded(f"fault {fault} {seed}")), dict(row.settings or {})
+        told = replace(scan, truth=None)
         result = reconstruct(told, method, **settings)
     except ValueError as error:
         return Verdict(name, fault, method, seed, float("inf"), "refused", str(error), time.perf_counter() - started)

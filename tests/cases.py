@@ -251,7 +251,7 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "parallel-one": lambda d: ParallelBeam((1, 1), [0.4], 1, dtype=d),
     "parallel-column": lambda d: ParallelBeam((6, 1), VIEWS, 3, dtype=d),
     "parallel-tiny": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e-12, detector_size=1e-12, dtype=d),
-    "parallel-huge": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e12, detector_size=1e12, dtype=d),
+    "parallel-huge": lambda d: ParallelBeam((4, 3), VIEWS, 5, pixel_size=1e11, detector_size=1e11, dtype=d),
     "parallel-fourier": lambda d: ParallelBeam((5, 7), VIEWS, 10, projector="fourier", dtype=d),
     "parallel-fourier-odd": lambda d: ParallelBeam(
         (6, 4), VIEWS, 15, pixel_size=0.7, detector_size=0.6, axis_offset=1.3, projector="fourier", dtype=d
@@ -431,7 +431,7 @@ PRIORS: dict[str, Case] = {
     "nuclear-norm": Case(lambda lam: NuclearNorm(lam), (2, 2, 3), tol=2e-8),
     "box": Case(lambda lam: Box(-0.5, 0.7), degree=None, real=True, constraint=True),
     "box-per-pixel": Case(
-        lambda lam: Box(-0.5, torch.linspace(-0.5, 1.0, 12, dtype=DOUBLE).reshape(3, 4)),
+        lambda lam: Box(-0.5, torch.linspace(0.0, 1.5, 12, dtype=DOUBLE).reshape(3, 4)),
         degree=None,
         real=True,
         constraint=True,

@@ -301,7 +301,7 @@ BAD_FILES = {
     "missing": (lambda path: None, "does not exist: check the path"),
     "a directory": (lambda path: path.mkdir(), "is a directory"),
     "empty": (content(b""), "is empty"),
-    "not HDF5": (content(b"\x89PNG\r\n\x1a\n" + bytes(100)), "is not a scan this program can read"),
+    "not HDF5": (content(b"GIF89a" + bytes(100)), "is not a scan this program can read"),
     "truncated": (truncated, "is cut short"),
     "one NaN": (exchange(data=with_nan()), "in 1 of 2880 places, first at view 3, row 4, column 7"),
     "too few angles": (exchange(theta=np.arange(9.0)), r"9 angles for exchange/data of shape \(16, 5, 36\)"),

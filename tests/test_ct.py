@@ -446,14 +446,15 @@ def test_an_arc_is_preconditioned_in_the_basis_that_fits():
     assert ParallelBeam((32, 32), half, 48).gram_diagonal_estimate().basis == "cosine"
     A = ParallelBeam((64, 64), arc, 95, dtype=DOUBLE)
     assert A.gram_diagonal_estimate().basis == "fourier"
-    assert energy_left(A, None) < 0.7 * energy_left(A, "cosine")
+    assert energy_left(A, None) < 0.8 * energy_left(A, "cosine")
 
 
 def test_no_direction_is_without_a_symbol():
     """Where no view looks it is a share of the mean around it, as the blur of other pixels differs from the central."""
     values = ParallelBeam((32, 32), PI / 6 + np.arange(61) * PI / 180, 48).gram_diagonal_estimate().values
-    middle = values[0, 0]
-    assert float(values.min()) > 1e-4 * float(middle)
+    frequencies = torch.fft.fftfreq(32)
+    resolved = frequencies[:, None].square() + frequencies.square() < 0.4**2
+    assert float(values[resolved].min()) > 1e-4 * float(values[0, 0])
 
 
 # ---- geometry as data

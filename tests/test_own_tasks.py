@@ -195,7 +195,7 @@ def test_a_checkpoint_of_a_task_is_resumed_by_that_task_alone(tmp_path):
     with pytest.raises(InputError, match="the task is a VolumeTask"):
         Trainer.resume(path, task=TASKS["volume"]())
     with pytest.raises(InputError, match="with others"):
-        Trainer.resume(path, task=TASKS["operator"](steps=31))
+        Trainer.resume(path, task=TASKS["operator"](seed=31))
 
 
 def test_the_forward_pass_goes_through_what_the_team_has_wrapped():

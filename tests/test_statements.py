@@ -31,7 +31,7 @@ GIVEN = (
     r": 10 %, amplitude",
     r"80 %(?= of the pixels|, red)",
     r"deviation sigma of 1 %",
-    r"95 % intervals",
+    r"9[05] % intervals",
     r"version 1\.10 or later, a result 1\.8",
     r"version 1\.8 format",
     r"noise of 2\.55 and 7\.65 of 255",

@@ -177,7 +177,7 @@ class Encoding(LinearOperator):
         # coil by coil, each while it is near: faster than a product of all that is summed afterwards
         total = images.select(axis, 0) * conjugate.select(axis, 0)
         for coil in range(1, images.shape[axis]):
-            total = total.addcmul_(images.select(axis, coil), conjugate.select(axis, coil))
+            total = torch.addcmul(total, images.select(axis, coil), conjugate.select(axis, coil))
         return total.unsqueeze(axis)
 
     def _of(self, table: Tensor, some: tuple[int, int] | None) -> Tensor:
