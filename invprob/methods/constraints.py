@@ -32,6 +32,7 @@ class Constraint:
         lower, upper: per item, `(*batch,)`; None for none.
         support: bool, `(*item,)` or `(*batch, *item)` on the finest grid; None for everywhere.
         where: the support in words; "" for everywhere.
+        implied: whether the lower bound is that of x >= 0, which is told by itself.
         outline: like `support`, without the margin that the uncertainty of an outline adds.
     """
 
@@ -40,6 +41,7 @@ class Constraint:
     support: Tensor | None = None
     where: str = ""
     outline: Tensor | None = None
+    implied: bool = False
 
     @property
     def nothing(self) -> bool:
@@ -49,7 +51,7 @@ class Constraint:
     @property
     def told(self) -> dict[str, Any]:
         """What a result tells of it among its settings."""
-        bounds = {"lower": self.lower, "upper": self.upper}
+        bounds = {"lower": None if self.implied else self.lower, "upper": self.upper}
         told: dict[str, Any] = {name: bound.tolist() for name, bound in bounds.items() if bound is not None}
         return told | ({"support": self.where} if self.where else {})
 
@@ -114,14 +116,15 @@ def constraint_of(
             )
         outline = inside
     low = _number(problem, "lower", lower)
-    if lower == "auto" or (lower is None and nonnegative):
+    implied = lower is None and nonnegative
+    if lower == "auto" or implied:
         low = torch.zeros(problem.batch, dtype=torch.float64)
     high = _number(problem, "upper", upper)
     if upper == "auto":
         high = highest_mean(problem, inside)
     if low is not None and high is not None and not bool((low <= high).all()):
         raise ValueError(f"lower must not exceed upper, got {low.tolist()} and {high.tolist()}")
-    return Constraint(low, high, inside, where, outline)
+    return Constraint(low, high, inside, where, outline, implied)
 
 
 def outlines(problem: Problem, shape: str) -> list[Outline]:
