@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,20 +73,17 @@ class Constraint:
 
 def coarse_support(support: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return a support on a coarser grid: a pixel is inside if any of the finer ones is."""
+    return filled(support, shape) > 0
+
+
+def filled(support: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return how much of each pixel of a coarser grid lies within a support."""
     k = len(shape)
     if tuple(support.shape[-k:]) == tuple(shape):
-        return support
-    pool = functional.adaptive_max_pool2d if k == 2 else functional.adaptive_max_pool3d
+        return support.float()
+    pool: Callable[..., Tensor] = functional.adaptive_avg_pool2d if k == 2 else functional.adaptive_avg_pool3d
     flat = support.reshape(1, -1, *support.shape[-k:]).float()
-    return pool(flat, shape).reshape(*support.shape[:-k], *shape) > 0
-
-
-def filled(outline: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return how much of each pixel of a coarser grid lies within an outline."""
-    if tuple(outline.shape[-2:]) == tuple(shape):
-        return outline.float()
-    flat = outline.reshape(1, -1, *outline.shape[-2:]).float()
-    return functional.adaptive_avg_pool2d(flat, (shape[-2], shape[-1])).reshape(*outline.shape[:-2], *shape)
+    return pool(flat, shape).reshape(*support.shape[:-k], *shape)
 
 
 def constraint_of(
