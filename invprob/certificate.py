@@ -39,7 +39,7 @@ class Certificate:
         residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:
             0 for white noise, more where this operator does not explain the data.
         half_change: |x' - x| / |x| for the image x' from half of the readings (`Result.half_change`), and `half_of`
-            what was halved: every other one of the "views", or a random half of the "readings".
+            what was halved: every other one of the "views", or a random half of the "samples" or "pixels".
         fixed_point_residual: the relative residual that the solver stopped at.
         objective: f(x) + g(x), where both have values.
         stationarity: |grad f(x) + sum C_i^H p_i| / |A^H W y| for subgradients p_i, the relative KKT residual; for a

@@ -31,8 +31,10 @@ _DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet t
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
-_HALF_FAIR, _HALF_BAD = 0.12, 0.35  # of the image, what leaving out half of the readings changes ...
-_MORE_FAIR, _MORE_BAD = 0.25, 0.5  # ... of direct ones, which half of them leave noisier, and by a random half
+# of the image, what leaving out half of the readings changes: views; samples, of which each sees the whole image; pixels,
+# of which a random half opens larger holes than there were; and of direct images, which half of them leave noisier
+_HALF: Mapping[str, tuple[float, float]] = {"views": (0.12, 0.35), "samples": (0.15, 0.5), "pixels": (0.25, 0.5)}
+_HALF_DIRECT = (0.25, 0.5)
 _NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
 _UNCHECKED = "Not verified: this result has no certificate, nothing of it was checked."
 _NEAR, _FAR = 0.01, 0.1  # from the minimum, as a share of the objective or of the first gradient
@@ -196,7 +198,7 @@ def _half(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
         return
     worst = max(found)
     halved = certificate.get("half_of") or "readings"
-    fair, bad = (_MORE_FAIR, _MORE_BAD) if direct or halved != "views" else (_HALF_FAIR, _HALF_BAD)
+    fair, bad = _HALF_DIRECT if direct else _HALF.get(halved, _HALF["pixels"])
     grade: Grade = "good" if worst <= fair else "fair" if worst <= bad else "bad"
     text = f"Leaving out half of the {halved} changes the image by {_percent(worst)}{_typical(found, worst)}"
     if grade == "good":

@@ -93,7 +93,7 @@ def _with_change(done: Result, other: Tensor, A: Operator) -> Result:
     facts = done.certificate
     if facts is not None:
         moved = linalg.ratio(linalg.norm(other - done.x, done.ndim), linalg.norm(done.x, done.ndim))
-        facts = replace(facts, half_change=moved, half_of="views" if A.data_kind == "views" else "readings")
+        facts = replace(facts, half_change=moved, half_of="pixels" if A.data_kind == "picture" else A.data_kind)
     return replace(done, certificate=facts, half_change=change)
 
 
