@@ -31,8 +31,8 @@ _DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet t
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
-# of the image, what leaving out half of the readings changes: views; samples, of which each sees the whole image; pixels,
-# of which a random half opens larger holes than there were; and of direct images, which half of them leave noisier
+# of the image, what leaving out half changes: of views; of samples, each of which sees the whole image; of pixels, a
+# random half of which opens larger holes than there were; and of direct images, which half of the readings leave noisier
 _HALF: Mapping[str, tuple[float, float]] = {"views": (0.12, 0.35), "samples": (0.15, 0.5), "pixels": (0.25, 0.5)}
 _HALF_DIRECT = (0.25, 0.5)
 _NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
