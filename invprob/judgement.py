@@ -32,7 +32,7 @@ _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
 # of the image, what leaving out half changes: of views; of samples, each of which sees the whole image; of pixels, a
-# random half of which opens larger holes than there were; and of direct images, which half of the readings leave noisier
+# random half of which opens larger holes than there were; and of direct images, which half of them leaves noisier
 _HALF: Mapping[str, tuple[float, float]] = {"views": (0.12, 0.35), "samples": (0.15, 0.5), "pixels": (0.25, 0.5)}
 _HALF_DIRECT = (0.25, 0.5)
 _NEARLY = 5e-3  # a fixed-point residual that is good enough, whatever tol asks for
