@@ -18,10 +18,10 @@ from invprob.io.receiver import with_coil_maps
 from invprob.likelihood import Readings
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.pairing import require_adjoint
-from invprob.methods.few_views import few_views
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
+from invprob.methods.stack_views import few_views
 from invprob.problem import Problem, prolong
 from invprob.result import ParameterMap, Result
 from invprob.scan import Scan

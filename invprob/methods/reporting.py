@@ -18,7 +18,7 @@ from invprob.linop import Coarser
 from invprob.linop.doubt import Doubt
 from invprob.loop import Step, conclude, image_of, iterate
 from invprob.methods.examination import examined
-from invprob.methods.few_views import few_views
+from invprob.methods.stack_views import few_views
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import Solver, State

@@ -25,9 +25,11 @@ from invprob.operators.ct.symmetry import Orbits, Turn, pixel_map
 from invprob.threads import jit, team
 
 Array = NDArray[Any]
+Lines = Callable[[Array], tuple[Array, Array]]
 COPIED, COLLECTED = 16, 1024  # rows of copies, readings of rays that a thread takes at a time
 SHARES = 4  # of the work, at least, for each thread, so that they end together
 LANES = 16  # images side by side: one register, or a few
+PREPARED = 1024  # rays that are worked out at a time
 WORTH = 500_000  # steps of rays that are worth the start of one more thread
 PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
 
@@ -67,46 +69,52 @@ class RayTable:
     @classmethod
     def build(
         cls,
-        points: Array,
-        directions: Array,
+        lines: Lines,
+        count: int,
         image_shape: tuple[int, int],
         pixel_size: float,
         dtype: Any,
         orbits: Orbits | None = None,
         steep: Array | None = None,
     ) -> RayTable:
-        """Return the table of the lines through `points` along `directions`, (..., 2) as (x, y) in length units.
+        """Return the table of `count` rays, worked out in float64, some at a time: the table is all that takes memory.
 
-        `steep` says which rays step over rows, by default those that are steeper to them.
+        Arguments:
+            lines: returns points on rays of given numbers and directions, (n, 2) each as (x, y) in length units.
+            count: how many rays there are.
+            image_shape: (H, W).
+            pixel_size: the side of a pixel.
+            dtype: the precision of the table.
+            orbits: which rays are walked; by default all.
+            steep: which rays step over rows, by default those that are steeper to them.
         """
         height, width = image_shape
-        points, directions = points.reshape(-1, 2), directions.reshape(-1, 2)
-        count = len(points)
-        orbits = orbits or Orbits.none(count)
-        points, directions = points[orbits.rays], directions[orbits.rays]
-        column = points[:, 0] / pixel_size + (width - 1) / 2
-        row = (height - 1) / 2 - points[:, 1] / pixel_size
-        dc, dr = directions[:, 0] / pixel_size, -directions[:, 1] / pixel_size
-        steep = np.abs(dr) >= np.abs(dc) if steep is None else steep[orbits.rays]
+        walked = count if orbits is None else len(orbits.rays)
+        turns = Orbits.none(0).turns if orbits is None else orbits.turns
+        parts = [slice(first, min(first + PREPARED, walked)) for first in range(0, walked, PREPARED)]
 
-        def family(chosen: Array, along: Array, step: Array, across: Array, drift: Array, turned: bool) -> RayFamily:
-            slope = drift[chosen] / step[chosen]
-            start = across[chosen] - slope * along[chosen]
-            length = pixel_size * np.sqrt(1 + slope**2)
-            steps, size = (width, height) if turned else (height, width)
-            found = [pixel_map(turn, image_shape, transposed=turned) for turn in orbits.turns]
-            maps = np.array([m.strides(width) for m in found])
-            inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found])
-            inverses[:, 0] += PAD_LEFT
-            enter, leave = _meets(start, slope, steps, size)
-            start, slope, length = (t.astype(dtype) for t in (start, slope, length))
-            members = orbits.members[chosen].astype(np.int32)
-            return RayFamily(start, slope, length, enter, leave, members, maps, inverses, steps, size, turned)
+        def numbers(part: slice) -> Array:
+            return np.arange(part.start, part.stop) if orbits is None else orbits.rays[part]
 
-        over_rows = family(steep, row, dr, column, dc, turned=False)
-        over_columns = family(~steep, column, dc, row, dr, turned=True)
-        found = tuple(f for f in (over_rows, over_columns) if len(f.start))
-        return cls(found, image_shape, count, orbits.turns)
+        def is_steep(part: slice) -> Array:
+            rays = numbers(part)
+            return _steeper(lines(rays)[1] / pixel_size) if steep is None else steep[rays]
+
+        down = [int(np.count_nonzero(is_steep(part))) for part in parts]
+        over_rows = _Draft(sum(down), turns, image_shape, dtype, turned=False)
+        over_columns = _Draft(walked - sum(down), turns, image_shape, dtype, turned=True)
+        for part in parts:
+            rays = numbers(part)
+            members = rays[:, None] if orbits is None else orbits.members[part]
+            points, directions = lines(rays)
+            column = points[:, 0] / pixel_size + (width - 1) / 2
+            row = (height - 1) / 2 - points[:, 1] / pixel_size
+            dc, dr = directions[:, 0] / pixel_size, -directions[:, 1] / pixel_size
+            chosen = is_steep(part)
+            over_rows.add(chosen, row, dr, column, dc, members, pixel_size)
+            over_columns.add(~chosen, column, dc, row, dr, members, pixel_size)
+        found = tuple(draft.family for draft in (over_rows, over_columns) if draft.filled)
+        return cls(found, image_shape, count, turns)
 
     @property
     def copies(self) -> int:
@@ -132,6 +140,49 @@ class RayTable:
         for first in range(0, items, together):
             chosen = slice(first, min(first + together, items))
             yield chosen, 1 << ((chosen.stop - first) * self.copies - 1).bit_length()
+
+
+class _Draft:
+    """A family of rays with room for so many, which is filled part by part."""
+
+    def __init__(self, count: int, turns: tuple[Turn, ...], image_shape: tuple[int, int], dtype: Any, *, turned: bool):
+        height, width = image_shape
+        steps, size = (width, height) if turned else (height, width)
+        found = [pixel_map(turn, image_shape, transposed=turned) for turn in turns]
+        inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found])
+        inverses[:, 0] += PAD_LEFT
+        start, slope, length = (np.empty(count, dtype) for _ in range(3))
+        enter, leave = (np.empty(count, np.int32) for _ in range(2))
+        members, maps = np.empty((count, len(turns)), np.int32), np.array([m.strides(width) for m in found])
+        self.family = RayFamily(start, slope, length, enter, leave, members, maps, inverses, steps, size, turned)
+        self.filled = 0
+
+    def add(
+        self,
+        chosen: Array,
+        along: Array,
+        step: Array,
+        across: Array,
+        drift: Array,
+        members: Array,
+        pixel_size: float,
+    ) -> None:
+        """Add the chosen rays: where they are and go along the axis that they step over, and across it."""
+        family, first = self.family, self.filled
+        slope = drift[chosen] / step[chosen]
+        start = across[chosen] - slope * along[chosen]
+        place = slice(first, first + len(slope))
+        family.start[place], family.slope[place] = start, slope
+        family.length[place] = pixel_size * np.sqrt(1 + slope**2)
+        family.enter[place], family.leave[place] = _meets(start, slope, family.steps, family.across)
+        family.members[place] = members[chosen]
+        self.filled = place.stop
+
+
+def _steeper(directions: Array) -> Array:
+    """Return which rays cross more rows than columns."""
+    found: Array = np.abs(directions[:, 1]) >= np.abs(directions[:, 0])
+    return found
 
 
 def _meets(start: Array, slope: Array, steps: int, across: int) -> tuple[Array, Array]:
@@ -212,6 +263,18 @@ def _copy(rows: Array, pixels: Array, maps: Array, lo: int, hi: int) -> None:
                 line[j, lane] = image[place + j * step]
 
 
+@jit
+def _down(flat: Array, stride: int, first: Any, drift: Any, sum_: Any, a: int, b: int) -> Any:
+    """Add to a sum, a vector of two, what one ray reads in the rows a .. b."""
+    real = flat.dtype.type
+    for i in range(a, b):
+        p = first + drift * real(i)
+        j = np.int32(p)
+        f = p - real(j)
+        sum_ = sum_ + pair(real(1) - f, f) * load(flat, i * stride + np.int64(j), 2)
+    return sum_
+
+
 @cache
 def _walk(lanes: int) -> Callable[..., None]:
     """Return the forward kernel for so many lanes: rays lo..hi go down rows (steps, padded width, lanes)."""
@@ -269,14 +332,33 @@ def _walk(lanes: int) -> Callable[..., None]:
     ) -> None:
         real = rows.dtype.type
         flat, stride = rows.reshape(-1), rows.shape[1]
-        for k in range(lo, hi):
-            first, drift = start[k] + real(PAD_LEFT), slope[k]
-            sum_ = pair(real(0), real(0))
-            for i in range(enter[k], leave[k]):
-                p = first + drift * real(i)
-                j = np.int32(p)
-                f = p - real(j)
-                sum_ = sum_ + pair(real(1) - f, f) * load(flat, i * stride + np.int64(j), 2)
+        at, by = start + real(PAD_LEFT), slope
+        nothing = pair(real(0), real(0))
+        for k in range(lo, hi - 3, 4):
+            # the rows that four rays share, side by side, as each sum waits for the one before it
+            a = max(max(enter[k], enter[k + 1]), max(enter[k + 2], enter[k + 3]))
+            b = min(min(leave[k], leave[k + 1]), min(leave[k + 2], leave[k + 3]))
+            if a >= b:
+                a = b = rows.shape[0]
+            s0 = _down(flat, stride, at[k], by[k], nothing, enter[k], min(a, leave[k]))
+            s1 = _down(flat, stride, at[k + 1], by[k + 1], nothing, enter[k + 1], min(a, leave[k + 1]))
+            s2 = _down(flat, stride, at[k + 2], by[k + 2], nothing, enter[k + 2], min(a, leave[k + 2]))
+            s3 = _down(flat, stride, at[k + 3], by[k + 3], nothing, enter[k + 3], min(a, leave[k + 3]))
+            for i in range(a, b):
+                s0 = _down(flat, stride, at[k], by[k], s0, i, i + 1)
+                s1 = _down(flat, stride, at[k + 1], by[k + 1], s1, i, i + 1)
+                s2 = _down(flat, stride, at[k + 2], by[k + 2], s2, i, i + 1)
+                s3 = _down(flat, stride, at[k + 3], by[k + 3], s3, i, i + 1)
+            s0 = _down(flat, stride, at[k], by[k], s0, b, leave[k])
+            s1 = _down(flat, stride, at[k + 1], by[k + 1], s1, b, leave[k + 1])
+            s2 = _down(flat, stride, at[k + 2], by[k + 2], s2, b, leave[k + 2])
+            s3 = _down(flat, stride, at[k + 3], by[k + 3], s3, b, leave[k + 3])
+            sinogram[0, members[k, 0]] = total(s0) * length[k]
+            sinogram[0, members[k + 1, 0]] = total(s1) * length[k + 1]
+            sinogram[0, members[k + 2, 0]] = total(s2) * length[k + 2]
+            sinogram[0, members[k + 3, 0]] = total(s3) * length[k + 3]
+        for k in range(hi - (hi - lo) % 4, hi):
+            sum_ = _down(flat, stride, at[k], by[k], nothing, enter[k], leave[k])
             sinogram[0, members[k, 0]] = total(sum_) * length[k]
 
     return jit(walk_one if lanes == 1 else walk)

@@ -19,7 +19,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import joseph
-from invprob.operators.ct.blur_symbol import BlurSymbol
+from invprob.operators.ct.blur_symbol import spectrum_of_blur
 from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_truncated
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
@@ -80,8 +80,14 @@ class PlanarCT(LinearOperator):
         self.backend = backend
 
     @abstractmethod
+    def lines(self, rays: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return points on the rays of given numbers, view by view, and their directions, both (n, 2) as (x, y)."""
+
     def rays(self) -> tuple[Tensor, Tensor]:
         """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
+        points, directions = self.lines(np.arange(self.angles.size * self.detectors))
+        shape = (*self.range_shape, 2)
+        return torch.from_numpy(points.reshape(shape)), torch.from_numpy(directions.reshape(shape))
 
     @abstractmethod
     def view_map(self) -> ViewMap:
@@ -161,7 +167,7 @@ class PlanarCT(LinearOperator):
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the symbol of A^H A as if it blurred every pixel as it does the central one (`blur_symbol`)."""
-        return self._cached("blur", lambda: BlurSymbol.of(self, self._blank())).diagonal(basis)
+        return spectrum_of_blur(self, basis)
 
     def coarser(self) -> Coarser | None:
         """Return the same rays in pairs on pixels twice the size; None for a detector of less than two bins."""
@@ -256,10 +262,9 @@ class PlanarCT(LinearOperator):
         return self._cached("all rays", lambda: self._build(None, self._table().steep()))
 
     def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> joseph.RayTable:
-        points, directions = self.rays()
-        shape = (self.domain_shape[0], self.domain_shape[1])
+        shape, count = (self.domain_shape[0], self.domain_shape[1]), self.angles.size * self.detectors
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
-        return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits, steep)
+        return joseph.RayTable.build(self.lines, count, shape, self.pixel_size, dtype, orbits, steep)
 
     def _cover(self) -> Cover:
         """Return which views are walked for which others: cheap, unlike the table of the rays."""
