@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob import processor
-from invprob.operators.ct.simd import load, pair, store, total
+from invprob.operators.ct.simd import four, half, index, joined, load, pair, store, total, whole, woven
 from invprob.operators.ct.symmetry import Orbits, Turn, pixel_map
 from invprob.threads import jit, team
 
@@ -344,11 +344,20 @@ def _walk(lanes: int) -> Callable[..., None]:
             s1 = _down(flat, stride, at[k + 1], by[k + 1], nothing, enter[k + 1], min(a, leave[k + 1]))
             s2 = _down(flat, stride, at[k + 2], by[k + 2], nothing, enter[k + 2], min(a, leave[k + 2]))
             s3 = _down(flat, stride, at[k + 3], by[k + 3], nothing, enter[k + 3], min(a, leave[k + 3]))
+            first4 = four(at[k], at[k + 1], at[k + 2], at[k + 3])
+            drift4 = four(by[k], by[k + 1], by[k + 2], by[k + 3])
+            one4 = four(real(1), real(1), real(1), real(1))
+            s01, s23 = joined(s0, s1), joined(s2, s3)
             for i in range(a, b):
-                s0 = _down(flat, stride, at[k], by[k], s0, i, i + 1)
-                s1 = _down(flat, stride, at[k + 1], by[k + 1], s1, i, i + 1)
-                s2 = _down(flat, stride, at[k + 2], by[k + 2], s2, i, i + 1)
-                s3 = _down(flat, stride, at[k + 3], by[k + 3], s3, i, i + 1)
+                p4 = first4 + real(i) * drift4
+                f4 = p4 - whole(p4)
+                g4 = one4 - f4
+                line = i * stride
+                left = joined(load(flat, line + index(p4, 0), 2), load(flat, line + index(p4, 1), 2))
+                right = joined(load(flat, line + index(p4, 2), 2), load(flat, line + index(p4, 3), 2))
+                s01 = s01 + woven(g4, f4, 0) * left
+                s23 = s23 + woven(g4, f4, 2) * right
+            s0, s1, s2, s3 = half(s01, 0), half(s01, 2), half(s23, 0), half(s23, 2)
             s0 = _down(flat, stride, at[k], by[k], s0, b, leave[k])
             s1 = _down(flat, stride, at[k + 1], by[k + 1], s1, b, leave[k + 1])
             s2 = _down(flat, stride, at[k + 2], by[k + 2], s2, b, leave[k + 2])
