@@ -228,7 +228,9 @@ def backproject(sinogram: Array, table: RayTable, threads: int) -> Array:
                 share(partial(_collect, values, *ends), len(values), COLLECTED)
                 rows: Array = np.empty((family.steps, PAD_LEFT + family.across + PAD_RIGHT, lanes), sinogram.dtype)
                 paths = (family.start, family.slope, family.enter, family.leave)
-                block = min(processor.pieces(rows[0].nbytes, 0.5), -(-family.steps // (2 * threads)))
+                block = _even(
+                    family.steps, min(processor.pieces(rows[0].nbytes, 0.5), -(-family.steps // (2 * threads)))
+                )
                 share(partial(_spread(lanes), rows, *paths, values), family.steps, block)
                 share(partial(_fold, pixels[chosen], rows, family.inverses, width), height, COPIED)
     return images
@@ -241,7 +243,14 @@ def _cut(rows: Array, rays: int, threads: int) -> tuple[int, int]:
     as fast or slower.)
     """
     rays_each = max(64, -(-rays // (SHARES * threads)))
-    return processor.pieces(rows[0].nbytes, 0.25), min(processor.pieces(rows[0, 0].nbytes, 0.25), rays_each)
+    return _even(len(rows), processor.pieces(rows[0].nbytes, 0.25)), min(
+        processor.pieces(rows[0, 0].nbytes, 0.25), rays_each
+    )
+
+
+def _even(count: int, size: int) -> int:
+    """Return a size of about this one whose pieces make up `count` without a small one left over at the end."""
+    return -(-count // max(1, round(count / size)))
 
 
 @jit
