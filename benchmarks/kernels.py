@@ -68,12 +68,8 @@ def kernels(quick: bool) -> Iterator[Kernel]:
         yield Kernel(f"{kind} beam {n}/{views}", A, CACHE, 8 * steps, 16 * steps, _astra(A))
     A = Size(n, views, {}).parallel()
     F = type(A)(**{**A.config(), "projector": "fourier"})
-    yield Kernel(
-        f"Fourier slices {n}/{views}",
-        F,
-        CACHE,
-        *(2 * (_spread((n, n), views * (A.detectors // 2 + 1), ACCURACY[torch.float32]),)),
-    )
+    moved = _spread((n, n), views * (A.detectors // 2 + 1), ACCURACY[torch.float32])
+    yield Kernel(f"Fourier slices {n}/{views}", F, CACHE, moved, moved)
     n, views = (16, 8) if quick else (64, 60)
     angles, bins = np.arange(views) * (2 * math.pi / views), 3 * n // 2
     cone = ConeBeam(
