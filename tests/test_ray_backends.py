@@ -10,8 +10,9 @@ from laws import data_of, image_of, mismatch, randn, relative
 
 from invprob import processor
 from invprob.operators import FanBeam, ParallelBeam
-from invprob.operators.ct.joseph import PREPARED, project
+from invprob.operators.ct.joseph import project
 from invprob.operators.ct.planar import BACKENDS
+from invprob.operators.ct.ray_table import PREPARED
 from invprob.operators.ct.symmetry import IDENTITY, Turn, find_cover, pixel_map
 from invprob.registry import OPERATORS, load
 

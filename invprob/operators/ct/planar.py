@@ -26,6 +26,7 @@ from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ct.geometry_checks import check_lengths, check_meeting, check_offsets, checked_angles
 from invprob.operators.ct.moments import moment_doubts
 from invprob.operators.ct.ray_matrix import RayMatrix
+from invprob.operators.ct.ray_table import LANES, RayTable
 from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
@@ -227,7 +228,7 @@ class PlanarCT(LinearOperator):
     def _in_parts(self, function: Callable[..., NDArray[Any]], items: NDArray[Any]) -> NDArray[Any]:
         """Run a projector on as many items as fill whole registers by themselves, and on the rest in copies."""
         threads = torch.get_num_threads()
-        whole = len(items) // joseph.LANES * joseph.LANES if self.backend == "auto" and self._copies() > 1 else 0
+        whole = len(items) // LANES * LANES if self.backend == "auto" and self._copies() > 1 else 0
         if not whole:
             return function(items, self._table(), threads)
         parts = [function(items[:whole], self._table_of_all(), threads)]
@@ -250,21 +251,21 @@ class PlanarCT(LinearOperator):
     def _matrix(self) -> RayMatrix:
         return self._cached("matrix", lambda: RayMatrix.build(self._table(), self.device))
 
-    def _table(self) -> joseph.RayTable:
+    def _table(self) -> RayTable:
         """Return the rays in our precision, worked out in float64 on first use."""
         return self._cached("rays", self._make_table)
 
-    def _make_table(self) -> joseph.RayTable:
+    def _make_table(self) -> RayTable:
         return self._build(None if self.backend == "rays" else self._cover().orbits(), None)
 
-    def _table_of_all(self) -> joseph.RayTable:
+    def _table_of_all(self) -> RayTable:
         """Return the table without copies; rays at 45 degrees step over the axis they step over in the copies."""
         return self._cached("all rays", lambda: self._build(None, self._table().steep()))
 
-    def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> joseph.RayTable:
+    def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> RayTable:
         shape, count = (self.domain_shape[0], self.domain_shape[1]), self.angles.size * self.detectors
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
-        return joseph.RayTable.build(self.lines, count, shape, self.pixel_size, dtype, orbits, steep)
+        return RayTable.build(self.lines, count, shape, self.pixel_size, dtype, orbits, steep)
 
     def _cover(self) -> Cover:
         """Return which views are walked for which others: cheap, unlike the table of the rays."""
