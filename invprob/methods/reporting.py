@@ -157,7 +157,7 @@ def _stand_in(problem: Problem) -> str:
 def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts: Sequence[Doubt] = ()) -> Result:
     """Return the result of a method without iterations, and what that method is known to go wrong with."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
-    few = few_views(problem.linear) if problem.batch.numel() > 1 else None
+    few = few_views(problem.A) if problem.batch.numel() > 1 else None
     facts = _of_all(problem, x, settings) if few is None else _of_few(problem, few, x, settings)
     return Result(
         x=x,
