@@ -151,7 +151,7 @@ def test_the_size_of_the_cache_changes_nothing(backend, monkeypatch):
 @pytest.mark.parametrize("make", ["half-turn", "fan-turn", "fan-alone"])
 @pytest.mark.parametrize("backend", ["rays", "copies"])
 def test_a_table_is_made_in_little_more_memory_than_it_takes(make, backend):
-    A = scan(make, (96, 96), 140, backend, torch.float32)
+    A = scan(make, (64, 64), 140, backend, torch.float32)
     unit = 4 * (math.prod(A.domain_shape) + math.prod(A.range_shape))
     tracemalloc.start()
     A._table()

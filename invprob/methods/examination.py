@@ -27,6 +27,7 @@ TELLING = 0.5  # residual over noise below which its structure is that of the fi
 NEARER, LEFT = 20, 1.0  # steps, and the residual over noise that they leave of no sound scan (0.95 at most)
 BLOCK, SHARED = 5, 1.6  # readings along a block, and what sound residuals have in common over one (1.4 at most)
 SURE = 3.0  # standard deviations
+NEIGHBOURS = 16  # views in which the noise of a stack is looked for
 Levels = tuple[Tensor, Tensor]  # between which a noise level lies
 _TENTH, _TENTH_COMPLEX = 1.6449, math.sqrt(math.log(10))  # which a tenth of normal |n| with E|n|^2 = 1 exceed
 
@@ -55,7 +56,7 @@ def examined(
     """
     Ax = problem.A(x) if Ax is None else Ax
     changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x, Ax)}
-    seen = noise_in_data(problem) if whole is None else noise_in_data(whole, problem.A.range_shape[0])
+    seen = noise_in_data(problem) if whole is None else noise_in_data(whole, NEIGHBOURS)
     notes, tried = facts.notes, unexplained(problem, x, Ax) if whole is None else ()
     doubts = [*facts.doubts, *tried, *_data_doubts(problem, seen, settings)]
     if problem.noise is None and seen is not None and bool((seen[0] > 0).all()):
@@ -191,6 +192,7 @@ def noise_in_data(problem: Problem, views: int | None = None) -> Levels | None:
     if _is_flat_detector(A):
         y = y.select(-2, A.range_shape[-2] // 2)  # its middle row
     if views is not None:
+        views = min(views, y.shape[-2])
         y = y.narrow(-2, (y.shape[-2] - views) // 2, views)
     quiet, loud = estimate_noise(y, ndim).double(), _loud(y, ndim)
     axes = tuple(range(len(problem.batch), quiet.ndim))  # colours

@@ -10,7 +10,7 @@ from invprob.linop import Coarser, LinearOperator, Operator
 
 __all__ = ["few_views"]
 
-SHARE, FEWEST = 32, 16  # of all views one in so many, and no fewer than these: 16 of 363 bins tell noise to 1 %
+SHARE, FEWEST = 64, 8  # of all views about one in so many, and no fewer than these: 8 of 363 bins tell noise to 1.3 %
 
 
 def few_views(A: Operator) -> Coarser | None:
