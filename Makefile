@@ -1,6 +1,7 @@
 ## make demo       reconstruct the small scan in data/ into demo/
 ## make test       lint, types and tests
 ## make benchmark  every method on phantoms (minutes), compared with benchmarks/reference.json
+## make bench      every kernel of every physics beside the limit of this machine; PEERS=/path/to/python beside peers there
 ## make bench-ct   tomography beside other packages: ratios of speed, errors, memory (some minutes)
 ## make bench-mri  MRI beside raw transforms; PEERS=/path/to/python beside sigpy and torchkbnufft, DATA=folder on real scans
 ## They make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
@@ -8,7 +9,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark bench-ct bench-mri clean
+.PHONY: help demo test benchmark bench bench-ct bench-mri clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +38,9 @@ test: $(VENV)/installed-for-tests
 
 benchmark: $(VENV)/installed
 	$(BIN)/invprob benchmark --quick --output benchmark --compare benchmarks/reference.json
+
+bench: $(VENV)/installed-for-tests
+	$(BIN)/python benchmarks/kernels.py --json .bench/kernels.json $(if $(PEERS),--peers $(PEERS))
 
 bench-ct: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/ct.py --cache .bench

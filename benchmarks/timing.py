@@ -16,11 +16,11 @@ Call = Callable[[], object]
 BLOCK = 0.04  # seconds: shorter calls are repeated until a block is this long
 
 
-def seconds(call: Call) -> float:
+def seconds(call: Call, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return how long one call takes."""
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def race(contenders: Mapping[str, Call], *, blocks: int = 5, patience: float = 10.0) -> dict[str, float]:
@@ -54,7 +54,9 @@ def _compiled_triad() -> Callable[..., None]:
     return compiled
 
 
-def triad_bandwidth(mebibytes: float, threads: int, *, blocks: int = 7) -> float:
+def triad_bandwidth(
+    mebibytes: float, threads: int, *, blocks: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Return the GB/s of a <- b + 3 c on float32 arrays of so many MiB in all threads together (McCalpin 1995)."""
     triad = _compiled_triad()
     count = int(mebibytes * 2**20 / 4 / threads)
@@ -67,5 +69,5 @@ def triad_bandwidth(mebibytes: float, threads: int, *, blocks: int = 7) -> float
                 done.result()
 
         sweep()
-        fastest = min(seconds(sweep) for _ in range(blocks))
+        fastest = min(seconds(sweep, clock) for _ in range(blocks))
     return 3 * 4 * count * threads * times / fastest / 1e9

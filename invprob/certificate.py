@@ -33,7 +33,8 @@ class Certificate:
             (`linop.pairing`), about 1 of unrelated maps; of the derivative J(x) for a nonlinear A.
         derivative_error: for a nonlinear A whether J(x) is its derivative, for a random u:
             |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u|.
-        norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found.
+        norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found; of a stack
+            of direct images not sought.
         data_residual: |A x - y|_w / |y|_w.
         residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect, infinity for sigma = 0.
         residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:
@@ -156,9 +157,21 @@ def steepest_step(f: QuadraticFidelity) -> Tensor:
     return linalg.ratio(linalg.norm(b, f.ndim) ** 3, linalg.inner(Ab, f.weigh(Ab), len(f.A.range_shape)))
 
 
-def certify_image(f: QuadraticFidelity, x: Tensor, noise: Scalar | None = None) -> Certificate:
-    """Return what can be said of an image that no iteration has led to: of its operator and its data residual."""
-    return Certificate(**_operator_facts(f.A), **_data_facts(f, x, noise))
+def certify_image(
+    f: QuadraticFidelity, x: Tensor, noise: Scalar | None = None, *, Ax: Tensor | None = None, norm: bool = True
+) -> Certificate:
+    """Return what can be said of an image that no iteration has led to: of its operator and its data residual.
+
+    Arguments:
+        f: the data term.
+        x: the image.
+        noise: the standard deviation of the data's noise.
+        Ax: A x, where it is known already.
+        norm: whether to find |A|, which takes a power iteration and tells how long steps may be: an image without
+            steps can do without.
+    """
+    facts = _operator_facts(f.A) if norm else {"adjoint_mismatch": adjoint_mismatch(f.A)}
+    return Certificate(**facts, **_data_facts(f, x, noise, Ax))
 
 
 def _operator_facts(A: LinearOperator) -> dict[str, Any]:
@@ -189,7 +202,7 @@ def _nonlinear_facts(solver: Solver[Any], f: Misfit, g: Functional, state: State
     return facts | {"stationarity": linalg.ratio(linalg.norm(e, f.ndim), linalg.norm(scale, f.ndim))}
 
 
-def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
+def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None, Ax: Tensor | None = None) -> dict[str, Any]:
     y = f.y
     if y is None:
         return {}
@@ -200,7 +213,7 @@ def _data_facts(f: Misfit, x: Tensor, noise: Scalar | None) -> dict[str, Any]:
         measured = measured.to(y.device)
         weights = measured.to(y.real.dtype) if weights is None else weights * measured
     root = 1.0 if weights is None else weights.sqrt()
-    misfit = linalg.norm(root * (f.A(x) - y), k)
+    misfit = linalg.norm(root * ((f.A(x) if Ax is None else Ax) - y), k)
     facts: dict[str, Any] = {"data_residual": linalg.ratio(misfit, linalg.norm(root * y, k))}
     if noise is not None:
         counted = torch.ones(f.A.range_shape) if weights is None else (weights > 0).expand(y.shape)

@@ -13,7 +13,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.likelihood import Gaussian, Likelihood, Readings
-from invprob.linop import LinearOperator, Operator
+from invprob.linop import Coarser, LinearOperator, Operator
 from invprob.operators.image.noise_level import estimate_noise
 
 SMALLEST = 96  # a level's image has at least this many pixels along its shorter side; a rule of thumb
@@ -102,26 +102,31 @@ class Problem:
         """Return (2 f(x))^1/2 per item, over the readings under a mask: |A x - y|_w for Gaussian noise."""
         return self._distance(self.A(x), mask)
 
-    def residual_to_noise(self, x: Tensor) -> Tensor | None:
-        """Return the misfit over what it would be on average for the true image; None where that is not known."""
+    def residual_to_noise(self, x: Tensor, Ax: Tensor | None = None) -> Tensor | None:
+        """Return the misfit over what it would be on average for the true image; None where that is not known.
+
+        Here and below `Ax` is A(x) where it is known already.
+        """
         if self.noise is None:
             return None
-        d = self.A(x)
+        d = self.A(x) if Ax is None else Ax
         return self._distance(d) / (self.noise.to(d.device) * self._due(d).sqrt())
 
-    def data_residual(self, x: Tensor) -> Tensor:
+    def data_residual(self, x: Tensor, Ax: Tensor | None = None) -> Tensor:
         """Return how far the data are from those that x predicts, |A x - y|_w / |y|_w for Gaussian noise."""
-        return linalg.ratio(self.size(self.likelihood.mean(self.A(x)) - self.y), self.size(self.y))
+        d = self.A(x) if Ax is None else Ax
+        return linalg.ratio(self.size(self.likelihood.mean(d) - self.y), self.size(self.y))
 
-    def excess(self, x: Tensor) -> Tensor:
+    def excess(self, x: Tensor, Ax: Tensor | None = None) -> Tensor:
         """Return the misfit in a unit in which that of the true image is noise (number of readings)^1/2 on average."""
-        d = self.A(x)
+        d = self.A(x) if Ax is None else Ax
         return self._distance(d) * (torch.as_tensor(self.readings, device=d.device) / self._due(d)).sqrt()
 
-    def noise_seen(self, x: Tensor) -> Tensor:
+    def noise_seen(self, x: Tensor, Ax: Tensor | None = None) -> Tensor:
         """Return the noise level per item that the misfit of x speaks for."""
-        found = self.likelihood.spread(self._under(None), self.A(x))
-        return self.excess(x) / torch.as_tensor(self.readings).double().sqrt() if found is None else found
+        d = self.A(x) if Ax is None else Ax
+        found = self.likelihood.spread(self._under(None), d)
+        return self.excess(x, d) / torch.as_tensor(self.readings).double().sqrt() if found is None else found
 
     def _distance(self, d: Tensor, mask: Tensor | None = None) -> Tensor:
         if isinstance(self.likelihood, Gaussian):
@@ -207,6 +212,12 @@ class Problem:
         if not likelihood.counted:
             return replace(coarse, noise=finer)
         return replace(coarse, noise=finer * (torch.as_tensor(coarse._factor) / self._factor).sqrt())
+
+    def of_views(self, few: Coarser) -> Problem:
+        """Return the problem of some of the views, as `LinearOperator.thinned` chooses them."""
+        weights = None if self.weights is None else few.restrict(self.weights.expand(self.y.shape))
+        likelihood = self.likelihood.mapped(lambda t: few.restrict(t.expand(self.y.shape)))
+        return replace(self, A=few.operator, y=few.restrict(self.y), weights=weights, likelihood=likelihood)
 
     @cached_property
     def _factor(self) -> Tensor | float:

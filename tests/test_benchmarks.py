@@ -46,6 +46,20 @@ def test_tv_reaches_the_optimum(found):
     assert abs(value["its gap"]) < 5e-2
 
 
+def test_every_kernel_is_put_beside_a_limit(tmp_path):
+    out = tmp_path / "kernels.json"
+    command = [sys.executable, str(SCRIPT.with_name("kernels.py")), "--quick", "--json", str(out)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    written = json.loads(out.read_text())
+    facts = [f for f in written["repeats"][0] if f["kind"] == "Fact"]
+    physics = {f["section"].split(" ")[0] for f in facts}
+    assert physics == {"limits", "parallel", "fan", "Fourier", "cone", "Cartesian", "radial", "blur", "radar"}
+    assert all(f["value"] > 0 for f in facts)
+    assert len([f for f in facts if f["what"].endswith("share of the limit")]) == 16
+    assert "cores" in written["about"]["processor"]
+
+
 @pytest.mark.skipif(find_spec("leapctype") is not None, reason="a peer that is here")
 def test_absent_peers_are_named_not_an_error(found):
     absent = {f["peer"]: f["reason"] for f in found if f["kind"] == "Absent"}

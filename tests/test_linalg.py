@@ -488,3 +488,19 @@ def test_a_system_that_is_diagonal_in_the_fourier_basis():
     x = Shift().solve(b, 0.2)
     assert x.dtype == DOUBLE
     assert relative(Shift().gram(x) + 0.2 * x, b) <= 1e-12
+
+
+def test_a_preconditioner_makes_no_direction_that_nobody_goes():
+    M = torch.diag(torch.arange(1.0, 9.0, dtype=torch.float64))
+    asked = []
+
+    def preconditioner(r):
+        asked.append(r)
+        return r / torch.diagonal(M)
+
+    found = linalg.conjugate_gradient(
+        lambda x: x @ M, torch.ones(8, dtype=torch.float64), ndim=1, preconditioner=preconditioner
+    )
+    assert found.n_iter == 1  # an exact one
+    assert len(asked) == 1
+    torch.testing.assert_close(found.x, 1 / torch.diagonal(M))

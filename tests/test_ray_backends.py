@@ -1,6 +1,7 @@
 """The ways of computing Joseph's projector are one operator: plain rays, mirrored copies, sparse matrix."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from invprob import processor
 from invprob.operators import FanBeam, ParallelBeam
 from invprob.operators.ct.joseph import project
 from invprob.operators.ct.planar import BACKENDS
+from invprob.operators.ct.ray_table import PREPARED
 from invprob.operators.ct.symmetry import IDENTITY, Turn, find_cover, pixel_map
 from invprob.registry import OPERATORS, load
 
@@ -144,3 +146,23 @@ def test_the_size_of_the_cache_changes_nothing(backend, monkeypatch):
         results.append((A(x), A(x[0]), A.adjoint(y), A.adjoint(y[0])))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("make", ["half-turn", "fan-turn", "fan-alone"])
+@pytest.mark.parametrize("backend", ["rays", "copies"])
+def test_a_table_is_made_in_little_more_memory_than_it_takes(make, backend):
+    A = scan(make, (64, 64), 140, backend, torch.float32)
+    unit = 4 * (math.prod(A.domain_shape) + math.prod(A.range_shape))
+    tracemalloc.start()
+    A._table()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * unit + 400 * PREPARED  # what is worked out at a time
+
+
+@pytest.mark.parametrize("detectors", [1, 2, 3, 5, 61])
+def test_rays_side_by_side_are_rays_one_by_one(detectors):
+    # in a batch of two a ray is walked alone; the sums differ in their order
+    A = scan("fan-alone", (23, 17), detectors, "rays")
+    x = image_of(A, (2,))
+    assert relative(A(x[0]), A(x)[0]) <= 1e-14

@@ -300,3 +300,59 @@ def test_a_limited_angle_is_told_everywhere(invprob, tmp_path):
     assert again.doubts.count(doubt) == 1
     plain = open_stack(tmp_path / "a.h5").load().provenance
     assert not {"rows", "views"} & set(plain)
+
+
+def test_a_stack_of_direct_images_is_compared_with_a_few_of_its_views():
+    A = ParallelBeam((24, 24), np.arange(128) * np.pi / 128, 36)
+    truth = torch.zeros(3, 24, 24)
+    truth[:, 6:18, 8:16] = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    clean = A(truth)
+    noise = torch.full((3,), 0.2 * float(clean.abs().max()), dtype=torch.float64)
+    scan = Scan(A, clean + noise[0].float() * randn(clean.shape, torch.float32, 0), noise)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ParallelBeam, "_forward", lambda self, x, of=ParallelBeam._forward: _counted(seen, of, self, x))
+        found = methods.reconstruct(scan, "fbp")
+    alone = [methods.reconstruct(scan.row(row), "fbp") for row in range(3)]
+    assert max(seen) == 8  # no projection has more views than these
+    assert found.certificate.norm is None
+    assert "with 8 of their 128 views" in found.certificate.notes[0]
+    assert found.certificate.adjoint_mismatch < 1e-5
+    for name in ("data_residual", "residual_to_noise"):
+        of_all = torch.stack([getattr(one.certificate, name) for one in alone])
+        torch.testing.assert_close(getattr(found.certificate, name), of_all, rtol=0.15, atol=0)
+    torch.testing.assert_close(found.x, torch.stack([one.x for one in alone]), rtol=1e-4, atol=1e-5)
+
+
+def _counted(seen, of, A, x):
+    seen.append(A.range_shape[0])
+    return of(A, x)
+
+
+def test_weights_and_likelihoods_follow_the_few_views():
+    A = ParallelBeam((12, 12), np.arange(64) * np.pi / 64, 18)
+    y, weights = 1 + 0.1 * randn((2, 64, 18), torch.float32, 0), torch.ones(64, 18)
+    weights[::4] = 0  # all views that a stack is compared with
+    weights[0] = 1
+    dark = methods.reconstruct(Scan(A, y, 0.1, weights=weights), "fbp").certificate
+    light = methods.reconstruct(Scan(A, y, 0.1), "fbp").certificate
+    assert bool((dark.residual_to_noise > 0).all())
+    assert not torch.allclose(dark.residual_to_noise, light.residual_to_noise)
+
+
+def test_a_certificate_projects_its_image_once():
+    A = ParallelBeam((16, 16), np.arange(20) * np.pi / 20, 24)
+    y = 1 + 0.1 * randn((20, 24), torch.float32, 0)
+    events = list(methods.progress(Scan(A, y, 10.0), "fbp"))  # so much noise that the image explains the data
+    image, seen = events[-1].image(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ParallelBeam, "_forward", lambda self, x, of=ParallelBeam._forward: _same(seen, of, self, x, image)
+        )
+        events[-1].result()
+    assert sum(seen) == 1
+
+
+def _same(seen, of, A, x, image):
+    seen.append(x.shape == image.shape and float((x / image).std()) < 1e-4)  # but for a power of two
+    return of(A, x)

@@ -75,9 +75,14 @@ def conjugate_gradient(
         x = torch.addcmul(x, alpha, p)
         r = torch.addcmul(r, alpha, Mp, value=-1)
         n_iter = n_iter + active
+        if not preconditioned:
+            residual = torch.where(active, norm(r, ndim), residual)
+            if not bool((active & (residual > target)).any()):
+                break  # before the preconditioner makes a direction that nobody goes
         z = r if preconditioner is None else preconditioner(r)
         rz, rz_old = inner(r, z, ndim), rz
-        residual = torch.where(active, measured(r, rz), residual)
+        if preconditioned:
+            residual = torch.where(active, measured(r, rz), residual)
         active = active & (residual > target)
         p = torch.addcmul(z, per_item(torch.where(active & (rz_old > 0), ratio(rz, rz_old), 0.0), b, ndim), p)
     return CGResult(x, r, n_iter, ratio(residual, size))

@@ -25,7 +25,7 @@ TRUSTED = 1.5  # a noise level more than this many times what the data show is t
 def direct(problem: Problem) -> Iterator[Progress]:
     """The direct reconstruction of the field: filtered back-projection, Wiener's filter, interpolation, A^H y."""
     x = first_image(problem)
-    yield Progress("direct reconstruction", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+    yield Progress("direct reconstruction", 1, 1, 0.0, lambda: direct_result(problem, x, {}), lambda: x)
 
 
 def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
@@ -48,7 +48,7 @@ def fbp(problem: Problem, *, window: str = "ramp") -> Iterator[Progress]:
         raise ValueError(f"{A!r} takes the plain ramp alone: leave out the window, or reconstruct {_innermost(A)!r}")
     x = A.direct(of.y, of.weights, **({"window": window} if filters else {}))
     settings = {"window": window}
-    yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings))
+    yield Progress("filtering and back-projecting", 1, 1, 0.0, lambda: direct_result(problem, x, settings), lambda: x)
 
 
 def _innermost(A: LinearOperator) -> LinearOperator:
@@ -76,7 +76,12 @@ def wiener(problem: Problem) -> Iterator[Progress]:
     x = A.direct(of.y, noise=sigma)
     settings = {"noise_to_seen": torch.where(seen > 0, linalg.ratio(sigma, seen), 1.0).tolist()}
     yield Progress(
-        "Wiener's filter", 1, 1, 0.0, lambda: direct_result(problem, x, settings, _ringing(x, of.y, problem.ndim))
+        "Wiener's filter",
+        1,
+        1,
+        0.0,
+        lambda: direct_result(problem, x, settings, _ringing(x, of.y, problem.ndim)),
+        lambda: x,
     )
 
 

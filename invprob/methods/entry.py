@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -20,6 +21,7 @@ from invprob.linop.pairing import require_adjoint
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
+from invprob.methods.stack_views import few_views
 from invprob.problem import Problem, prolong
 from invprob.result import ParameterMap, Result
 from invprob.scan import Scan
@@ -109,7 +111,8 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     check_settings(recipe, settings)
     scan = with_coil_maps(scan)
     if isinstance(scan.operator, LinearOperator):
-        require_adjoint(scan.operator)
+        few = few_views(scan.operator) if math.prod(scan.batch_shape) > 1 else None
+        require_adjoint(scan.operator if few is None else few.operator)
     problem, of_data, of_image = _normalised(scan)
     named = {"method": method if isinstance(method, str) else recipe.__name__}
 

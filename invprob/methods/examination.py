@@ -27,31 +27,52 @@ TELLING = 0.5  # residual over noise below which its structure is that of the fi
 NEARER, LEFT = 20, 1.0  # steps, and the residual over noise that they leave of no sound scan (0.95 at most)
 BLOCK, SHARED = 5, 1.6  # readings along a block, and what sound residuals have in common over one (1.4 at most)
 SURE = 3.0  # standard deviations
+NEIGHBOURS = 16  # views in which the noise of a stack is looked for
+Levels = tuple[Tensor, Tensor]  # between which a noise level lies
 _TENTH, _TENTH_COMPLEX = 1.6449, math.sqrt(math.log(10))  # which a tenth of normal |n| with E|n|^2 = 1 exceed
 
 
-def examined(facts: Certificate, problem: Problem, x: Tensor, settings: dict[str, Any]) -> Certificate:
+def examined(
+    facts: Certificate,
+    problem: Problem,
+    x: Tensor,
+    settings: dict[str, Any],
+    Ax: Tensor | None = None,
+    *,
+    whole: Problem | None = None,
+) -> Certificate:
     """Return a certificate with what the residual of an image and the data by themselves give away.
 
     Where no noise level is stated, those that the data show stand for it.
+
+    Arguments:
+        facts: the certificate so far.
+        problem: the data with their operator.
+        x: the image.
+        settings: those of the method.
+        Ax: A(x), where it is known already.
+        whole: the problem with all views, where `problem` has a few of them: noise shows in neighbouring views, and
+            whether any image explains the data is then not sought.
     """
-    changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x)}
-    seen = noise_in_data(problem)
-    notes, doubts = facts.notes, [*facts.doubts, *unexplained(problem, x), *_data_doubts(problem, seen, settings)]
+    Ax = problem.A(x) if Ax is None else Ax
+    changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x, Ax)}
+    seen = noise_in_data(problem) if whole is None else noise_in_data(whole, NEIGHBOURS)
+    notes, tried = facts.notes, unexplained(problem, x, Ax) if whole is None else ()
+    doubts = [*facts.doubts, *tried, *_data_doubts(problem, seen, settings)]
     if problem.noise is None and seen is not None and bool((seen[0] > 0).all()):
-        found = problem.noise_seen(x).to(seen[0])
+        found = problem.noise_seen(x, Ax).to(seen[0])
         changes["residual_to_noise"] = found / torch.minimum(torch.maximum(found, seen[0]), seen[1])
         low, high = (float(s.mean()) for s in seen)
         notes = (*notes, f"the noise level is not stated; the data show one between {low:.3g} and {high:.3g}")
     return replace(facts, notes=notes, doubts=tuple(dict.fromkeys(doubts)), **changes)
 
 
-def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
+def unexplained(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> Iterator[Doubt]:
     """Yield that no image near x explains the data, if steps of conjugate gradients find none.
 
     They leave less than the noise of any sound scan, as they fit some of it, whatever held the image back (a direct
-    one does not seek to meet the data at all), and nothing that blocks of readings share. Of a batch the middle item is
-    tried.
+    one does not seek to meet the data at all), and nothing that blocks of readings share. Where x itself is such an
+    image there is nothing to seek. Of a batch the middle item is tried. `Ax` is A(x), where it is known already.
     """
     if not isinstance(problem.A, LinearOperator) or not problem.y.numel():
         return
@@ -59,15 +80,24 @@ def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
     alone = not problem.A.parameter_batch  # else every item has an operator of its own, and all are tried together
     of = (_item(problem, middle) if alone else problem).quadratic()
     A, y, w, start = of.linear, of.y, of.weights, x[middle] if alone else x
-    b = A.adjoint(y - A(start) if w is None else w * (y - A(start)))
-    nearer = start + linalg.conjugate_gradient(lambda t: A.gram(t, w), b, ndim=of.ndim, max_iter=NEARER).x
     seen = noise_in_data(of) if of.noise is None else None
     sigma = of.noise if of.noise is not None else None if seen is None else seen[1]
-    ratio, shared = math.nan, shared_by_blocks(of, nearer)
-    if sigma is not None and bool((sigma > 0).all()):
-        found = replace(of, noise=sigma).residual_to_noise(nearer)
-        ratio = math.nan if found is None else float(found if alone else found[middle])
-    if ratio > LEFT or (shared > SHARED and not ratio < TELLING):
+
+    def left(image: Tensor, d: Tensor) -> tuple[float, float]:
+        """Return the residual over its noise, NaN where that is not known, and what its blocks share."""
+        ratio = math.nan
+        if sigma is not None and bool((sigma > 0).all()):
+            found = replace(of, noise=sigma).residual_to_noise(image, d)
+            ratio = math.nan if found is None else float(found if alone else found[middle])
+        return ratio, shared_by_blocks(of, image, d)
+
+    d = A(start) if Ax is None else Ax[middle] if alone else Ax
+    if _explains(*left(start, d), sure=True):
+        return
+    b = A.adjoint(y - d if w is None else w * (y - d))
+    nearer = start + linalg.conjugate_gradient(lambda t: A.gram(t, w), b, ndim=of.ndim, max_iter=NEARER).x
+    ratio, shared = left(nearer, A(nearer))
+    if not _explains(ratio, shared):
         how = f"{ratio:.2f} times their noise" if ratio > LEFT else f"{shared:.1f} times what noise has in common"
         yield Doubt(
             f"no image explains these data: {NEARER} steps of conjugate gradients on from this one leave {how}"
@@ -77,14 +107,21 @@ def unexplained(problem: Problem, x: Tensor) -> Iterator[Doubt]:
         )
 
 
-def shared_by_blocks(problem: Problem, x: Tensor) -> float:
+def _explains(ratio: float, shared: float, *, sure: bool = False) -> bool:
+    """Return whether a residual is that of noise; if it is to be `sure`, by its size, too."""
+    if sure and not ratio <= LEFT:
+        return False
+    return not (ratio > LEFT or (shared > SHARED and not ratio < TELLING))
+
+
+def shared_by_blocks(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> float:
     """Return the power of the residual's means over blocks, times the readings in a block, over its own power.
 
     1 of white noise, more where the data hold what the operator does not explain; 1 where readings lie in no plane.
     The problem is of least squares and a single item; of a flat detector the middle row is looked at.
     """
     weights = problem.counted()
-    r = problem.A(x) - problem.y
+    r = (problem.A(x) if Ax is None else Ax) - problem.y
     r = r if weights is None else weights.sqrt() * r
     if _is_flat_detector(problem.A):
         r = r.select(-2, r.shape[-2] // 2)
@@ -111,12 +148,13 @@ def _item(problem: Problem, index: tuple[int, ...]) -> Problem:
     )
 
 
-def residual_correlation(problem: Problem, x: Tensor) -> Tensor:
+def residual_correlation(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> Tensor:
     """Return the correlation of the residuals of neighbouring readings per item, the largest along an axis of the data.
 
-    Residuals are divided by the standard deviations of their readings, as the likelihood has them.
+    Residuals are divided by the standard deviations of their readings, as the likelihood has them. `Ax` is A(x), where
+    it is known already.
     """
-    d, k = problem.A(x), len(problem.A.range_shape)
+    d, k = problem.A(x) if Ax is None else Ax, len(problem.A.range_shape)
     mean = problem.likelihood.mean(d)
     r, counted = mean - problem.y, problem.counted()
     if problem.likelihood.counted:
@@ -136,11 +174,12 @@ def residual_correlation(problem: Problem, x: Tensor) -> Tensor:
     return torch.stack(found).amax(0)
 
 
-def noise_in_data(problem: Problem) -> tuple[Tensor, Tensor] | None:
+def noise_in_data(problem: Problem, views: int | None = None) -> Levels | None:
     """Return between which levels the noise of the data seems to lie, per item and for a reading with w = 1.
 
     The lower one is `estimate_noise`, that of quiet places; the higher one is what nine tenths of second differences
-    stay below, in which textures and louder places have a part. None where data cannot show it.
+    stay below, in which textures and louder places have a part. None where data cannot show it. `views` are how many
+    neighbouring ones of a sinogram are looked at, in the middle; None (the default) for all data.
     """
     A, y, counted = problem.A, problem.y, problem.counted()
     if not isinstance(problem.likelihood, Gaussian) or not _visible(A):
@@ -152,6 +191,9 @@ def noise_in_data(problem: Problem) -> tuple[Tensor, Tensor] | None:
     ndim = min(len(A.range_shape), 2)
     if _is_flat_detector(A):
         y = y.select(-2, A.range_shape[-2] // 2)  # its middle row
+    if views is not None:
+        views = min(views, y.shape[-2])
+        y = y.narrow(-2, (y.shape[-2] - views) // 2, views)
     quiet, loud = estimate_noise(y, ndim).double(), _loud(y, ndim)
     axes = tuple(range(len(problem.batch), quiet.ndim))  # colours
     if axes:

@@ -64,4 +64,4 @@ def _seen(problem: Problem) -> Tensor:
 def _finished(problem: Problem, image: Tensor, phase: str) -> Progress:
     A, of = _radar(problem, phase), problem.quadratic()
     x = A.explaining(image, of.y, of.weights)
-    return Progress(phase, 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+    return Progress(phase, 1, 1, 0.0, lambda: direct_result(problem, x, {}), lambda: x)

@@ -14,9 +14,11 @@ from invprob.certificate import Certificate, certify_image
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian, Transmission
+from invprob.linop import Coarser
 from invprob.linop.doubt import Doubt
 from invprob.loop import Step, conclude, image_of, iterate
 from invprob.methods.examination import examined
+from invprob.methods.stack_views import few_views
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.solvers import Solver, State
@@ -126,14 +128,22 @@ def plain(problem: Problem, f: Functional) -> bool:
     return isinstance(problem.likelihood, Gaussian) and isinstance(f, QuadraticFidelity)
 
 
-def judged(facts: Certificate, problem: Problem, x: Tensor, f: Functional, *, direct: bool = False) -> Certificate:
+def judged(
+    facts: Certificate,
+    problem: Problem,
+    x: Tensor,
+    f: Functional,
+    *,
+    direct: bool = False,
+    Ax: Tensor | None = None,
+) -> Certificate:
     """Return a certificate whose numbers about the data are those of the problem's own likelihood."""
-    notes = facts.notes
+    notes, Ax = facts.notes, problem.A(x) if Ax is None else Ax
     if direct:
         notes = (*notes, _stand_in(problem))
     elif isinstance(f, QuadraticFidelity):
         notes = (*notes, f"weighted least squares stand for the {problem.likelihood.name} likelihood")
-    residual, to_noise = problem.data_residual(x), problem.residual_to_noise(x)
+    residual, to_noise = problem.data_residual(x, Ax), problem.residual_to_noise(x, Ax)
     return replace(facts, data_residual=residual, residual_to_noise=to_noise, notes=notes)
 
 
@@ -147,10 +157,8 @@ def _stand_in(problem: Problem) -> str:
 def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts: Sequence[Doubt] = ()) -> Result:
     """Return the result of a method without iterations, and what that method is known to go wrong with."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
-    f = cast("QuadraticFidelity", problem.quadratic().fidelity())
-    facts = certify_image(f, x, problem.noise)
-    facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True)
-    facts = replace(facts, doubts=(*facts.doubts, *doubts))
+    few = few_views(problem.A) if problem.batch.numel() > 1 else None
+    facts = _of_all(problem, x, settings) if few is None else _of_few(problem, few, x, settings)
     return Result(
         x=x,
         status="converged",
@@ -158,8 +166,30 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts:
         n_iter=items,
         seconds=0.0,
         history={},
-        certificate=examined(facts, problem, x, settings),
+        certificate=replace(facts, doubts=tuple(dict.fromkeys((*doubts, *facts.doubts)))),
         state=None,
         settings=settings,
         ndim=len(problem.A.domain_shape),
     )
+
+
+def _of_all(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Certificate:
+    """Return what all data say of an image that no iteration has led to."""
+    Ax, f = problem.A(x), cast("QuadraticFidelity", problem.quadratic().fidelity())
+    facts = certify_image(f, x, problem.noise, Ax=Ax)
+    facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True, Ax=Ax)
+    return examined(facts, problem, x, settings, Ax)
+
+
+def _of_few(problem: Problem, few: Coarser, x: Tensor, settings: dict[str, Any]) -> Certificate:
+    """Return what a few views say of each image of a stack, as all of them would cost more than the images."""
+    some = problem.of_views(few)
+    Ax, f = some.A(x), cast("QuadraticFidelity", some.quadratic().fidelity())
+    facts = certify_image(f, x, some.noise, Ax=Ax, norm=False)
+    facts = facts if plain(some, f) else judged(facts, some, x, f, direct=True, Ax=Ax)
+    shown, total = few.operator.range_shape[0], problem.A.range_shape[0]
+    note = (
+        f"the images of this stack were compared with {shown} of their {total} views, and whether another image would "
+        "explain the data better was not tried: reconstruct one row by itself to know"
+    )
+    return examined(replace(facts, notes=(*facts.notes, note)), some, x, settings, Ax, whole=problem)

@@ -40,7 +40,7 @@ def zero_filled(problem: Problem) -> Iterator[Progress]:
     """
     encoding_of(problem.linear, "zero-filled")
     x = first_image(problem)
-    yield Progress("filling with zeros", 1, 1, 0.0, lambda: direct_result(problem, x, {}))
+    yield Progress("filling with zeros", 1, 1, 0.0, lambda: direct_result(problem, x, {}), lambda: x)
 
 
 def cg_sense(

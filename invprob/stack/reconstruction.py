@@ -92,6 +92,8 @@ class StackReconstruction:
         self.resume = resume
         self.limit = budget(max_memory)
         self.at_once = rows_at_once(stack, self.limit)
+        if self.at_once > 2 and len(stack) % self.at_once == 1:
+            self.at_once -= 1  # lest the last row come alone, with the certificate of a single image
         begun = (unfinished(output) or {}) if resume else {}
         self.at_once = min(self.at_once, begun.get(_AT_ONCE, self.at_once))  # the same chunks give the same bits
         self._input = fingerprint(stack.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from invprob.linop import LinearOperator
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 
-__all__ = ["BlurSymbol"]
+__all__ = ["spectrum_of_blur"]
 
 # Relative to the mean at the same frequency, over all directions: from 0.01 to 0.3 one step cuts the error in half that
 # of none (arcs of 60 degrees, parallel and fan beams), without it in nothing
@@ -20,42 +19,38 @@ LEAST = 0.1
 UNEVEN = 0.1  # share of a spectrum that mirrored frequencies contradict, from which the cosine basis does not fit
 
 
-@dataclass(frozen=True)
-class BlurSymbol:
-    """The spectrum of a blur in the Fourier and in the cosine basis, and in which of them it fits.
+def spectrum_of_blur(A: LinearOperator, basis: Basis | None = None) -> Diagonal:
+    """Return what A^H A makes of the central pixel, as a spectrum in the Fourier or the cosine basis; remembered.
 
-    Cosine waves have the borders right, but can only hold a blur that is even in each axis, unlike an arc's.
+    Cosine waves have the borders right, but can only hold a blur that is even in each axis, unlike an arc's: without a
+    `basis` it is the one that fits, which is also the only one kept unless the other is asked for.
     """
+    found = A._cached("blur", lambda: _spectrum(A, None))
+    if basis in ("fourier", "cosine") and basis != found.basis:
+        found = A._cached("blur in the other basis", lambda: _spectrum(A, basis))
+    return found
 
-    fourier: Diagonal
-    cosine: Diagonal
-    fitting: Basis
 
-    @classmethod
-    def of(cls, A: LinearOperator, blank: Tensor) -> BlurSymbol:
-        """Return what A^H A makes of the central pixel of an image of zeros.
+def _spectrum(A: LinearOperator, basis: Basis | None) -> Diagonal:
+    """Return the spectrum of what A^H A makes of the central pixel of an image of zeros.
 
-        Tapered by the overlap of the image with itself, as T. Chan's circulant (SIAM J. Sci. Stat. Comput. 9, 1988).
-        """
-        spike = blank.clone()
-        spike[tuple(n // 2 for n in spike.shape)] = 1
-        blur = A.gram(spike)
-        for axis, n in enumerate(blur.shape):
-            offset = (torch.arange(n, device=blur.device) - n // 2).to(blur)
-            blur = blur * _along(1 - offset.abs() / n, axis, blur.ndim)
+    Tapered by the overlap of the image with itself, as T. Chan's circulant (SIAM J. Sci. Stat. Comput. 9, 1988).
+    """
+    spike = A._blank()
+    spike[tuple(n // 2 for n in spike.shape)] = 1
+    blur = A.gram(spike)
+    for axis, n in enumerate(blur.shape):
+        offset = (torch.arange(n, device=blur.device) - n // 2).to(blur)
+        blur = blur * _along(1 - offset.abs() / n, axis, blur.ndim)
+    if basis != "cosine":
         spectrum = torch.fft.fftn(blur.roll([-(n // 2) for n in blur.shape], list(range(blur.ndim)))).real
         mirrored = (spectrum.flip(axis).roll(1, axis) for axis in range(blur.ndim))
         odd = max(float((spectrum - other).norm()) for other in mirrored) / 2
-        return cls(
-            Diagonal(_floored(spectrum, [torch.fft.fftfreq(n) for n in blur.shape]), "fourier"),
-            Diagonal(_floored(_cosine_transform(blur), [torch.arange(n) / (2 * n) for n in blur.shape]), "cosine"),
-            "fourier" if odd > UNEVEN * float(spectrum.norm()) else "cosine",
-        )
-
-    def diagonal(self, basis: Basis | None = None) -> Diagonal:
-        """Return the spectrum in the Fourier or the cosine basis, by default in the one that fits."""
-        basis = basis if basis in ("fourier", "cosine") else self.fitting
-        return self.fourier if basis == "fourier" else self.cosine
+        if basis == "fourier" or odd > UNEVEN * float(spectrum.norm()):
+            return Diagonal(_floored(spectrum, [torch.fft.fftfreq(n) for n in blur.shape]), "fourier")
+        del spectrum
+    frequencies = [torch.arange(n) / (2 * n) for n in blur.shape]
+    return Diagonal(_floored(_cosine_transform(blur), frequencies), "cosine")
 
 
 def _cosine_transform(blur: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import cone_kernels
-from invprob.operators.ct.blur_symbol import BlurSymbol
+from invprob.operators.ct.blur_symbol import spectrum_of_blur
 from invprob.operators.ct.fan_beam import FanBeam
 from invprob.operators.ct.fdk import ConeMap, feldkamp
 from invprob.operators.ct.geometry_checks import (
@@ -205,7 +205,7 @@ class ConeBeam(LinearOperator):
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the symbol of A^H A as if it blurred every voxel as it does the central one (`blur_symbol`)."""
-        return self._cached("blur", lambda: BlurSymbol.of(self, self._blank())).diagonal(basis)
+        return spectrum_of_blur(self, basis)
 
     def coarser(self) -> Coarser | None:
         """Return the rays of 2 x 2 bins as one, on voxels twice the size.

@@ -92,14 +92,13 @@ class FanBeam(PlanarCT):
         distances = {"source_distance": self.source_distance, "detector_distance": self.detector_distance}
         return super().config() | distances
 
-    def rays(self) -> tuple[Tensor, Tensor]:
-        """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
-        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
-        u = self.bins / self.magnification
+    def lines(self, rays: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return points on the rays of given numbers, view by view, and their directions, both (n, 2) as (x, y)."""
+        view, place = np.divmod(rays, self.detectors)
+        cos, sin, u = np.cos(self.angles)[view], np.sin(self.angles)[view], (self.bins / self.magnification)[place]
         # where the ray crosses the detector's parallel through the axis: near the image, so exact in its digits
         points = np.stack([u * cos, u * sin], axis=-1)
-        source = self.source_distance * np.stack([sin, -cos], axis=-1)
-        return torch.from_numpy(points), torch.from_numpy(points - source)
+        return points, points - self.source_distance * np.stack([sin, -cos], axis=-1)
 
     def distance_from_axis(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far from the axis the rays through positions on the detector pass, signed like the positions."""

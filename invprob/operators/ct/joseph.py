@@ -11,8 +11,7 @@ every time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -20,129 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob import processor
-from invprob.operators.ct.simd import load, pair, store, total
-from invprob.operators.ct.symmetry import Orbits, Turn, pixel_map
+from invprob.operators.ct.ray_table import PAD_LEFT, PAD_RIGHT, RayTable
+from invprob.operators.ct.simd import four, half, index, joined, load, pair, store, total, whole, woven
 from invprob.threads import jit, team
 
 Array = NDArray[Any]
 COPIED, COLLECTED = 16, 1024  # rows of copies, readings of rays that a thread takes at a time
 SHARES = 4  # of the work, at least, for each thread, so that they end together
-LANES = 16  # images side by side: one register, or a few
-WORTH = 500_000  # steps of rays that are worth the start of one more thread
-PAD_LEFT, PAD_RIGHT = 1, 2  # zero border that makes clamped reads harmless
-
-
-@dataclass(frozen=True)
-class RayFamily:
-    """Rays that step over the same axis: position(row) = start + slope * row in pixels, `length` per step.
-
-    A ray meets the image in the rows `enter` .. `leave`. The rays see `steps` rows of `across` pixels; `turned` says
-    that these are the image's columns. `members` (rays, copies) is the place of each ray in the flattened sinogram,
-    copy by copy; `maps` (copies, 3) where the flattened copies take their pixels as offset, per row, per column, and
-    `inverses` where the image finds them in the padded copies.
-    """
-
-    start: Array
-    slope: Array
-    length: Array
-    enter: Array
-    leave: Array
-    members: Array
-    maps: Array
-    inverses: Array
-    steps: int
-    across: int
-    turned: bool
-
-
-@dataclass(frozen=True)
-class RayTable:
-    """All rays of a geometry for one image grid: those stepping over rows and those stepping over columns."""
-
-    families: tuple[RayFamily, ...]
-    image_shape: tuple[int, int]
-    count: int
-    turns: tuple[Turn, ...]
-
-    @classmethod
-    def build(
-        cls,
-        points: Array,
-        directions: Array,
-        image_shape: tuple[int, int],
-        pixel_size: float,
-        dtype: Any,
-        orbits: Orbits | None = None,
-        steep: Array | None = None,
-    ) -> RayTable:
-        """Return the table of the lines through `points` along `directions`, (..., 2) as (x, y) in length units.
-
-        `steep` says which rays step over rows, by default those that are steeper to them.
-        """
-        height, width = image_shape
-        points, directions = points.reshape(-1, 2), directions.reshape(-1, 2)
-        count = len(points)
-        orbits = orbits or Orbits.none(count)
-        points, directions = points[orbits.rays], directions[orbits.rays]
-        column = points[:, 0] / pixel_size + (width - 1) / 2
-        row = (height - 1) / 2 - points[:, 1] / pixel_size
-        dc, dr = directions[:, 0] / pixel_size, -directions[:, 1] / pixel_size
-        steep = np.abs(dr) >= np.abs(dc) if steep is None else steep[orbits.rays]
-
-        def family(chosen: Array, along: Array, step: Array, across: Array, drift: Array, turned: bool) -> RayFamily:
-            slope = drift[chosen] / step[chosen]
-            start = across[chosen] - slope * along[chosen]
-            length = pixel_size * np.sqrt(1 + slope**2)
-            steps, size = (width, height) if turned else (height, width)
-            found = [pixel_map(turn, image_shape, transposed=turned) for turn in orbits.turns]
-            maps = np.array([m.strides(width) for m in found])
-            inverses = np.array([m.inverse().strides(PAD_LEFT + size + PAD_RIGHT) for m in found])
-            inverses[:, 0] += PAD_LEFT
-            enter, leave = _meets(start, slope, steps, size)
-            start, slope, length = (t.astype(dtype) for t in (start, slope, length))
-            members = orbits.members[chosen].astype(np.int32)
-            return RayFamily(start, slope, length, enter, leave, members, maps, inverses, steps, size, turned)
-
-        over_rows = family(steep, row, dr, column, dc, turned=False)
-        over_columns = family(~steep, column, dc, row, dr, turned=True)
-        found = tuple(f for f in (over_rows, over_columns) if len(f.start))
-        return cls(found, image_shape, count, orbits.turns)
-
-    @property
-    def copies(self) -> int:
-        """How many copies of an image are walked at once."""
-        return len(self.turns)
-
-    def steep(self) -> Array:
-        """Return which rays, of all, step over the rows of the image."""
-        flags = np.zeros(self.count, bool)
-        for family in self.families:
-            for turn, members in zip(self.turns, family.members.T, strict=True):
-                flags[members[members >= 0]] = family.turned == bool(turn.quarters % 2)
-        return flags
-
-    def threads(self, items: int, most: int) -> int:
-        """Return how many threads the work is worth, `most` at most."""
-        steps = sum(len(family.start) * family.steps for family in self.families)
-        return max(1, min(most, items * steps // WORTH))
-
-    def passes(self, items: int) -> Iterator[tuple[slice, int]]:
-        """Deal out a batch: which items are worked on together, and in how many lanes (a power of two)."""
-        together = max(1, LANES // self.copies)
-        for first in range(0, items, together):
-            chosen = slice(first, min(first + together, items))
-            yield chosen, 1 << ((chosen.stop - first) * self.copies - 1).bit_length()
-
-
-def _meets(start: Array, slope: Array, steps: int, across: int) -> tuple[Array, Array]:
-    """Return the rows enter .. leave (not included) in which -1 <= start + slope * row <= across."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.stack([(-1 - start) / slope, (across - start) / slope])
-    level = slope == 0
-    ends[:, level] = np.where((start[level] >= -1) & (start[level] <= across), [[0], [steps]], -1)
-    enter = np.clip(np.ceil(ends.min(axis=0)), 0, steps).astype(np.int32)
-    leave = np.clip(np.floor(ends.max(axis=0)) + 1, enter, steps).astype(np.int32)
-    return enter, leave
 
 
 def project(images: Array, table: RayTable, threads: int) -> Array:
@@ -177,7 +60,8 @@ def backproject(sinogram: Array, table: RayTable, threads: int) -> Array:
                 share(partial(_collect, values, *ends), len(values), COLLECTED)
                 rows: Array = np.empty((family.steps, PAD_LEFT + family.across + PAD_RIGHT, lanes), sinogram.dtype)
                 paths = (family.start, family.slope, family.enter, family.leave)
-                block = min(processor.pieces(rows[0].nbytes, 0.5), -(-family.steps // (2 * threads)))
+                most = min(processor.pieces(rows[0].nbytes, 0.5), -(-family.steps // (2 * threads)))
+                block = _even(family.steps, most)
                 share(partial(_spread(lanes), rows, *paths, values), family.steps, block)
                 share(partial(_fold, pixels[chosen], rows, family.inverses, width), height, COPIED)
     return images
@@ -190,7 +74,13 @@ def _cut(rows: Array, rays: int, threads: int) -> tuple[int, int]:
     as fast or slower.)
     """
     rays_each = max(64, -(-rays // (SHARES * threads)))
-    return processor.pieces(rows[0].nbytes, 0.25), min(processor.pieces(rows[0, 0].nbytes, 0.25), rays_each)
+    block = _even(len(rows), processor.pieces(rows[0].nbytes, 0.25))
+    return block, min(processor.pieces(rows[0, 0].nbytes, 0.25), rays_each)
+
+
+def _even(count: int, size: int) -> int:
+    """Return a size of about this one, of which no small piece is left over at the end of `count`."""
+    return -(-count // max(1, math.ceil(count / size - 0.25)))
 
 
 @jit
@@ -210,6 +100,18 @@ def _copy(rows: Array, pixels: Array, maps: Array, lo: int, hi: int) -> None:
             place, step = maps[lane % copies, 0] + i * maps[lane % copies, 1], maps[lane % copies, 2]
             for j in range(width):
                 line[j, lane] = image[place + j * step]
+
+
+@jit
+def _down(flat: Array, stride: int, first: Any, drift: Any, sum_: Any, a: int, b: int) -> Any:
+    """Add to a sum, a vector of two, what one ray reads in the rows a .. b."""
+    real = flat.dtype.type
+    for i in range(a, b):
+        p = first + drift * real(i)
+        j = np.int32(p)
+        f = p - real(j)
+        sum_ = sum_ + pair(real(1) - f, f) * load(flat, i * stride + np.int64(j), 2)
+    return sum_
 
 
 @cache
@@ -269,14 +171,40 @@ def _walk(lanes: int) -> Callable[..., None]:
     ) -> None:
         real = rows.dtype.type
         flat, stride = rows.reshape(-1), rows.shape[1]
-        for k in range(lo, hi):
-            first, drift = start[k] + real(PAD_LEFT), slope[k]
-            sum_ = pair(real(0), real(0))
-            for i in range(enter[k], leave[k]):
-                p = first + drift * real(i)
-                j = np.int32(p)
-                f = p - real(j)
-                sum_ = sum_ + pair(real(1) - f, f) * load(flat, i * stride + np.int64(j), 2)
+        nothing = pair(real(0), real(0))
+        for k in range(lo, hi - 3, 4):
+            # four rays side by side through the rows that they share, as each sum waits for its own step before
+            p0, p1 = start[k] + real(PAD_LEFT), start[k + 1] + real(PAD_LEFT)
+            p2, p3 = start[k + 2] + real(PAD_LEFT), start[k + 3] + real(PAD_LEFT)
+            d0, d1, d2, d3 = slope[k], slope[k + 1], slope[k + 2], slope[k + 3]
+            a = max(max(enter[k], enter[k + 1]), max(enter[k + 2], enter[k + 3]))
+            b = min(min(leave[k], leave[k + 1]), min(leave[k + 2], leave[k + 3]))
+            if a >= b:
+                a = b = rows.shape[0]
+            s0 = _down(flat, stride, p0, d0, nothing, enter[k], min(a, leave[k]))
+            s1 = _down(flat, stride, p1, d1, nothing, enter[k + 1], min(a, leave[k + 1]))
+            s2 = _down(flat, stride, p2, d2, nothing, enter[k + 2], min(a, leave[k + 2]))
+            s3 = _down(flat, stride, p3, d3, nothing, enter[k + 3], min(a, leave[k + 3]))
+            first, drift, one = four(p0, p1, p2, p3), four(d0, d1, d2, d3), four(real(1), real(1), real(1), real(1))
+            s01, s23 = joined(s0, s1), joined(s2, s3)
+            for i in range(a, b):
+                p = first + real(i) * drift
+                right = p - whole(p)
+                left, line = one - right, i * stride
+                of01 = joined(load(flat, line + index(p, 0), 2), load(flat, line + index(p, 1), 2))
+                of23 = joined(load(flat, line + index(p, 2), 2), load(flat, line + index(p, 3), 2))
+                s01 = s01 + woven(left, right, 0) * of01
+                s23 = s23 + woven(left, right, 2) * of23
+            s0 = _down(flat, stride, p0, d0, half(s01, 0), b, leave[k])
+            s1 = _down(flat, stride, p1, d1, half(s01, 2), b, leave[k + 1])
+            s2 = _down(flat, stride, p2, d2, half(s23, 0), b, leave[k + 2])
+            s3 = _down(flat, stride, p3, d3, half(s23, 2), b, leave[k + 3])
+            sinogram[0, members[k, 0]] = total(s0) * length[k]
+            sinogram[0, members[k + 1, 0]] = total(s1) * length[k + 1]
+            sinogram[0, members[k + 2, 0]] = total(s2) * length[k + 2]
+            sinogram[0, members[k + 3, 0]] = total(s3) * length[k + 3]
+        for k in range(hi - (hi - lo) % 4, hi):
+            sum_ = _down(flat, stride, start[k] + real(PAD_LEFT), slope[k], nothing, enter[k], leave[k])
             sinogram[0, members[k, 0]] = total(sum_) * length[k]
 
     return jit(walk_one if lanes == 1 else walk)
@@ -330,7 +258,20 @@ def _spread(lanes: int) -> Callable[..., None]:
                 continue
             first, drift = start[k] + real(PAD_LEFT), slope[k]
             value = values[k, 0]
-            for i in range(a, b):
+            first4, value4 = four(first, first, first, first), four(value, value, value, value)
+            whole_fours = a + (b - a) // 4 * 4
+            for i in range(a, whole_fours, 4):  # four rows side by side: what is written into them never meets
+                p4 = first4 + drift * four(real(i), real(i + 1), real(i + 2), real(i + 3))
+                right4 = (p4 - whole(p4)) * value4
+                left4 = value4 - right4
+                upper, lower = woven(left4, right4, 0), woven(left4, right4, 2)
+                at0, at1 = i * stride + index(p4, 0), (i + 1) * stride + index(p4, 1)
+                at2, at3 = (i + 2) * stride + index(p4, 2), (i + 3) * stride + index(p4, 3)
+                store(flat, at0, load(flat, at0, 2) + half(upper, 0))
+                store(flat, at1, load(flat, at1, 2) + half(upper, 2))
+                store(flat, at2, load(flat, at2, 2) + half(lower, 0))
+                store(flat, at3, load(flat, at3, 2) + half(lower, 2))
+            for i in range(whole_fours, b):
                 p = first + drift * real(i)
                 j = np.int32(p)
                 place = i * stride + np.int64(j)

@@ -95,12 +95,11 @@ class ParallelBeam(PlanarCT):
         found = super().config()
         return found if self.projector == "auto" else {**found, "projector": self.projector}
 
-    def rays(self) -> tuple[Tensor, Tensor]:
-        """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
-        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
-        points = np.stack([self.bins * cos, self.bins * sin], axis=-1)
-        directions = np.stack(np.broadcast_arrays(-sin, cos, self.bins)[:2], axis=-1)
-        return torch.from_numpy(points), torch.from_numpy(directions.copy())
+    def lines(self, rays: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return points on the rays of given numbers, view by view, and their directions, both (n, 2) as (x, y)."""
+        view, place = np.divmod(rays, self.detectors)
+        cos, sin, s = np.cos(self.angles)[view], np.sin(self.angles)[view], self.bins[place]
+        return np.stack([s * cos, s * sin], axis=-1), np.stack([-sin, cos], axis=-1)
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Return what the views leave out or repeat, and which conditions of line integrals the data break."""

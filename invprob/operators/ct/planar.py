@@ -19,13 +19,14 @@ from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
 from invprob.operators.ct import joseph
-from invprob.operators.ct.blur_symbol import BlurSymbol
+from invprob.operators.ct.blur_symbol import spectrum_of_blur
 from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_truncated
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ct.geometry_checks import check_lengths, check_meeting, check_offsets, checked_angles
 from invprob.operators.ct.moments import moment_doubts
 from invprob.operators.ct.ray_matrix import RayMatrix
+from invprob.operators.ct.ray_table import LANES, RayTable
 from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
@@ -80,8 +81,14 @@ class PlanarCT(LinearOperator):
         self.backend = backend
 
     @abstractmethod
+    def lines(self, rays: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return points on the rays of given numbers, view by view, and their directions, both (n, 2) as (x, y)."""
+
     def rays(self) -> tuple[Tensor, Tensor]:
         """Return a point on each ray and its direction, both (angles, detectors, 2) as (x, y), float64."""
+        points, directions = self.lines(np.arange(self.angles.size * self.detectors))
+        shape = (*self.range_shape, 2)
+        return torch.from_numpy(points.reshape(shape)), torch.from_numpy(directions.reshape(shape))
 
     @abstractmethod
     def view_map(self) -> ViewMap:
@@ -161,7 +168,7 @@ class PlanarCT(LinearOperator):
 
     def gram_diagonal_estimate(self, basis: Basis | None = None) -> Diagonal:
         """Return the symbol of A^H A as if it blurred every pixel as it does the central one (`blur_symbol`)."""
-        return self._cached("blur", lambda: BlurSymbol.of(self, self._blank())).diagonal(basis)
+        return spectrum_of_blur(self, basis)
 
     def coarser(self) -> Coarser | None:
         """Return the same rays in pairs on pixels twice the size; None for a detector of less than two bins."""
@@ -221,7 +228,7 @@ class PlanarCT(LinearOperator):
     def _in_parts(self, function: Callable[..., NDArray[Any]], items: NDArray[Any]) -> NDArray[Any]:
         """Run a projector on as many items as fill whole registers by themselves, and on the rest in copies."""
         threads = torch.get_num_threads()
-        whole = len(items) // joseph.LANES * joseph.LANES if self.backend == "auto" and self._copies() > 1 else 0
+        whole = len(items) // LANES * LANES if self.backend == "auto" and self._copies() > 1 else 0
         if not whole:
             return function(items, self._table(), threads)
         parts = [function(items[:whole], self._table_of_all(), threads)]
@@ -244,22 +251,21 @@ class PlanarCT(LinearOperator):
     def _matrix(self) -> RayMatrix:
         return self._cached("matrix", lambda: RayMatrix.build(self._table(), self.device))
 
-    def _table(self) -> joseph.RayTable:
+    def _table(self) -> RayTable:
         """Return the rays in our precision, worked out in float64 on first use."""
         return self._cached("rays", self._make_table)
 
-    def _make_table(self) -> joseph.RayTable:
+    def _make_table(self) -> RayTable:
         return self._build(None if self.backend == "rays" else self._cover().orbits(), None)
 
-    def _table_of_all(self) -> joseph.RayTable:
+    def _table_of_all(self) -> RayTable:
         """Return the table without copies; rays at 45 degrees step over the axis they step over in the copies."""
         return self._cached("all rays", lambda: self._build(None, self._table().steep()))
 
-    def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> joseph.RayTable:
-        points, directions = self.rays()
-        shape = (self.domain_shape[0], self.domain_shape[1])
+    def _build(self, orbits: Orbits | None, steep: NDArray[Any] | None) -> RayTable:
+        shape, count = (self.domain_shape[0], self.domain_shape[1]), self.angles.size * self.detectors
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
-        return joseph.RayTable.build(points.numpy(), directions.numpy(), shape, self.pixel_size, dtype, orbits, steep)
+        return RayTable.build(self.lines, count, shape, self.pixel_size, dtype, orbits, steep)
 
     def _cover(self) -> Cover:
         """Return which views are walked for which others: cheap, unlike the table of the rays."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from invprob.operators.ct.joseph import RayFamily, RayTable
+from invprob.operators.ct.ray_table import RayFamily, RayTable
 from invprob.threads import jit
 
 Array = NDArray[Any]

@@ -92,7 +92,104 @@ def _total(typingctx, value):
     return value.dtype(value), codegen
 
 
+@intrinsic
+def _four(typingctx, a, b, c, d):
+    """Return the vector (a, b, c, d)."""
+    del typingctx
+    lanes = Lanes(a, 4)
+
+    def codegen(context, builder, signature, args):
+        del signature
+        vector = ir.Constant(context.get_value_type(lanes), ir.Undefined)
+        for k, number in enumerate(args):
+            vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), k))
+        return vector
+
+    return lanes(a, a, a, a), codegen
+
+
+@intrinsic
+def _whole(typingctx, value):
+    """Return a vector without the fractions of its numbers, which are within the range of int32."""
+    del typingctx
+
+    def codegen(context, builder, signature, args):
+        del context, signature
+        whole = builder.fptosi(args[0], ir.VectorType(ir.IntType(32), value.count))
+        return builder.sitofp(whole, args[0].type)
+
+    return value(value), codegen
+
+
+@intrinsic(prefer_literal=True)
+def _index(typingctx, value, place):
+    """Return the whole part of the number at a literal place of a vector."""
+    del typingctx
+    if not isinstance(place, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        del context, signature
+        whole = builder.fptosi(args[0], ir.VectorType(ir.IntType(32), value.count))
+        found = builder.extract_element(whole, ir.Constant(ir.IntType(32), place.literal_value))
+        return builder.sext(found, ir.IntType(64))
+
+    return types.int64(value, place), codegen
+
+
+@intrinsic(prefer_literal=True)
+def _woven(typingctx, a, b, first):
+    """Return (a[first], b[first], a[first + 1], b[first + 1]) of two vectors of four, for a literal `first`."""
+    del typingctx
+    if not isinstance(first, types.IntegerLiteral):
+        return None
+    k = first.literal_value
+
+    def codegen(context, builder, signature, args):
+        del context, signature
+        order = ir.Constant(ir.VectorType(ir.IntType(32), 4), [k, 4 + k, k + 1, 5 + k])
+        return builder.shuffle_vector(args[0], args[1], order)
+
+    return a(a, a, first), codegen
+
+
+@intrinsic
+def _joined(typingctx, a, b):
+    """Return two vectors of two as one of four."""
+    del typingctx
+    lanes = Lanes(a.dtype, 4)
+
+    def codegen(context, builder, signature, args):
+        del context, signature
+        order = ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 2, 3])
+        return builder.shuffle_vector(args[0], args[1], order)
+
+    return lanes(a, a), codegen
+
+
+@intrinsic(prefer_literal=True)
+def _half(typingctx, value, first):
+    """Return the two numbers of a vector from a literal place on."""
+    del typingctx
+    if not isinstance(first, types.IntegerLiteral):
+        return None
+    k, lanes = first.literal_value, Lanes(value.dtype, 2)
+
+    def codegen(context, builder, signature, args):
+        del context, signature
+        order = ir.Constant(ir.VectorType(ir.IntType(32), 2), [k, k + 1])
+        return builder.shuffle_vector(args[0], args[0], order)
+
+    return lanes(value, first), codegen
+
+
 load: Callable[..., Any] = _load
+four: Callable[..., Any] = _four
+whole: Callable[..., Any] = _whole
+index: Callable[..., Any] = _index
+woven: Callable[..., Any] = _woven
+joined: Callable[..., Any] = _joined
+half: Callable[..., Any] = _half
 store: Callable[..., Any] = _store
 pair: Callable[..., Any] = _pair
 total: Callable[..., Any] = _total
