@@ -27,6 +27,7 @@ default_role = "code"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike", "NDArray": "NDArray"}  # said by name, not as what they stand for
 autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
@@ -53,6 +54,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": "/(" + "|".join(RUN) + r")\.py$",
     "image_scrapers": ("pictures.drawn",),
+    "default_thumb_file": str(HERE / "pictures" / "script.png"),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,

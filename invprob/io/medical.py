@@ -26,17 +26,7 @@ __all__ = ["READER", "SLICE", "read_slice"]
 
 LAYOUT = "medical"
 _NIFTI, _ZIPPED = (b"n+1\0", b"n+2\0"), b"\x1f\x8b"
-_BROKEN = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    IndexError,
-    RuntimeError,
-    NotImplementedError,
-    OSError,
-    EOFError,
-)
+_BROKEN = (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, OSError, EOFError)
 
 
 def _index(text: str) -> int:
@@ -51,13 +41,16 @@ SLICE = Option("slice", "which slice or frame of a medical file, from 0", "NUMBE
 def read_slice(path: Path, index: int | None = None) -> NDArray[np.float32]:
     """Return a slice `(H, W)` of a DICOM or a NIfTI file; of several, one has to be chosen.
 
-    InputError for a damaged file, and for one whose library is not installed. A NIfTI slice is seen with the second axis upwards, as its axes point to the right, forward and up.
+    InputError for a damaged file, and for one whose library is not installed. A NIfTI slice is seen
+    with the second axis upwards, as its axes point to the right, forward and up.
     """
     name = printable(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # both tell of every attribute that is written oddly
             slices = _of_dicom(path, name) if _is_dicom(path) else _of_nifti(path, name)
+    except InputError:
+        raise
     except _BROKEN as error:
         raise InputError(
             f"{name} cannot be read ({printable(error, 120)}): copy it again, or save it uncompressed"
