@@ -75,7 +75,7 @@ def draw(name: str, images: dict[str, Tensor], columns: int) -> None:
         same = image.shape == truth.shape and image is not truth
         level = f", {float(metrics.psnr(image, truth, data_range=1.0, ndim=image.ndim)):.1f} dB" if same else ""
         place.set_title(title + level, fontsize=11)
-    figure.savefig(FOLDER / f"{name}.png", dpi=100, bbox_inches="tight", pad_inches=0.05)
+    figure.savefig(FOLDER / name, dpi=100, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 
@@ -95,9 +95,9 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     if not wanted or "tomography" in wanted:
-        draw("tomography", tomography(), 4)
+        draw("tomography.png", tomography(), 4)
     if not wanted or "photograph" in wanted:
-        draw("photograph", photograph(), 4)
+        draw("photograph.jpg", photograph(), 4)
     if not wanted or "script" in wanted:
         script()
 

@@ -13,7 +13,7 @@ from invprob.errors import InputError, printable
 from invprob.io.blur_kernels import FORM, kernel_of
 from invprob.io.checks import sound_geometry
 from invprob.io.digest import fingerprint
-from invprob.io.images import NUMPY, PHOTOS, TIFF, pages_of, read_picture
+from invprob.io.images import NUMPY, PHOTOS, TIFF, pages_of, read_picture, white_is_known
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import MASK, NOISE
 from invprob.io.npy import read_npy
@@ -86,6 +86,7 @@ def scan_of_picture(path: Path, picture: NDArray[np.float32], options: Options, 
         operator = operator.lift((3,), channels="colour")
         weights = None if weights is None else weights.expand(3, *size).clone()
     provenance = {"source": str(path), "digest": fingerprint(path), "reader": reader} | _told(options, known)
+    provenance |= {"white": "1"} if white_is_known(path) else {}  # pictures of it are shown from black to white
     return Scan(operator, data, options.get("noise"), weights=weights, provenance=provenance)
 
 
