@@ -59,6 +59,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "min_reported_time": 3600,  # seconds say nothing of another machine
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
