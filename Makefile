@@ -1,5 +1,6 @@
 ## make demo       reconstruct the small scan in data/ into demo/
 ## make test       lint, types and tests
+## make docs       the site, with the examples run (some minutes), into docs/_build/html
 ## make benchmark  every method on phantoms (minutes), compared with benchmarks/reference.json
 ## make bench      every kernel of every physics beside the limit of this machine; PEERS=/path/to/python beside peers there
 ## make bench-ct   tomography beside other packages: ratios of speed, errors, memory (some minutes)
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark bench bench-ct bench-mri clean
+.PHONY: help demo test docs benchmark bench bench-ct bench-mri clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +37,10 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
+docs: $(VENV)/installed-for-docs
+	$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "The site begins with  $(CURDIR)/docs/_build/html/index.html"
+
 benchmark: $(VENV)/installed
 	$(BIN)/invprob benchmark --quick --output benchmark --compare benchmarks/reference.json
 
@@ -50,7 +55,7 @@ bench-mri: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/mri_maps.py
 
 clean:
-	rm -rf $(VENV) demo benchmark .bench
+	rm -rf $(VENV) demo benchmark .bench docs/_build docs/gallery docs/sg_execution_times.rst
 
 $(BIN)/python:
 	@for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \
@@ -70,4 +75,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-for-tests: $(VENV)/installed
 	@echo "installing what the tests need"
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-for-docs: $(VENV)/installed
+	@echo "installing what the site needs"
+	$(PIP) --editable '.[docs]'
 	@touch $@

@@ -1,4 +1,7 @@
-"""Sparse-view CT: filtered back-projection against total variation, from 40 noisy views of an analytic phantom."""
+"""Sparse-view CT
+==============
+
+Sparse-view CT: filtered back-projection against total variation, from 40 noisy views of an analytic phantom."""
 
 import math
 
@@ -16,9 +19,10 @@ clean = phantoms.detected(phantom, A)
 data, sigma = phantoms.add_gaussian_noise(clean, 0.01, 0)
 scan = Scan(operator=A, data=data, noise=sigma, truth=phantom.image((size, size)))
 
-quality = {}
+quality, images = {}, {"truth": scan.truth}
 for method in ("fbp", "tv"):
     result = reconstruct(scan, method)
+    images[method] = result.x
     quality[method] = float(metrics.psnr(result.x, scan.truth, data_range=1.0))
     print(f"{method:4s} {quality[method]:5.1f} dB, {result.status}, {result.settings}")
 

@@ -1,4 +1,7 @@
-"""Photographs blurred by a shaken camera, deblurred by a method that finds its own strength.
+"""Photographs of a shaken camera
+==============================
+
+Photographs blurred by a shaken camera, deblurred by a method that finds its own strength.
 
 `deblur_levin.py DATA` takes the 16 photographs of Levin et al. (CVPR 2009) from DATA/images/levin, the shifts that
 register them with the sharp images from its alignment.json, and the kernels from DATA/kernels/Levin09.mat, where they
@@ -91,14 +94,14 @@ for photo in of_levin(arguments.data) if arguments.data else [shaken_phantom()]:
     print(f"{photo.name:12s} {before:.2f} -> {after:.2f} dB, {gains[-1]:+.2f}  ({how})", flush=True)
 print(f"gain {sum(gains) / len(gains):.2f} dB on average, {min(gains):.2f} dB on the worst")
 
+images = {"photograph": photo.data, "deblurred": sharper, "truth": photo.truth}
 if arguments.png:
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    pictures = (photo.data, sharper, photo.truth)
-    plt.imsave(arguments.png, torch.cat(pictures, 1).clamp(0, 1), cmap="gray", vmin=0, vmax=1)
+    plt.imsave(arguments.png, torch.cat(list(images.values()), 1).clamp(0, 1), cmap="gray", vmin=0, vmax=1)
 
 assert sum(gains) / len(gains) > 5
 assert min(gains) > 5

@@ -1,4 +1,7 @@
-"""Sparse-view CT under a prior fitted in seconds, every preset side by side.
+"""Samplers side by side in CT
+===========================
+
+Sparse-view CT under a prior fitted in seconds, every preset side by side.
 
 The prior is a mixture of Gaussians with few axes, fitted to generated bodies; data are simulated on a grid twice as
 fine. PSNR of one draw and of the mean of the chains, what the draws leave of the noise, and what 90 % intervals cover.

@@ -1,4 +1,7 @@
-"""Maps of T2 from echoes: fitting M exp(-t / T) in every pixel at once, to the bound that no unbiased estimate beats.
+"""Maps of T2 by an operator of your own
+=====================================
+
+Maps of T2 from echoes: fitting M exp(-t / T) in every pixel at once, to the bound that no unbiased estimate beats.
 
 The model is an operator like any other, only not linear: `GaussNewton` needs nothing but its formula. A pixel is an
 item, the image a batch of them, so that each has its own damping and its own end. Times in seconds.

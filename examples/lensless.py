@@ -1,4 +1,7 @@
-"""A camera without a lens: a diffuser spreads every point of the scene over the whole sensor, and TV brings it back.
+"""A camera without a lens
+=======================
+
+A camera without a lens: a diffuser spreads every point of the scene over the whole sensor, and TV brings it back.
 
 `lensless.py DATA` takes the point response psf_sample.tif and the photograph rawdata_hand_sample.tif of the DiffuserCam
 tutorial (Antipa et al., Optica 5, 2018) from the folder DATA, 8 x 8 pixels binned; without it, a phantom is seen
@@ -78,14 +81,15 @@ print(f"conjugate gradients: {min(plain):.5f} at iteration {1 + plain.index(min(
 result = reconstruct(Scan(A, y, weights=weights), "tv", strength=3e-6, tol=1e-3)
 print(f"total variation:     {misfit(result.x):.5f} ({result.status} after {int(result.n_iter)} iterations)")
 
+height, width = y.shape
+scene = result.x[height // 2 : height // 2 + height, width // 2 : width // 2 + width]
+images = {"sensor": y, "scene": scene}
 if arguments.png:
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    height, width = y.shape
-    scene = result.x[height // 2 : height // 2 + height, width // 2 : width // 2 + width]
     plt.imsave(arguments.png, scene, cmap="gray", vmin=0, vmax=float(scene.quantile(0.999)))
 
 assert misfit(result.x) < min(plain)

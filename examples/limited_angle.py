@@ -1,4 +1,7 @@
-"""Limited-angle CT: a plate of one material with holes from 60 degrees, under a beam that hardens."""
+"""CT of a limited arc
+===================
+
+Limited-angle CT: a plate of one material with holes from 60 degrees, under a beam that hardens."""
 
 import math
 

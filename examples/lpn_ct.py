@@ -1,4 +1,7 @@
-"""Sparse-view CT with a learned proximal network: the objective is followed, and the certificate says what holds."""
+"""CT with a learned proximal network
+==================================
+
+Sparse-view CT with a learned proximal network: the objective is followed, and the certificate says what holds."""
 
 import math
 
@@ -31,5 +34,6 @@ print("objective:", ", ".join(f"{float(value):.5g}" for value in result.history[
 for assumption in result.certificate.assumptions:
     answer = {True: "holds", False: "fails", None: "unknown"}[assumption.holds]
     print(f" - {assumption.statement}: {answer} ({assumption.reason})")
+images = {"truth": truth, "filtered back-projection": start, "learned proximal network": result.x}
 assert after > before + 4
 assert float(result.history["objective"][-1]) <= float(result.history["objective"][0])

@@ -1,7 +1,11 @@
-"""A learned proximal network in one dimension: from samples of Laplace's distribution to the soft threshold.
+"""A learned prox beside the soft threshold
+========================================
 
-The maximum of p(x | y) for x ~ exp(-|x|) and y = x + n is the soft threshold, the prox of |x|. A network that is a prox
-by construction, trained with proximal matching, comes near it, and its regulariser, which nobody has told it, near |x|.
+A learned proximal network in one dimension: from samples of Laplace's distribution to the soft threshold.
+
+The maximum of p(x | y) for x ~ `exp(-|x|)` and y = x + n is the soft threshold, the prox of `|x|`. A network that is a
+prox by construction, trained with proximal matching, comes near it, and its regulariser, which nobody has told it, near
+`|x|`.
 """
 
 from pathlib import Path

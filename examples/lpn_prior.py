@@ -1,4 +1,7 @@
-"""What a learned prior thinks of noise, blur and mixtures: its regulariser, evaluated on images it has never seen.
+"""What a learned prior thinks of images
+=====================================
+
+What a learned prior thinks of noise, blur and mixtures: its regulariser, evaluated on images it has never seen.
 
 After the study of handwritten digits in Fang, Buchanan & Sulam 2024, on generated images.
 """

@@ -1,4 +1,7 @@
-"""Parallel MRI from a quarter of the lines: zero-filled, CG-SENSE and total variation on exact k-space of a phantom."""
+"""MRI from a quarter of the lines
+===============================
+
+Parallel MRI from a quarter of the lines: zero-filled, CG-SENSE and total variation on exact k-space of a phantom."""
 
 import torch
 
@@ -17,9 +20,10 @@ data, sigma = phantoms.add_gaussian_noise(clean, 0.001, 0, ndim=3, measured=A.me
 truth = (phantom.image((size, size)) * phase.sampled((size, size))[0]).to(torch.complex64)
 scan = Scan(operator=A, data=data, noise=float(sigma), truth=truth)
 
-quality = {}
+quality, images = {}, {"truth": scan.truth}
 for method, settings in (("zero-filled", {}), ("cg-sense", {}), ("tv", {"strength": 5e-4})):
     result = reconstruct(scan, method, **settings)
+    images[method] = result.x
     quality[method] = float(metrics.psnr(result.x, scan.truth, data_range=1.0))
     print(f"{method:12s} {quality[method]:5.1f} dB, {result.status}, {result.settings}")
 

@@ -1,4 +1,7 @@
-"""A film by MRI, an eighth of the lines per frame: one frame alone, low rank plus sparse, total variation in time."""
+"""A film by MRI
+=============
+
+A film by MRI, an eighth of the lines per frame: one frame alone, low rank plus sparse, total variation in time."""
 
 import torch
 

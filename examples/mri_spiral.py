@@ -1,4 +1,7 @@
-"""MRI on spirals: units of the trajectory, gridding with density weights, wavelets; k-space of the phantom is exact."""
+"""MRI on spirals
+==============
+
+MRI on spirals: units of the trajectory, gridding with density weights, wavelets; k-space of the phantom is exact."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""A score network of your own as a prior, whatever it predicts and in whichever variables it was trained.
+"""A score model of your own
+=========================
+
+A score network of your own as a prior, whatever it predicts and in whichever variables it was trained.
 
 Here it predicts the noise of variance-preserving images on [-1, 1] at one of a thousand steps, as many published
 networks do. So that the example needs no weights, the "network" is a formula: it knows that images are smooth.

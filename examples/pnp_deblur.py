@@ -1,4 +1,7 @@
-"""Non-blind deblurring by plug-and-play with the denoiser that ships, beside total variation.
+"""Deblurring by plug-and-play
+===========================
+
+Non-blind deblurring by plug-and-play with the denoiser that ships, beside total variation.
 
 `pnp_deblur.py` blurs a generated picture; `pnp_deblur.py DATA` blurs the twelve pictures in DATA/images/set12, each
 with one of the eight kernels in DATA/kernels/Levin09.mat, at noise levels of 2.55 and 7.65 of 255. What lies beyond

@@ -1,4 +1,7 @@
-"""Plug-and-play: any callable D(v, sigma) as a prior. Here, scikit-image's non-local means in sparse-view CT.
+"""A denoiser of your own
+======================
+
+Plug-and-play: any callable D(v, sigma) as a prior. Here, scikit-image's non-local means in sparse-view CT.
 
 A function of numpy arrays is wrapped in `PerItem`; a network, torch code, a model of another library go in as they are.
 """
@@ -42,4 +45,5 @@ print(f"data residual relative to the noise: {float(result.certificate.residual_
 for assumption in result.certificate.assumptions:
     answer = {True: "holds", False: "fails", None: "unknown"}[assumption.holds]
     print(f" - {assumption.statement}: {answer} ({assumption.reason})")
+images = {"truth": truth, "filtered back-projection": start, "plug-and-play": result.x}
 assert after > before + 4

@@ -1,4 +1,7 @@
-"""Samplers against a posterior that is known exactly: a mixture of two Gaussians in the plane, one number measured.
+"""Samplers against a known posterior
+==================================
+
+Samplers against a posterior that is known exactly: a mixture of two Gaussians in the plane, one number measured.
 
 The two modes lie apart in the direction that the data do not see. Nearly every diffusion sampler returns the weights of
 the prior there; particles with weights return those of the posterior. Pictures: posterior_gmm.png.

@@ -1,4 +1,7 @@
-"""A map of T2 from a quarter of the lines of every echo: by the model of the signal, beside a fit to the images."""
+"""A map of T2 from few lines
+==========================
+
+A map of T2 from a quarter of the lines of every echo: by the model of the signal, beside a fit to the images."""
 
 import torch
 

@@ -1,4 +1,7 @@
-"""A tumour in a breast from the difference of two radar scans, the second with the breast turned by 36 degrees.
+"""Radar: a tumour in a breast
+===========================
+
+A tumour in a breast from the difference of two radar scans, the second with the breast turned by 36 degrees.
 
 Skin and chest wall are the same in both and cancel. What is left shows the tumour twice, with opposite signs: as the
 echoes y = A x - A' x of one image, A' being the array turned back. Antennas touch the breast, where the amplitudes of

@@ -1,4 +1,7 @@
-"""A target in a cube before an X-shaped array of 25 antennas, from 10 frequencies: 5 % as many readings as voxels.
+"""Radar: an array before a cube
+=============================
+
+A target in a cube before an X-shaped array of 25 antennas, from 10 frequencies: 5 % as many readings as voxels.
 
 Its voxels scatter with random phases, so that a prior can speak of magnitudes alone. `--png FILE` shows the largest
 magnitude along each axis, in metres and decibels.

@@ -1,4 +1,7 @@
-"""An antenna that scans a plane at 77 to 81 GHz before a square ring and two points behind it: range migration, l1.
+"""Radar: an antenna that scans a plane
+====================================
+
+An antenna that scans a plane at 77 to 81 GHz before a square ring and two points behind it: range migration, l1.
 
 Every layer of the image is a convolution, so that the scan costs Fourier transforms. `--png FILE` shows the largest
 magnitude along each axis, in metres and decibels.

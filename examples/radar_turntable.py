@@ -1,4 +1,7 @@
-"""A target on a turntable before one antenna at 220 GHz, an image of inverse synthetic aperture.
+"""Radar: a target on a turntable
+==============================
+
+A target on a turntable before one antenna at 220 GHz, an image of inverse synthetic aperture.
 
 `radar_turntable.py DATA` takes the aircraft of OscarWenGang's repository CV-CNN-enhanced-radar-imaging from the file
 Experiment_data_airplane.mat: 500 frequencies from 215 to 228 GHz at 300 angles, 0.01 degrees apart, of which five and
@@ -52,8 +55,9 @@ energy = x.abs().square().flatten().sort(descending=True).values
 share = float(energy[: energy.numel() // 10].sum() / energy.sum())
 print(f"a tenth of the image holds {100 * share:.0f} % of the energy")
 
+images = {"decibels": show(x[..., 0].T.flip(0), 2, part="dB")}
 if arguments.png:
-    show(x[..., 0].T.flip(0), 2, part="dB").save(arguments.png, overwrite=True)
+    images["decibels"].save(arguments.png, overwrite=True)
 
 assert share > (0.75 if arguments.data else 0.4)
 if truth is not None:

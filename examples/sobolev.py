@@ -1,4 +1,7 @@
-"""Deblurring by Landweber's iteration in Sobolev norms: the same best image, reached and left at different speeds.
+"""Landweber's iteration in Sobolev norms
+======================================
+
+Deblurring by Landweber's iteration in Sobolev norms: the same best image, reached and left at different speeds.
 
 `--png FILE` also draws PSNR against the iteration number.
 """

@@ -1,4 +1,7 @@
-"""Train a toy denoiser on generated images in about a minute, and denoise a phantom it has never seen."""
+"""Training a small denoiser
+=========================
+
+Train a toy denoiser on generated images in about a minute, and denoise a phantom it has never seen."""
 
 import os
 

@@ -1,4 +1,7 @@
-"""Full-waveform inversion in a borehole: an own nonlinear operator, and how far off the first guess may be.
+"""Full-waveform inversion
+=======================
+
+Full-waveform inversion in a borehole: an own nonlinear operator, and how far off the first guess may be.
 
 Waves from a source at the surface are recorded at several depths; sought is the speed of sound of every layer. Least
 squares compares traces sample by sample, so a first guess whose waves arrive half a period off leads astray ("cycle

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 from test_readers import ANGLES, COLUMNS, ROW_COUNT, VIEWS, exposed, write_exchange, write_nxtomo
 
+from invprob import reconstruct, show
 from invprob.errors import InputError, InputWarning
 from invprob.io import load_scan, save_scan
 from invprob.io.blur_kernels import kernel_of
@@ -41,6 +42,14 @@ def test_greys_and_colours_are_shares_of_white(tmp_path):
         assert np.allclose(read_picture(tmp_path / name), GREY / 255, atol=1e-7)
     tifffile.imwrite(tmp_path / "float.tif", (GREY * 3.5).astype(np.float32))
     assert np.array_equal(read_picture(tmp_path / "float.tif"), (GREY * 3.5).astype(np.float32))
+
+
+def test_pictures_of_a_photograph_keep_its_greys(tmp_path):
+    result = reconstruct(load_scan(saved(tmp_path / "grey.png", GREY // 2 + 40)), "direct")
+    assert (show(result).low, show(result).high) == (0.0, 1.0)
+    tifffile.imwrite(tmp_path / "float.tif", GREY.astype(np.float32))  # white is not known
+    other = show(reconstruct(load_scan(tmp_path / "float.tif"), "direct"))
+    assert other.high > 100
 
 
 def test_a_photograph_stands_upright(tmp_path):

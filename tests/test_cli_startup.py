@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "numpy", "scipy", "numba", "h5py", "matplotlib", "jinja2", "skimage", "tifffile", "PIL")
 
 SCRIPT = f"""
@@ -25,10 +27,19 @@ sys.exit(f"loaded {{loaded}}, code {{code}}" if loaded else 0)
         ["train", "denoiser", "--help"],
         ["reconstrukt"],
         ["simulate", "a", "--size", "x"],
+        ["inspect", "no-such-file.h5"],
+        ["inspect", "--views"],
+        ["reconstruct", "README.md", "--method", "tvv"],
+        ["reconstruct", "README.md", "--method", "tv,os:getcwd"],
+        ["reconstruct", "README.md", "--set", "nothing"],
+        ["reconstruct", "README.md", "--method", "tv,pnp", "-o", "x.h5"],
+        ["benchmark", "--compare", "no-such-file.json"],
     ],
 )
 def test_an_answer_needs_no_heavy_library(arguments):
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 

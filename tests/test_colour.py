@@ -81,3 +81,15 @@ def test_a_denoiser_for_colour_refuses_grey_images():
 def test_learned_proximal_networks_see_channel_by_channel():
     A, y, truth = blurred()
     assert quality(reconstruct(Scan(A, y, SIGMA), "lpn").x, truth) > quality(y, truth) + 1
+
+
+@pytest.mark.parametrize("noise", [None, 0.02])
+def test_wieners_filter_takes_the_channels_one_by_one(noise):
+    kernel = torch.ones(3, 5) / 15
+    draw = torch.Generator().manual_seed(0)
+    data = torch.rand(3, 24, 20, generator=draw).cumsum(-1) / 20 * torch.tensor([1.0, 3.0, 0.3])[:, None, None]
+    whole = reconstruct(Scan(Blur((24, 20), kernel).lift((3,), channels="colour"), data, noise), "wiener")
+    each = [reconstruct(Scan(Blur((24, 20), kernel), plane, noise), "wiener") for plane in data]
+    assert torch.allclose(whole.x, torch.stack([result.x for result in each]), rtol=1e-3, atol=1e-4)
+    ratios = [result.settings["noise_to_seen"] for result in each]
+    assert whole.settings["noise_to_seen"] == pytest.approx(sum(ratios) / 3, rel=1e-4)

@@ -42,6 +42,7 @@ VALUES = {
     "turned": True,
     "boundary": "periodic",
     "factor": 2,
+    "slice": 0,
     "flats": "flats.npy",
     "darks": "darks.npy",
     "linked": True,
@@ -142,6 +143,12 @@ def write_picture(path):
         Image.fromarray(np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)).save(stream, "PNG")
 
 
+def write_medical(path):
+    from test_medical import dicom
+
+    dicom(path, np.arange(12 * 16, dtype=np.int16).reshape(12, 16))
+
+
 WRITERS = {
     "invprob-scan": write_own,
     "data-exchange": write_exchange,
@@ -150,6 +157,7 @@ WRITERS = {
     "ismrmrd": write_ismrmrd,
     "bart": write_pair,
     "nxtomo": write_nxtomo,
+    "medical": write_medical,
     "picture": write_picture,
     "projections": write_projections,
     "numpy": write_array,

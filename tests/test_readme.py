@@ -1,9 +1,8 @@
-"""What README.md promises."""
+"""What README.md and the page of the command line promise."""
 
 import re
+import tomllib
 from pathlib import Path
-
-import pytest
 
 from invprob.cli.errors import ExitCode
 
@@ -21,10 +20,13 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_all_exit_codes_are_told():
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert told == set(ExitCode) - {ExitCode.INTERNAL, ExitCode.TERMINATED}
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
-def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {project['version']}\n" in citation
+    assert f"\nlicense: {project['license']}\n" in citation

@@ -11,7 +11,8 @@ from invprob import Scan, load_result, save_scan
 from invprob.cli.errors import UsageError
 from invprob.cli.side_by_side import trials_of
 from invprob.grid import Units
-from invprob.operators import ParallelBeam
+from invprob.operators import Identity, ParallelBeam
+from invprob.report.views import slices_of
 
 
 def make_scan(rows=0):
@@ -39,6 +40,29 @@ def test_notebooks_see_a_picture_and_a_verdict():
     assert "ParallelBeam(16 x 16" in scan._repr_html_()
     scary = Scan(scan.operator, scan.data, provenance={"source": "<script>alert(1)</script>"})
     assert "<script>" not in scary._repr_html_()
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (40, 6, 7)])
+def test_notebooks_have_a_slider_for_volumes(shape):
+    volume = torch.arange(float(np.prod(shape))).reshape(shape)
+    scan = Scan(Identity(shape), volume)
+    result = invprob.reconstruct(scan, "direct")
+    pictures = slices_of(result)
+    assert len(pictures) == (5 if len(volume) == 5 else 20)
+    for picture in pictures:
+        number = int(picture.caption.split()[1])
+        assert picture.caption == f"slice {number} of {len(volume)}"
+        assert np.array_equal(picture.values, result.x[number].double().numpy())
+    assert len({(picture.low, picture.high) for picture in pictures}) == 1
+    html = result._repr_html_()
+    assert html.count("display:none") == len(pictures) - 1
+    assert '<input type="range" min="0"' in html
+
+
+def test_a_slider_goes_through_the_images_of_a_batch():
+    result = invprob.reconstruct(make_scan(rows=3), "fbp")
+    assert [picture.caption for picture in slices_of(result)] == ["image 0 of 3", "image 1 of 3", "image 2 of 3"]
+    assert "range" not in invprob.reconstruct(make_scan(), "fbp")._repr_html_()
 
 
 def test_a_result_is_shown_as_it_knows_itself():

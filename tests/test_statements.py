@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 TABLES = {
     "docs/diffusion.md": "benchmarks/diffusion.py",
     "docs/verdict.md": "benchmarks/verdicts.py",
+    "docs/which-method.md": "benchmarks/which_method.py",
     "docs/strength.md": "benchmarks/strength.py",
     "docs/performance.md": "benchmarks/slices.py",
     "docs/limited-angle.md": "benchmarks/limited_angle.py",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from invprob.cli.plugins import Plugin, load_plugins
 from invprob.files import check_file
 
 __all__ = ["benchmark"]
@@ -30,6 +31,7 @@ def benchmark(
         bool,
         typer.Option("--peers", help="Methods of other packages, too, where installed.", rich_help_panel=_CHOICE),
     ] = False,
+    plugin: Plugin = None,
     size: Annotated[
         int | None, typer.Option(min=32, metavar="PIXELS", help="Side of the images.", rich_help_panel=_SIZE)
     ] = None,
@@ -66,6 +68,7 @@ def benchmark(
             problems=_names(problems),
             methods=_names(methods),
             peers=peers,
+            plugins=load_plugins(plugin or ()),
             sizes={key: value for key, value in sizes.items() if value is not None},
             compare=compare,
             workers=workers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from invprob.benchmark.suite_runs import measure_all
 from invprob.cli import console
 from invprob.cli.benchmark_progress import BenchmarkProgress
 from invprob.cli.errors import ExitCode, UsageError
+from invprob.cli.methods import check_method
 from invprob.cli.signals import Signals
 from invprob.errors import OutputError, printable
 from invprob.io.atomic import check_output, write_whole
@@ -44,12 +45,14 @@ class Job:
     workers: int | None
     fresh: bool
     command: str
+    plugins: Collection[str] = ()
 
     def suite(self) -> plan.Suite:
         """Return what is to be measured; UsageError for unknown names."""
         methods = {method.name: method for method in plan.registered()}
         if self.methods is not None:  # samplers, which take their time, run where they are named
             methods |= {method.name: method for method in drawing_methods.samplers()}
+            methods |= {name: self._own(name) for name in self.methods if ":" in name}
         if self.peers:
             methods |= {method.name: method for method in peers.installed()}
         chosen = _chosen("method", self.methods, methods)
@@ -58,6 +61,10 @@ class Job:
             known: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
             suite = replace(suite, problems=tuple(_chosen("problem", self.problems, known)))
         return suite.resized(**self.sizes)
+
+    def _own(self, name: str) -> plan.Method:
+        check_method(name, {}, self.plugins)
+        return plan.Method(name, name)
 
 
 def _chosen(what: str, names: tuple[str, ...] | None, known: Mapping[str, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,9 +25,10 @@ _PHANTOMS = {
 def list_names(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
-    """List methods with their settings, operators, phantoms and the layouts of files."""
+    """List methods with their settings, operators, weights, problems, phantoms and readers with their options."""
     del debug
     from invprob import registry
+    from invprob.benchmark.problems import PROBLEMS
     from invprob.cli.methods import defaults, summary
     from invprob.io.readers import READERS, known_options
 
@@ -41,9 +43,19 @@ def list_names(
         ("name", "what it measures"),
         ((name, summary(operator)) for name, operator in operators.items()),
     )
+    table(
+        "Weights: reconstruct --set denoiser=NAME|FILE.safetensors, for lpn --set network=...",
+        ("name", "what it is"),
+        _weights(),
+    )
+    table(
+        "Problems: benchmark --problems NAME",
+        ("name", "family", "what it is"),
+        ((problem.name, problem.family, problem.title) for problem in PROBLEMS),
+    )
     table("Phantoms: simulate --phantom NAME", ("name", "what it is"), _PHANTOMS.items())
     table(
-        "Files: recognised by their content",
+        "Readers: files are recognised by their content",
         ("name", "layout", "what it is", "options"),
         ((name, reader.layout, reader.about, _names(reader)) for name, reader in READERS.items()),
     )
@@ -53,6 +65,14 @@ def list_names(
         ((option.name, option.form, option.about) for option in known_options().values()),
     )
     return 0
+
+
+def _weights() -> list[tuple[str, str]]:
+    """Return name and description of the weights that come with the package, from their cards."""
+    from invprob.priors.networks.pretrained import WEIGHTS
+
+    cards = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(WEIGHTS.glob("*.json"))}
+    return [(name, str(card.get("what", card.get("architecture", "")))) for name, card in cards.items()]
 
 
 def _names(reader: Reader) -> str:

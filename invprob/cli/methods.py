@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from invprob import registry
 from invprob.cli.errors import UsageError
+from invprob.cli.plugins import check_name
 from invprob.methods import check_settings, find_recipe, settings_of
 
 __all__ = ["check_method", "defaults", "summary"]
 
 
-def check_method(name: str, settings: Mapping[str, Any]) -> None:
+def check_method(name: str, settings: Mapping[str, Any], plugins: Collection[str] = ()) -> None:
     """Raise UsageError, with the nearest names, for a method or a setting that is not registered.
 
-    Only registered names count: a command line names no code.
+    A command line names no code but that of the modules given as plugins, "module:function".
     """
-    if name not in registry.METHODS:
-        raise UsageError(f"no method is called {name!r}; {registry.nearest(name, registry.METHODS)}")
-    known = defaults(name)
+    check_name(name, plugins)
+    try:
+        known = defaults(name)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(f"{name!r} is no method: {error}") from error
     kinds = inspect.signature(find_recipe(name)).parameters
     for key, value in settings.items():
         if key not in known:

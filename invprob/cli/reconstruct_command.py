@@ -28,6 +28,7 @@ from invprob.cli.options import (
     check_kinds,
     named_after,
 )
+from invprob.cli.plugins import Plugin, check_name, load_plugins
 from invprob.files import check_source
 
 __all__ = ["reconstruct"]
@@ -54,6 +55,7 @@ def reconstruct(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
     ] = None,
+    plugin: Plugin = None,
     read: Read = None,
     views: Views = None,
     rows: Rows = None,
@@ -118,6 +120,9 @@ def reconstruct(
     check_source(file)  # before torch is loaded
 
     methods = [name.strip() for name in method.split(",")]
+    plugins = load_plugins(plugin or ())
+    for name in methods:
+        check_name(name, plugins)
     beside = len(methods) > 1 or try_ is not None
     if beside and (resume or any(given is not None for given in (output, tiff, npy, segment))):
         raise UsageError(
@@ -130,8 +135,8 @@ def reconstruct(
     from invprob.cli.reconstruct_run import Job, run
 
     if len(methods) == 1:
-        check_method(method, settings)
-    main = output or Path(f"{named_after(file)}_{method}.h5")
+        check_method(method, settings, plugins)
+    main = output or Path(f"{named_after(file)}_{method.rpartition(':')[2]}.h5")
     labels = None if segment is None else main.with_name(f"{main.stem}_labels.npy")
     options = reading_options(
         read,
@@ -153,7 +158,7 @@ def reconstruct(
     if beside:
         from invprob.cli.side_by_side import compare, trials_of
 
-        trials = trials_of(methods, settings, options, try_)
+        trials = trials_of(methods, settings, options, try_, plugins)
         page = report or Path(f"{named_after(file)}_compared.html")
         return compare(file, trials, page, png, overwrite=overwrite, command=context.obj)
     return run(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from invprob.certificate import Certificate
 from invprob.cli import console, messages
 from invprob.cli.errors import ExitCode, UsageError
-from invprob.cli.methods import check_method, defaults
+from invprob.cli.methods import defaults
 from invprob.cli.signals import Signals
 from invprob.errors import InputError, OutputError
 from invprob.io import load_result, open_stack
@@ -44,7 +44,6 @@ class Job:
 
 def run(job: Job) -> int:
     """Do a job, tell about it, and return the exit code."""
-    check_method(job.method, job.settings)
     with Signals() as signals:
         try:
             return _run(job, signals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,11 @@ class Trial:
 
 
 def trials_of(
-    methods: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any], tried: str | None
+    methods: Sequence[str],
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    tried: str | None,
+    plugins: Collection[str] = (),
 ) -> list[Trial]:
     """Return what is to be compared: every method, or every value of `name=first:last:count` or `name=a,b,c`.
 
@@ -61,7 +65,7 @@ def trials_of(
     if not 2 <= len(trials) <= _MOST:
         raise UsageError(f"side by side are 2 to {_MOST} images, not {len(trials)}")
     for trial in trials:
-        check_method(trial.method, trial.settings)
+        check_method(trial.method, trial.settings, plugins)
     return trials
 
 

@@ -19,7 +19,7 @@ from invprob.files import check_file
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.safe_hdf5 import memory_limit
 
-__all__ = ["NUMPY", "PHOTOS", "TIFF", "Pages", "kind_of", "pages_of", "read_picture"]
+__all__ = ["NUMPY", "PHOTOS", "TIFF", "Pages", "kind_of", "pages_of", "read_picture", "white_is_known"]
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 PHOTOS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -57,6 +57,15 @@ def read_picture(path: Path) -> NDArray[np.float32]:
     else:
         raise InputError(f"{name} is no picture: PNG, JPEG, TIFF and .npy are read")
     return _in_planes(_shares_of_white(array, name), name)
+
+
+def white_is_known(path: Path) -> bool:
+    """Return whether a picture holds whole numbers, of which the largest is white, and reads as 1."""
+    with path.open("rb") as stream:
+        kind = kind_of(stream.read(16))
+    if kind == "tiff":
+        return pages_of(path).dtype.kind in "bui"
+    return kind == "photo" or (kind == "numpy" and read_npy(path).dtype.kind in "bui")
 
 
 @dataclass(frozen=True)

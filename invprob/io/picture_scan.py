@@ -13,7 +13,7 @@ from invprob.errors import InputError, printable
 from invprob.io.blur_kernels import FORM, kernel_of
 from invprob.io.checks import sound_geometry
 from invprob.io.digest import fingerprint
-from invprob.io.images import NUMPY, PHOTOS, TIFF, pages_of, read_picture
+from invprob.io.images import NUMPY, PHOTOS, TIFF, pages_of, read_picture, white_is_known
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import MASK, NOISE
 from invprob.io.npy import read_npy
@@ -23,7 +23,7 @@ from invprob.operators import Blur, Downsample, Identity, Mask
 from invprob.operators.image.convolution import BOUNDARIES, Boundary
 from invprob.scan import Scan
 
-__all__ = ["BLUR", "BOUNDARY", "FACTOR", "READER", "TURNED", "open_picture"]
+__all__ = ["BLUR", "BOUNDARY", "FACTOR", "READER", "TURNED", "open_picture", "scan_of_picture"]
 
 LAYOUT = "picture"
 _DEFAULT: Boundary = "reflect"
@@ -61,12 +61,12 @@ FACTOR = Option("factor", "how many pixels of the image along each side became o
 
 def open_picture(path: Path, options: Options) -> Stack:
     """Open a picture: greys of 8 or 16 bits become shares of white, colours are channels of one item."""
-    return Stack(path, LAYOUT, None, lambda _: _read(path, options))
+    return Stack(path, LAYOUT, None, lambda _: scan_of_picture(path, read_picture(path), options, LAYOUT))
 
 
-def _read(path: Path, options: Options) -> Scan:
+def scan_of_picture(path: Path, picture: NDArray[np.float32], options: Options, reader: str) -> Scan:
+    """Return a picture `(H, W)` or `(3, H, W)` with the operator that the options say has spoilt it."""
     where = printable(path)
-    picture = read_picture(path)
     size = picture.shape[-2:]
     known = np.asarray(np.isfinite(picture.reshape(-1, *size)).all(axis=0))
     if options.get("mask", "auto") != "auto":
@@ -85,7 +85,8 @@ def _read(path: Path, options: Options) -> Scan:
     if picture.ndim == 3:
         operator = operator.lift((3,), channels="colour")
         weights = None if weights is None else weights.expand(3, *size).clone()
-    provenance = {"source": str(path), "digest": fingerprint(path), "reader": LAYOUT} | _told(options, known)
+    provenance = {"source": str(path), "digest": fingerprint(path), "reader": reader} | _told(options, known)
+    provenance |= {"white": "1"} if white_is_known(path) else {}  # pictures of it are shown from black to white
     return Scan(operator, data, options.get("noise"), weights=weights, provenance=provenance)
 
 

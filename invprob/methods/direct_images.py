@@ -12,6 +12,7 @@ from invprob import linalg
 from invprob.linop import LinearOperator
 from invprob.linop.algebra import Wrapped
 from invprob.linop.doubt import Doubt
+from invprob.linop.lifted import Lifted
 from invprob.methods.reporting import Progress, direct_result
 from invprob.methods.scales import first_image
 from invprob.operators import Blur
@@ -59,10 +60,11 @@ def _innermost(A: LinearOperator) -> LinearOperator:
 def wiener(problem: Problem) -> Iterator[Progress]:
     """Wiener's filter for blurred images, `Blur.direct`, with the noise level of the scan or that of the data.
 
-    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that. ValueError
-    for another operator than `Blur`, and for weights.
+    The scan's level only ever raises what the data show (`estimate_noise`), and at most to 1.5 times that. Channels are
+    filtered one by one. ValueError for another operator than `Blur`, and for weights.
     """
-    A, of = problem.A, problem.quadratic()
+    of = problem.quadratic()
+    A = problem.A.inner if isinstance(problem.A, Lifted) else problem.A  # channels are filtered one by one
     if not isinstance(A, Blur):
         raise ValueError(f"wiener is for blurred images (Blur), not for {type(A).__name__}: use tikhonov or tv")
     if of.weights is not None:
@@ -70,17 +72,20 @@ def wiener(problem: Problem) -> Iterator[Progress]:
             "wiener takes all readings alike and those of this scan have weights, their own or those of counts: "
             "use tv or wavelet"
         )
-    seen = estimate_noise(of.y, problem.ndim)
-    given = seen if of.noise is None else of.noise.to(seen)
+    ndim = len(A.domain_shape)
+    channels = tuple(range(ndim - problem.ndim, 0))
+    seen = estimate_noise(of.y, ndim)
+    given = seen if of.noise is None else linalg.per_item(of.noise.to(seen), seen, len(channels))
     sigma = torch.minimum(torch.maximum(given, seen), seen * TRUSTED)
     x = A.direct(of.y, noise=sigma)
-    settings = {"noise_to_seen": torch.where(seen > 0, linalg.ratio(sigma, seen), 1.0).tolist()}
+    ratio = torch.where(seen > 0, linalg.ratio(sigma, seen), 1.0)
+    settings = {"noise_to_seen": (ratio.mean(channels) if channels else ratio).tolist()}
     yield Progress(
         "Wiener's filter",
         1,
         1,
         0.0,
-        lambda: direct_result(problem, x, settings, _ringing(x, of.y, problem.ndim)),
+        lambda: direct_result(problem, x, settings, _ringing(x, of.y, ndim)),
         lambda: x,
     )
 

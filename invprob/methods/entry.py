@@ -18,6 +18,7 @@ from invprob.io.receiver import with_coil_maps
 from invprob.likelihood import Readings
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.pairing import require_adjoint
+from invprob.methods.plain_functions import recipe_of, takes_scan
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
@@ -37,7 +38,8 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
 
     Arguments:
         scan: the data with their operator and what is known of the noise.
-        method: a registered name, by default "tv", a `"module:function"` or a function.
+        method: a registered name, by default "tv", a `"module:function"` or a function: a recipe, or a plain function
+            whose first argument is called `scan` and which returns an image.
         settings: the method's keyword arguments; the docstring of the function in `invprob.methods` says what they are.
 
     Where the data have fewer readings than the image has pixels, and where views meet a strength of your own, it looks
@@ -123,6 +125,8 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
             show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
         )
 
+    if takes_scan(recipe):
+        recipe = recipe_of(recipe, scan, of_image, dict(settings))
     for name in BOUNDS & settings.keys():
         if isinstance(settings[name], Real | Tensor):
             settings[name] = torch.as_tensor(settings[name], dtype=torch.float64) / of_image
@@ -138,8 +142,10 @@ def find_recipe(method: str | Recipe) -> Recipe:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the names of a recipe's settings with their defaults."""
-    parameters = inspect.signature(recipe).parameters.values()
+    """Return the names of a recipe's settings with their defaults; all but the first argument of a plain function."""
+    parameters = list(inspect.signature(recipe).parameters.values())
+    if takes_scan(recipe):
+        return {p.name: p.default for p in parameters[1:] if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 

@@ -137,7 +137,7 @@ def show(
         grid: the spacing of the axes of space, the last ones: pixels that are no squares are shown in proportion.
         channels: what the first axis of the item counts where it is no direction in space (`Operator.channels`).
         window: the values shown as darkest and brightest; by default the percentiles 0.5 and 99.5, of a magnitude
-            from 0, of a phase -pi and pi, of decibels -40 and 0.
+            from 0, of a phase -pi and pi, of decibels -40 and 0, and of a result made from a photograph 0 and 1.
         colours: a colour map of matplotlib; by default grey, and a cyclic one for a phase.
 
     ValueError for what does not fit together: axes, names, an empty window, colour of other than three channels.
@@ -145,6 +145,8 @@ def show(
     """
     if isinstance(item, Result):
         grid, channels = item.grid if grid is None else grid, item.channels if channels is None else channels
+        if window is None and part in (None, "real") and item.provenance.get("white") == "1":
+            window = (0.0, 1.0)  # of a photograph, whose greys mean something
         item, ndim = item.x, item.ndim
     item = as_tensor("show", item)
     part = _checked(item, ndim, part, over, channels)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from invprob.grid import space_axes
 from invprob.io.summary import noise_in_words
 from invprob.judgement import statements, verdict
 from invprob.report.picture import Picture, middle_item, show
@@ -15,10 +18,15 @@ from invprob.scan import Scan
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["html_of_result", "html_of_scan", "picture_of_data", "plot_result"]
+__all__ = ["html_of_result", "html_of_scan", "picture_of_data", "plot_result", "slices_of"]
 
 _COLOURS = {"good": "#1d7a46", "fair": "#a86400", "bad": "#b3261e", "known": "#5b6675"}
 _SIZE = 384  # pixels of the picture
+_MOST = 24  # slices that a slider goes through; each is a picture in the page
+_SLIDE = (
+    "var p=this.parentNode,i=p.querySelectorAll('img'),k=0;for(;k<i.length;k++)"
+    "i[k].style.display=k==this.value?'':'none';p.querySelector('span').textContent=i[this.value].alt"
+)
 
 
 def html_of_result(result: Result) -> str:
@@ -31,7 +39,7 @@ def html_of_result(result: Result) -> str:
         f'<li style="color:{_COLOURS[s.grade]}">{escape(s.words)}</li>' for s in found if s.grade in ("fair", "bad")
     )
     words = f'<p style="color:{_COLOURS[whole.grade]}"><b>{escape(whole.text)}</b></p><ul>{lines}</ul>'
-    return _beside(show(result), words + _table(facts))
+    return _beside(slices_of(result), words + _table(facts))
 
 
 def html_of_scan(scan: Scan) -> str:
@@ -43,7 +51,28 @@ def html_of_scan(scan: Scan) -> str:
         "lengths": scan.units.length,
         "source": scan.provenance.get("source", ""),
     }
-    return _beside(picture_of_data(scan), _table(facts))
+    seen = picture_of_data(scan)
+    return _beside([] if seen is None else [seen], _table(facts))
+
+
+def slices_of(result: Result) -> list[Picture]:
+    """Return pictures of the items of a batch or the slices of a volume, 24 or so in one window, or else the one."""
+    whole = show(result)
+    x, ndim = result.x, result.ndim
+    if x.ndim > ndim:
+        planes, left, what = x.reshape(-1, *x.shape[x.ndim - ndim :]), ndim, "image"
+    elif space_axes(ndim, result.grid, result.channels) == 3:
+        planes, left, what = x.movedim(-3, 0), ndim - 1, "slice"
+    else:
+        return [whole]
+    chosen = sorted({len(planes) // 2, *range(0, len(planes), -(-len(planes) // _MOST))})
+    window, grid = (whole.low, whole.high), result.grid if left == ndim else None
+    pictures = [show(planes[k], left, window=window, grid=grid, channels=result.channels) for k in chosen]
+    count = len(planes)
+    return [
+        replace(picture, sides=whole.sides, caption=f"{what} {k} of {count}")
+        for k, picture in zip(chosen, pictures, strict=True)
+    ]
 
 
 def picture_of_data(scan: Scan) -> Picture | None:
@@ -86,16 +115,27 @@ def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axe
     return axes
 
 
-def _beside(picture: Picture | None, words: str) -> str:
-    image = ""
-    if picture is not None:
-        width, height = picture.size
-        shown = _SIZE / max(width, height)
-        image = (
-            f'<img src="{picture.uri(1024)}" width="{max(1, round(width * shown))}" '
-            f'height="{max(1, round(height * shown))}" style="image-rendering:pixelated" alt="picture">'
+def _beside(pictures: Sequence[Picture], words: str) -> str:
+    """Return pictures, of several the middle one above a slider, beside words."""
+    middle = len(pictures) // 2
+    images = "".join(_image(picture, hidden=k != middle) for k, picture in enumerate(pictures))
+    if len(pictures) > 1:
+        images = (
+            f'<div>{images}<br><input type="range" min="0" max="{len(pictures) - 1}" value="{middle}" '
+            f'style="width:{_SIZE - 120}px" oninput="{_SLIDE}"> <span>{escape(pictures[middle].caption)}</span></div>'
         )
-    return f'<div style="display:flex;gap:1em;flex-wrap:wrap">{image}<div style="max-width:36em">{words}</div></div>'
+    return f'<div style="display:flex;gap:1em;flex-wrap:wrap">{images}<div style="max-width:36em">{words}</div></div>'
+
+
+def _image(picture: Picture, *, hidden: bool) -> str:
+    width, height = picture.size
+    shown = _SIZE / max(width, height)
+    display = ";display:none" if hidden else ""
+    return (
+        f'<img src="{picture.uri(1024)}" width="{max(1, round(width * shown))}" '
+        f'height="{max(1, round(height * shown))}" style="image-rendering:pixelated{display}" '
+        f'alt="{escape(picture.caption or "picture")}">'
+    )
 
 
 def _table(facts: dict[str, str]) -> str:

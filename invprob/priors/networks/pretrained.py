@@ -87,12 +87,15 @@ def load_pretrained(name: str, folder: Path | None = None) -> PretrainedDenoiser
     largest noise level it was trained for, and has `prox`, `value` and `denoise`; its `network` goes into others.
 
     Arguments:
-        name: of the two files, without their endings, such as "denoiser" or "lpn-natural-like".
+        name: of the two files, without their endings, such as "denoiser" or "lpn-natural-like"; or the path of your
+            own weights, such as "trained/denoiser.safetensors", beside which their card lies.
         folder: where they lie, None (the default) for the weights that ship with the package.
 
     `InputError` for a name that is not there, a missing, damaged or foreign file, and weights that are not those of the
     card.
     """
+    if folder is None and name.endswith(".safetensors"):
+        folder, name = Path(name).parent, Path(name).stem
     folder = WEIGHTS if folder is None else Path(folder)
     known = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
     if name not in known:
