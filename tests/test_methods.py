@@ -90,7 +90,7 @@ def test_the_automatic_strength_is_near_the_best(known):
 
 
 def test_views_whose_noise_is_not_white_are_smoothed_as_they_need():
-    """Behind the object readings are up to 4.5 times as noisy, and no weight says so: cross-validation believes them."""
+    """Behind the object readings are 4.5 times as noisy, and no weight says so: cross-validation believes them."""
     tool = instrument("parallel-beam", views=40)((64, 64))
     scene = phantom("organs")((64, 64), seeded("coloured views"))
     clean = tool.measure(scene)
