@@ -67,6 +67,22 @@ class Outline:
         along = from_centre @ axes / (np.sqrt(values.clip(min=0)) + margin).clip(min=1e-12)
         return torch.from_numpy((along**2).sum(-1) <= 1)
 
+    def chords(self, A: PlanarCT) -> NDArray[np.float64]:
+        """Return how long the rays of an operator are within a disc or an ellipse, `(angles, detectors)`.
+
+        ValueError for a convex region.
+        """
+        if self.shape == "convex":
+            raise ValueError("chords are known of discs and ellipses: project the mask of a convex region")
+        form = np.eye(2) * self.parameters[2] ** 2 if self.shape == "disc" else _form(self.parameters)
+        to_circle = np.linalg.pinv(np.linalg.cholesky(form)).T
+        points, directions = (t.numpy() for t in A.rays())
+        d = directions / np.linalg.norm(directions, axis=-1, keepdims=True) @ to_circle
+        p = (points - np.array(self.parameters[:2])) @ to_circle
+        along, size = (p * d).sum(-1), (d**2).sum(-1)
+        half: NDArray[np.float64] = along**2 - size * ((p**2).sum(-1) - 1)
+        return 2 * np.sqrt(half.clip(min=0)) / size
+
     def describe(self) -> str:
         """Return the outline in words."""
         if self.shape == "disc":
