@@ -86,10 +86,9 @@ class Lifted(Wrapped):
         found = [place for place in (self.inner.outline(item, shape) for item in items) if place is not None]
         if len(found) < len(items):
             return None
-        masks = (
-            torch.stack(m).reshape(self.domain_shape) for m in zip(*((p.inside, p.fitted) for p in found), strict=True)
-        )
-        return Place(*masks, found[len(found) // 2].words)
+        inside, fitted = (torch.stack(m) for m in zip(*((p.inside, p.fitted) for p in found), strict=True))
+        words = found[len(found) // 2].words
+        return Place(inside.reshape(self.domain_shape), fitted.reshape(self.domain_shape), words)
 
     def unseen_edges(self, x: Tensor) -> Tensor | None:
         """Ask A, for every index."""

@@ -75,13 +75,15 @@ class Outline:
         if self.shape == "convex":
             raise ValueError("chords are known of discs and ellipses: project the mask of a convex region")
         form = np.eye(2) * self.parameters[2] ** 2 if self.shape == "disc" else _form(self.parameters)
-        to_circle = np.linalg.pinv(np.linalg.cholesky(form)).T
+        values, axes = np.linalg.eigh(form)
+        to_circle = axes / np.sqrt(values.clip(min=1e-12))
         points, directions = (t.numpy() for t in A.rays())
         d = directions / np.linalg.norm(directions, axis=-1, keepdims=True) @ to_circle
         p = (points - np.array(self.parameters[:2])) @ to_circle
         along, size = (p * d).sum(-1), (d**2).sum(-1)
-        half: NDArray[np.float64] = along**2 - size * ((p**2).sum(-1) - 1)
-        return 2 * np.sqrt(half.clip(min=0)) / size
+        half = along**2 - size * ((p**2).sum(-1) - 1)
+        chords: NDArray[np.float64] = 2 * np.sqrt(half.clip(min=0)) / size
+        return chords
 
     def describe(self) -> str:
         """Return the outline in words."""
