@@ -40,7 +40,8 @@ def drawn_to_levels(
     lam = strength * peak(problem)
     inside = None if support is None else coarse_support(support, problem.A.domain_shape)
     rho = penalty(lam, contrast(x, problem.ndim), problem.linear)
-    f, levels = problem.fidelity(), (0.0,)
+    f = problem.fidelity()
+    levels: tuple[float, ...] = ()
     for pull in PULLS:
         levels = _means(x, segment(x, count, problem.ndim), count)
         grey = GreyLevels(levels, pull * rho, support=inside, ndim=problem.ndim)
