@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from invprob import metrics
 from invprob.io.atomic import check_output, write_whole
@@ -183,8 +182,8 @@ def _unseen(result: Result, scan: Scan | None) -> Iterator[Panel]:
         return
     shown = show(one.x, ndim=2, grid=result.grid)
     grey = ((shown.values - shown.low) / max(shown.high - shown.low, 1e-30)).clip(0, 1)
-    nearby = max_pool2d(slopes.double()[None, None], 3, stride=1, padding=1)[0, 0].numpy(force=True)
-    red = (_PAINT * nearby / max(shown.high - shown.low, 1e-30)).clip(0, 1)[..., None]
+    edges = slopes.double().numpy(force=True) / max(shown.high - shown.low, 1e-30)
+    red = (_PAINT * edges).clip(0, 1)[..., None]
     painted = (1 - red) * grey[..., None] + red * np.array([1.0, 0.15, 0.1])
     picture = replace(shown, values=painted, low=0.0, high=1.0)
     yield Panel("Unseen edges", picture, "", "red: no ray runs along them, so that the method has drawn them")

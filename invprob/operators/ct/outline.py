@@ -220,6 +220,12 @@ def _edge(row: NDArray[np.float64], peak: float) -> float | None:
         return None
     last = min(max(last, first + _FEWEST - 1), row.size - 1)
     bins = np.arange(first, last + 1)
-    slope, offset = np.polyfit(row[bins] ** 2, bins, 1)
+    squares = row[bins] ** 2
+    from_mean = squares - squares.mean()
+    spread = float(from_mean @ from_mean)
     # an edge at right angles to the detector gives nothing to extrapolate
-    return float(offset) if slope > 0 and first - 2 <= offset <= first + 1 else first - 0.5
+    if not spread > 1e-12 * float(squares @ squares):
+        return first - 0.5
+    slope = float(from_mean @ bins) / spread
+    offset = float(bins.mean() - slope * squares.mean())
+    return offset if slope > 0 and first - 2 <= offset <= first + 1 else first - 0.5
