@@ -129,23 +129,6 @@ def test_two_materials_are_not_taken_for_one():
         reconstruct(measured(readings), "limited-angle", material="one")
 
 
-def test_three_materials_are_drawn_to_their_grey_values():
-    dense = (7.0, -6.0, 6.0)
-    scan = measured(VALUE * (HOLED + chords(*dense)))
-    truth = TRUTH.int() + pixels(*dense).int()
-    settings = {"material": "several", "strength": 0.002, "max_iter": 30}
-    wrong = []
-    for more in ({}, {"grey_values": 3}):
-        found = reconstruct(scan, "limited-angle", **settings, **more)
-        wrong.append(int((segment(found.x, 3) != truth).sum()))
-    assert wrong[1] < wrong[0]
-    near = torch.stack([(found.x - k * VALUE).abs() for k in range(3)]).amin(0) < 0.2 * VALUE
-    assert near.float().mean() > 0.9
-    assert found.settings["grey_values"] == 3
-    with pytest.raises(ValueError, match="grey_values must be a whole number from 2 to 5"):
-        reconstruct(scan, "limited-angle", grey_values=9)
-
-
 def test_labels_are_from_dark_to_bright_per_item():
     x = torch.tensor([[[0.0, 0.1, 1.0], [2.0, 2.1, 0.9]], [[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]]])
     assert segment(x, 3)[0].tolist() == [[0, 0, 1], [2, 2, 1]]

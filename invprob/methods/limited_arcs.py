@@ -18,7 +18,6 @@ from invprob.functional import Functional
 from invprob.linop.doubt import Doubt
 from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of, filled
 from invprob.methods.continuation import Reached, continued, reached
-from invprob.methods.few_values import checked_count, drawn_to_levels
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import constant, peak, penalty, pull_of_noise, started, variation_of
 from invprob.methods.strength import EXPECTED, Strength, fixed
@@ -53,7 +52,6 @@ def limited_angle(
     material: str = "auto",
     beam_hardening: str = "auto",
     nonnegative: bool | None = None,
-    grey_values: int | None = None,
     tol: float = 1e-4,
     max_iter: int = 300,
 ) -> Iterator[Progress]:
@@ -70,8 +68,6 @@ def limited_angle(
         material: "auto" (the default) finds out whether there is one; "one" insists, "several" does not ask.
         beam_hardening: "auto" (the default) makes readings linear where they are hardened; "none" leaves them.
         nonnegative: of several materials, as for `tv`; one material is.
-        grey_values: how many grey values an image of several materials has, the background included, to which it is
-            drawn in the end; None (the default) for any.
         tol, max_iter: as for `tv`, of several materials; of one the tolerance alone, as its steps are few.
 
     ValueError for data that are no views, other words, and an insisted material that no curve explains.
@@ -86,8 +82,7 @@ def limited_angle(
         raise ValueError(f"limited-angle is for views of an object, not for {type(problem.A).__name__}: use tv")
     given = fixed(strength)
     constraint = _within(problem, support)
-    count = None if grey_values is None else checked_count(problem, grey_values)
-    bounded = partial(_several, strength=strength, nonnegative=nonnegative, count=count, tol=tol, max_iter=max_iter)
+    bounded = partial(_several, strength=strength, nonnegative=nonnegative, tol=tol, max_iter=max_iter)
     single = problem.batch.numel() == 1
     reason = ""
     if constraint.support is None:
@@ -109,22 +104,16 @@ def _several(
     *,
     strength: Strength,
     nonnegative: bool | None,
-    count: int | None,
     tol: float,
     max_iter: int,
 ) -> Iterator[Progress]:
-    """Yield what total variation makes of the image within its support, and of few grey values if so many are known."""
+    """Yield what total variation makes of the image within its support."""
     inside, told = constraint.support, {"support": constraint.where} if constraint.where else {}
     notes = (f"the object is not taken for one material: {reason}",) if reason else ()
     tol = max(tol, 3e-4)
     change = partial(_told, told=told | {"material": "several"}, notes=notes)
     for event in tv(problem, strength=strength, nonnegative=nonnegative, support=inside, tol=tol, max_iter=max_iter):
         yield replace(event, conclude=partial(_concluded, event, change))
-    if count is not None:
-        found, of = event.result(), problem.quadratic()
-        chosen = torch.as_tensor(found.settings["strength"], dtype=torch.float64).reshape(problem.batch)
-        for event in drawn_to_levels(of, found.x, count, chosen, inside, tol):
-            yield replace(event, conclude=partial(_concluded, event, change))
 
 
 def _one(
