@@ -78,7 +78,9 @@ def test_the_edge_tells_of_what_is_round():
     t = readings(HOLED, ARC)
     chord = torch.tensor([0.3, 1.0]) * 3.0
     per_length = hardened(chord, 0.0) / chord
-    assert lost_by_edge(ARC, hardened(t).numpy()) == pytest.approx(1 - float(per_length[1] / per_length[0]), abs=0.04)
+    lost = 1 - float(per_length[1] / per_length[0])
+    for noise in (0.0, 0.01):  # what may be noise is taken off the tops, and hides a part
+        assert 0.5 * lost < lost_by_edge(ARC, hardened(t, noise).numpy()) < lost
     assert lost_by_edge(ARC, t.numpy()) == pytest.approx(0, abs=0.01)
 
 
