@@ -207,11 +207,11 @@ class Result:
     def of_scan(self, scan: Scan, command: str | None = None) -> Result:
         """Return the result with grid, channels, units and provenance of the scan it was made from.
 
-        A certificate takes over what is doubtful about the scan.
+        A certificate takes over what is doubtful about the scan, but for what the method has dealt with.
         """
         facts = self.certificate
         if facts is not None:
-            found = map(Doubt, scan.doubts())
+            found = [doubt for doubt in map(Doubt, scan.doubts()) if doubt.cured_by not in self.settings]
             facts = replace(facts, doubts=tuple(dict.fromkeys([*facts.doubts, *found])))
         return replace(
             self,

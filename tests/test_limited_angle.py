@@ -54,6 +54,25 @@ def test_bounds_are_in_the_unit_of_the_image(method, unit):
     assert "a disc of radius 18" in found.settings["support"]
 
 
+@pytest.mark.parametrize("method", ["pnp", "red", "gs-pnp"])
+def test_denoisers_answer_within_bounds(method):
+    def denoiser(v, sigma):
+        return v + 0 * sigma.reshape(*sigma.shape, 1, 1)
+
+    scan = measured(VALUE * HOLED)
+    settings = {"denoiser": denoiser} if method != "gs-pnp" else {}
+    found = reconstruct(scan, method, max_iter=4, support="disc", upper=0.8 * VALUE, **settings)
+    free = reconstruct(scan, method, max_iter=4, **settings)
+    outside = ~pixels(DISC[0], DISC[1], DISC[2] + 2)
+    assert "a disc of radius 18" in found.settings["support"]
+    assert found.settings["upper"] == pytest.approx(0.8 * VALUE)
+    assert "upper" not in free.settings
+    assert float(found.x[outside].norm()) < 0.7 * float(free.x[outside].norm())
+    assert float(found.x.max()) < float(free.x.max())
+    with pytest.raises(ValueError, match="support are for real images"):
+        reconstruct(Scan(A, scan.data.to(torch.complex64)), method, upper=1.0)
+
+
 def test_the_bound_of_one_material_is_its_value():
     found = reconstruct(measured(VALUE * HOLED), "tv", strength=0.003, max_iter=5, support="disc", upper="auto")
     assert found.settings["upper"] == pytest.approx(VALUE, rel=0.03)

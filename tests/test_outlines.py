@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from invprob.operators import FanBeam, ParallelBeam
+from invprob.linop import vstack
+from invprob.operators import FanBeam, Identity, ParallelBeam
 from invprob.operators.ct.beam_hardening import HardeningCurve, envelope
 from invprob.operators.ct.outline import find_outline
 
@@ -56,6 +57,24 @@ def test_an_ellipse_is_no_disc(name):
     truth = ((cos * u + sin * v) / 12) ** 2 + ((cos * v - sin * u) / 7) ** 2 <= 1
     assert (found.mask(A) != truth).sum() < 0.05 * truth.sum()
     assert bool((find_outline(A, sinogram, "convex").mask(A, 0.5) | ~truth).all())  # it holds the object
+
+
+def test_operators_made_of_operators_see_outlines_too():
+    A = SCANNERS["parallel"]
+    y = torch.from_numpy(shadow(A, 1.2, -2.0, 11.0, 11.0)).float()
+    place = A.outline(y, "disc")
+    assert bool((place.inside | ~place.fitted).all())
+    assert "a disc of radius 11" in place.words
+    assert torch.equal((3 * A).outline(3 * y, "disc").inside, place.inside)
+    assert (0 * A).outline(y, "disc") is None
+    assert torch.equal(A.lift((2,)).outline(torch.stack([y, y]), "disc").fitted, place.fitted.expand(2, 64, 64))
+    other = ParallelBeam((64, 64), ARC + 1.5, 96, pixel_size=0.5, detector_size=0.5)
+    both = vstack([A, other]).outline(
+        torch.cat([y, torch.from_numpy(shadow(other, 1.2, -2.0, 11.0, 11.0)).float()]), "disc"
+    )
+    assert (both.fitted != place.fitted).sum() < 10
+    assert (A + A).outline(y, "disc") is None
+    assert Identity((64, 64)).outline(torch.ones(64, 64), "disc") is None
 
 
 def test_what_is_cut_off_or_unknown_is_refused():

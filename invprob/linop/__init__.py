@@ -9,6 +9,7 @@ from invprob.linop.nonlinear import Linearised as Linearised
 from invprob.linop.operator import Channels as Channels
 from invprob.linop.operator import DataKind as DataKind
 from invprob.linop.operator import Operator as Operator
+from invprob.linop.operator import Place as Place
 from invprob.linop.operator import Shape as Shape
 from invprob.linop.stacked import VStack as VStack
 from invprob.linop.stacked import vstack as vstack

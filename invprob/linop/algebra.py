@@ -17,7 +17,7 @@ from invprob.linop.diagonal import Diagonal
 from invprob.linop.items import broadcast_batch, ratio
 from invprob.linop.linear import Bound, Coarser, LinearOperator
 from invprob.linop.nonlinear import Composed, check_fit
-from invprob.linop.operator import Operator, Shape
+from invprob.linop.operator import Operator, Place, Shape
 from invprob.linop.spectrum import Spectrum
 
 IMAGINARY = (complex, np.complexfloating)  # numbers that make an operator complex
@@ -72,6 +72,11 @@ class Combined(LinearOperator):
     def field_of_view(self) -> float | None:
         """Return that of the part that sees the image."""
         return self._list()[-1].field_of_view()
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Return what the part that sees the image leaves unseen."""
+        last = self._list()[-1]
+        return last.unseen_edges(x) if last.domain_shape == self.domain_shape else None
 
     def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
@@ -210,6 +215,11 @@ class Sum(Combined):
         """Ask the first, whose data have the same shape."""
         return self._list()[0].fill(y, weights)
 
+    def outline(self, y: Tensor, shape: str) -> Place | None:
+        """Return None: the edges of one shadow hide in the other."""
+        del y, shape
+        return None
+
     def doubts(self, y: Tensor | None = None) -> list[str]:
         """Return what is doubtful about either geometry; what sums of data look like is not known."""
         del y
@@ -287,6 +297,12 @@ class Scaled(Wrapped):
         """Ask A about y / c; about its geometry alone if c is complex or 0."""
         real = not self.factor.is_complex() and bool(self.factor != 0)
         return self.inner.doubts(None if y is None or not real else y / self.factor.to(y))
+
+    def outline(self, y: Tensor, shape: str) -> Place | None:
+        """Ask A about y / c; a complex c, or 0, leaves no shadow."""
+        if self.factor.is_complex() or not bool(self.factor != 0):
+            return None
+        return self.inner.outline(y / self.factor.to(y), shape)
 
     def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return A's direct reconstruction of y / c, 0 for c = 0."""

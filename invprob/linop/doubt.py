@@ -16,17 +16,20 @@ class Doubt(str):
         grade: "bad" where no image of such data can be relied on, "fair" (the default) where one needs care, "known"
             for what is only worth knowing.
         remedy: what to do about it, in the imperative; by default nothing is known.
+        cured_by: the setting that a method tells of which has dealt with it, so that its results need not be doubted;
+            by default there is none.
     """
 
     grade: Grade
     remedy: str
+    cured_by: str
 
-    def __new__(cls, text: str, grade: Grade = "fair", remedy: str = "") -> Self:
+    def __new__(cls, text: str, grade: Grade = "fair", remedy: str = "", *, cured_by: str = "") -> Self:
         """Return the sentence with its weight; a doubt stays what it is."""
         if isinstance(text, Doubt):
-            grade, remedy = text.grade, text.remedy
+            grade, remedy, cured_by = text.grade, text.remedy, text.cured_by
         made = super().__new__(cls, text)
-        made.grade, made.remedy = grade, remedy
+        made.grade, made.remedy, made.cured_by = grade, remedy, cured_by
         return made
 
     @classmethod

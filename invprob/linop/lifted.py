@@ -13,7 +13,7 @@ from invprob.linop.algebra import Wrapped, in_front_of_dot
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.linear import Coarser, LinearOperator
-from invprob.linop.operator import Channels, Shape
+from invprob.linop.operator import Channels, Place, Shape
 
 CHANNELS: tuple[str, ...] = get_args(Channels)
 
@@ -79,6 +79,20 @@ class Lifted(Wrapped):
         """Ask A about the middle item."""
         middle = None if y is None else y.reshape(-1, *self.inner.range_shape)[math.prod(self.extra) // 2]
         return self.inner.doubts(middle)
+
+    def outline(self, y: Tensor, shape: str) -> Place | None:
+        """Ask A, for every index; the words are those of the middle one."""
+        items = y.reshape(-1, *self.inner.range_shape)
+        found = [place for place in (self.inner.outline(item, shape) for item in items) if place is not None]
+        if len(found) < len(items):
+            return None
+        inside, fitted = (torch.stack(m) for m in zip(*((p.inside, p.fitted) for p in found), strict=True))
+        words = found[len(found) // 2].words
+        return Place(inside.reshape(self.domain_shape), fitted.reshape(self.domain_shape), words)
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Ask A, for every index."""
+        return self.inner.unseen_edges(x)
 
     def coarser(self) -> Coarser | None:
         """Return what A knows, for every index; there are as many of them as before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,17 @@ Shape = tuple[int, ...]
 DataKind = Literal["views", "picture", "samples"]
 Channels = Literal["colour", "echoes", "frames", "slices"]
 T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where the object of some data is: bool masks `domain_shape`, and the region in words.
+
+    `inside` surely holds the object, as it is wider than `fitted` by what is not known of that.
+    """
+
+    inside: Tensor
+    fitted: Tensor
+    words: str
 
 
 class Operator(Module, ABC):
@@ -184,8 +195,24 @@ class Operator(Module, ABC):
         del y
         return []
 
+    def outline(self, y: Tensor, shape: str) -> Place | None:
+        """Return the region of a shape that holds the object of data `range_shape` of one item.
+
+        None where data do not show where an object ends. ValueError for a shape that is unknown, or does not fit.
+        """
+        del y, shape
+        return None
+
     def field_of_view(self) -> float | None:
         """Return the radius around the middle of the image that the data see; None where that is no question."""
+        return None
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Return the slopes of images `(*batch, *domain_shape)` where data do not tell of the edge, 0 elsewhere.
+
+        None where data tell of edges in all directions, or that is no question.
+        """
+        del x
         return None
 
     def config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.items import broadcast_batch
 from invprob.linop.linear import Coarser, LinearOperator
+from invprob.linop.operator import Place
 
 
 class VStack(Combined):
@@ -70,6 +71,20 @@ class VStack(Combined):
         pieces = (None,) * len(self.sizes) if y is None else self._pieces(y)
         found = (part.doubts(piece) for part, piece in zip(self._list(), pieces, strict=True))
         return list(dict.fromkeys(doubt for each in found for doubt in each))
+
+    def outline(self, y: Tensor, shape: str) -> Place | None:
+        """Return the region that all parts that see one leave to the object."""
+        found = (part.outline(piece, shape) for part, piece in zip(self._list(), self._pieces(y), strict=True))
+        seen = [place for place in found if place is not None]
+        if not seen:
+            return None
+        inside, fitted = (torch.stack(m).all(0) for m in zip(*((p.inside, p.fitted) for p in seen), strict=True))
+        return Place(inside, fitted, " and ".join(dict.fromkeys(p.words for p in seen)))
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Return the slopes that no part tells of."""
+        found = [slopes for slopes in (part.unseen_edges(x) for part in self._list()) if slopes is not None]
+        return torch.stack(found).amin(0) if len(found) == len(self.sizes) else None
 
     def coarser(self) -> Coarser | None:
         """Return the stack of what the parts know, if all know one and average as many readings."""

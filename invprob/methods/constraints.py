@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invprob import linalg
-from invprob.linop import Operator
-from invprob.operators.ct.outline import Outline, find_outline
-from invprob.operators.ct.planar import PlanarCT
+from invprob.linop import Operator, Place
 from invprob.priors import Box
 from invprob.problem import Problem
 
@@ -55,6 +53,11 @@ class Constraint:
         bounds = {"lower": None if self.implied else self.lower, "upper": self.upper}
         told: dict[str, Any] = {name: bound.tolist() for name, bound in bounds.items() if bound is not None}
         return told | ({"support": self.where} if self.where else {})
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """It as settings of `tv`: what is numbers and masks already."""
+        return {"lower": self.lower, "upper": self.upper, "support": self.support}
 
     def box(self, A: Operator) -> Box | None:
         """Return the constraint on the images of an operator, on a grid as fine or coarser; None for nothing."""
@@ -103,8 +106,11 @@ def constraint_of(
     inside, outline, where = None, None, ""
     if isinstance(support, str):
         found = outlines(problem, support)
-        inside, outline = masks_of(problem, found), masks_of(problem, found, sure=True)
-        where = found[len(found) // 2].describe()
+        inside, outline = (
+            torch.stack(masks).reshape(*problem.batch, *problem.A.domain_shape)
+            for masks in zip(*((place.inside, place.fitted) for place in found), strict=True)
+        )
+        where = found[len(found) // 2].words
     elif support is not None:
         inside, where, k = torch.as_tensor(support).bool().to(problem.y.device), "a mask", problem.ndim
         if tuple(inside.shape[-k:]) != tuple(problem.A.domain_shape):
@@ -125,28 +131,17 @@ def constraint_of(
     return Constraint(low, high, inside, where, outline, implied)
 
 
-def outlines(problem: Problem, shape: str) -> list[Outline]:
-    """Return the outline of every item; ValueError but for parallel and fan beams in the plane."""
-    A, y = _planar(problem), problem.quadratic().y
+def outlines(problem: Problem, shape: str) -> list[Place]:
+    """Return where the object of every item is; ValueError where its data do not show it."""
+    A, y = problem.A, problem.quadratic().y
     items = A.fill(y, problem.counted()).reshape(-1, *A.range_shape)
-    return [find_outline(A, item.double().numpy(force=True), shape) for item in items]
-
-
-def masks_of(problem: Problem, found: list[Outline], *, sure: bool = False) -> Tensor:
-    """Return the pixels within outlines, `(*batch, *item)`, by default wider by their uncertainty and half a pixel."""
-    A = _planar(problem)
-    margins = [0.0 if sure else 2 * outline.uncertainty + 0.5 * A.pixel_size for outline in found]
-    masks = [outline.mask(A, margin) for outline, margin in zip(found, margins, strict=True)]
-    return torch.stack(masks).reshape(*problem.batch, *A.domain_shape).to(problem.y.device)
-
-
-def _planar(problem: Problem) -> PlanarCT:
-    if not isinstance(problem.A, PlanarCT):
-        name = type(problem.A).__name__
+    found = [place for place in (A.outline(item, shape) for item in items) if place is not None]
+    if not found or len(found) < len(items):
         raise ValueError(
-            f"outlines are seen by parallel and fan beams in the plane, not by {name}: give a mask as support"
+            "outlines are seen by parallel and fan beams in the plane, "
+            f"not by {type(A).__name__}: give a mask as support"
         )
-    return problem.A
+    return found
 
 
 def highest_mean(problem: Problem, support: Tensor | None) -> Tensor:

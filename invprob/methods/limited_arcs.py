@@ -23,7 +23,6 @@ from invprob.methods.scales import constant, peak, penalty, pull_of_noise, start
 from invprob.methods.strength import EXPECTED, Strength, fixed
 from invprob.methods.total_variation import tv
 from invprob.operators.ct.beam_hardening import HardeningCurve, NoCurveError, envelope
-from invprob.operators.ct.planar import PlanarCT
 from invprob.priors import GreyLevels, Sum
 from invprob.problem import Problem, pyramid
 from invprob.result import Result
@@ -86,9 +85,9 @@ def limited_angle(
     bounded = partial(_several, strength=strength, nonnegative=nonnegative, tol=tol, max_iter=max_iter)
     single = problem.batch.numel() == 1
     reason = ""
-    if not isinstance(problem.A, PlanarCT) or constraint.support is None:
+    if constraint.support is None:
         reason = "the outline of the object is not known"
-    elif not single or problem.y.is_complex():
+    elif not single or problem.ndim != 2 or problem.y.is_complex():
         reason = "one material is looked for in single real images"
     if reason and material == "one":
         raise ValueError(f"material=one cannot be had: {reason}; use tv with bounds")

@@ -8,12 +8,13 @@ import torch
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import is_constrained
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
-from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero, Signed
+from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero, Signed, Within
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem, contradicts_nonnegative
 from invprob.solvers import HQS, ProximalGradient
@@ -35,6 +36,9 @@ def pnp(
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     steps: int = 8,
     tol: float = 3e-3,
     max_iter: int = 12,
@@ -51,22 +55,26 @@ def pnp(
         denoiser: the name of pretrained weights, or a function D(x, sigma); "auto" (the default) is "denoiser", and
             "denoiser-colour" for images in colour.
         nonnegative: whether x >= 0; None (the default) where A >= 0 and no data contradict it.
+        lower, upper, support: bounds and the place of the object, as for `tv`: of the first image, and of what the
+            denoiser answers, which the last image nears.
         steps: in how many steps the noise level falls.
         tol: the relative residual that counts as converged.
         max_iter: the most iterations, `steps` included.
 
-    ValueError for weights that are no denoiser of such images.
+    ValueError for weights that are no denoiser of such images, and for bounds of complex ones.
     """
-    D = _denoiser(problem, denoiser, nonnegative, paired=True)
+    D, bounds = _denoiser(problem, denoiser, nonnegative, paired=True), _bounds(problem, lower, upper, support)
 
     def parts(start: Start, f: Misfit) -> tuple[HQS, Functional]:
         del f
+        within = _within(D, problem, bounds, start)
         low = torch.maximum(LAST * start.noise / problem.linear.norm().double(), FINEST * start.size)
         high = torch.maximum(COARSEST * start.size, low)
-        g = Denoiser(D, lam=WEIGHT * start.noise**2, ndim=problem.ndim, scale=start.size, complex_as="parts")
+        g = Denoiser(within, lam=WEIGHT * start.noise**2, ndim=problem.ndim, scale=start.size, complex_as="parts")
         return HQS(steps=steps, max_iter=max_iter, tol=tol, sigma_max=high, sigma_min=low), g
 
-    yield from refined("plug-and-play", problem, parts, strength, nonnegative, {"steps": steps}, quadratic=True)
+    told = {"steps": steps}
+    yield from refined("plug-and-play", problem, parts, strength, nonnegative, told, quadratic=True, bounds=bounds)
 
 
 def red(
@@ -75,6 +83,9 @@ def red(
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     tol: float = 2e-3,
     max_iter: int = 60,
 ) -> Iterator[Progress]:
@@ -84,16 +95,19 @@ def red(
     (noise / sigma)^2, as (x - D(x, sigma)) / sigma^2 is Tweedie's slope of -log p.
 
     Arguments:
-        strength, denoiser, nonnegative, tol, max_iter: as for `pnp`.
+        strength, denoiser, nonnegative, lower, upper, support, tol, max_iter: as for `pnp`.
     """
-    D = _denoiser(problem, denoiser, nonnegative)
+    D, bounds = _denoiser(problem, denoiser, nonnegative), _bounds(problem, lower, upper, support)
 
     def parts(start: Start, f: Misfit) -> tuple[ProximalGradient, Functional]:
         del f
-        prior = RED(D, start.weight(RED_WEIGHT), start.sigma, ndim=problem.ndim, scale=start.size, complex_as="parts")
+        within = _within(D, problem, bounds, start)
+        lam, size = start.weight(RED_WEIGHT), start.size
+        prior = RED(within, lam, start.sigma, ndim=problem.ndim, scale=size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter), prior
 
-    yield from refined("regularisation by denoising", problem, parts, strength, nonnegative, {}, quadratic=True)
+    phase = "regularisation by denoising"
+    yield from refined(phase, problem, parts, strength, nonnegative, {}, quadratic=True, bounds=bounds)
 
 
 def gs_pnp(
@@ -102,6 +116,9 @@ def gs_pnp(
     strength: Strength = "auto",
     denoiser: DenoiserChoice = "auto",
     nonnegative: bool | None = None,
+    lower: Bound = None,
+    upper: Bound = None,
+    support: Support = None,
     tol: float = 1e-3,
     max_iter: int = 20,
 ) -> Iterator[Progress]:
@@ -112,10 +129,10 @@ def gs_pnp(
 
     Arguments:
         denoiser: N, as for `pnp`, which has to be a network.
-        nonnegative: of the first image, that of total variation.
+        nonnegative, lower, upper, support: of the first image, that of total variation, as for `tv`.
         strength, tol, max_iter: as for `pnp`.
     """
-    D = _denoiser(problem, denoiser, nonnegative=False)
+    D, bounds = _denoiser(problem, denoiser, nonnegative=False), _bounds(problem, lower, upper, support)
 
     def parts(start: Start, f: Misfit) -> tuple[ProximalGradient, Functional]:
         del f
@@ -123,7 +140,8 @@ def gs_pnp(
         prior = GradientStepDenoiser(D, lam, start.sigma, ndim=problem.ndim, scale=size, complex_as="parts")
         return ProximalGradient(tol=tol, max_iter=max_iter, backtracking=True), prior
 
-    yield from refined("gradient-step denoising", problem, parts, strength, nonnegative, {}, quadratic=True)
+    phase = "gradient-step denoising"
+    yield from refined(phase, problem, parts, strength, nonnegative, {}, quadratic=True, bounds=bounds)
 
 
 def _denoiser(
@@ -135,6 +153,23 @@ def _denoiser(
         chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
     D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else chosen
     return Clipped(D) if is_constrained(problem, nonnegative) else D
+
+
+def _bounds(problem: Problem, lower: Bound, upper: Bound, support: Support) -> Constraint:
+    """Return the bounds that were asked for; ValueError for those of complex images."""
+    bounds = constraint_of(problem, lower, upper, support)
+    if not bounds.nothing and (problem.y.is_complex() or problem.linear.is_complex):
+        raise ValueError("lower, upper and support are for real images: leave them out")
+    return bounds
+
+
+def _within(D: DenoiserFunction, problem: Problem, bounds: Constraint, start: Start) -> DenoiserFunction:
+    """Return the denoiser whose answers keep the bounds, in the units in which it sees images."""
+    box = bounds.box(problem.A)
+    if box is None:
+        return D
+    size = start.size.reshape(*start.size.shape, *(1,) * problem.ndim)
+    return Within(D, box.lower / size, box.upper / size)
 
 
 def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
+from invprob.methods.constraints import Constraint
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import constant, started, unit
 from invprob.methods.strength import Strength, fixed
@@ -57,14 +58,17 @@ def refined(
     settings: dict[str, Any],
     *,
     quadratic: bool = False,
+    bounds: Constraint | None = None,
 ) -> Generator[Progress, None, None]:
     """Run total variation, then a solver with a learned prior from there.
 
     `parts(start, f)` returns solver and prior; `strength` is the noise level assumed, relative to the largest reading.
-    With `quadratic` the data term is one of least squares, which stands for other likelihoods around the first image.
+    With `quadratic` the data term is one of least squares, which stands for other likelihoods around the first image;
+    `bounds` are those of the first image, and are told.
     """
     given, largest = fixed(strength), _largest(problem.quadratic())
-    for found in tv(problem, nonnegative=nonnegative, tol=ROUGHLY, max_iter=ENOUGH):
+    bounds = Constraint() if bounds is None else bounds
+    for found in tv(problem, nonnegative=nonnegative, **bounds.given, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
     least = FAINTEST * largest
@@ -73,7 +77,7 @@ def refined(
     f = (on.quadratic(x) if quadratic else on).fidelity()
     start = Start(x, unit(problem), noise)
     solver, g = parts(start, f)
-    settings = {"strength": (noise / largest).tolist(), **settings}
+    settings = {"strength": (noise / largest).tolist(), **settings, **bounds.told}
     yield from run(phase, problem, solver, f, g, state=started(problem, solver, f, g, x), settings=settings)
 
 

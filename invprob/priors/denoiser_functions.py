@@ -153,6 +153,22 @@ class Clipped(Around):
         return check_answer(self.D(v, sigma), v).clamp(min=0)
 
 
+class Within(Around):
+    """D(v, sigma) kept between bounds that broadcast to v: a denoiser of images of which they are known."""
+
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(self, D: DenoiserFunction, lower: Tensor, upper: Tensor) -> None:
+        super().__init__(D)
+        self.register_buffer("lower", lower, persistent=False)
+        self.register_buffer("upper", upper, persistent=False)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the denoised image within its bounds."""
+        return check_answer(self.D(v, sigma), v).clamp(self.lower.to(v), self.upper.to(v))
+
+
 class Signed(Around):
     """2 D((v + 1) / 2, sigma / 2) - 1: a denoiser of images in [0, 1] for images of either sign, in [-1, 1].
 

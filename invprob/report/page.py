@@ -30,6 +30,7 @@ _SIZE = 2**22  # bytes, about what a page takes
 _SIGNED, _HEAT, _MAPS = "RdBu_r", "magma", "viridis"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
+_PAINT = 4.0  # how much paint an edge gets: all of it for a quarter of the contrast from pixel to pixel
 _SAMPLES = 3  # as many of them as are shown
 _FAINT = "grey where the magnitude is below 2 % of white"
 _FORMS = {
@@ -99,7 +100,7 @@ def _page(result: Result, scan: Scan | None) -> str:
         verdict=verdict(found),
         statements=found,
         grades=_GRADES,
-        panels=[*_images(result, truth), *_data(result, scan)],
+        panels=[*_images(result, truth), *_unseen(result, scan), *_data(result, scan)],
         curves={**curves(result.history), **({} if truth is None else _reliability(result, truth))},
         quality={} if truth is None else _quality(result, truth),
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
@@ -169,6 +170,23 @@ def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
         else:
             window = (-largest, largest)
             yield Panel("Error", draw(error, window=window, colours=_SIGNED), unit, "image minus truth")
+
+
+def _unseen(result: Result, scan: Scan | None) -> Iterator[Panel]:
+    """Yield a picture in the plane with the edges painted red that its data do not tell of."""
+    one = result.item()
+    if scan is None or one.x.ndim != 2 or one.x.is_complex():
+        return
+    slopes = scan.operator.unseen_edges(one.x)
+    if slopes is None:
+        return
+    shown = show(one.x, ndim=2, grid=result.grid)
+    grey = ((shown.values - shown.low) / max(shown.high - shown.low, 1e-30)).clip(0, 1)
+    edges = slopes.double().numpy(force=True) / max(shown.high - shown.low, 1e-30)
+    red = (_PAINT * edges).clip(0, 1)[..., None]
+    painted = (1 - red) * grey[..., None] + red * np.array([1.0, 0.15, 0.1])
+    picture = replace(shown, values=painted, low=0.0, high=1.0)
+    yield Panel("Unseen edges", picture, "", "red: no ray runs along them, so that the method has drawn them")
 
 
 def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:

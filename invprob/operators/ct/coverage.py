@@ -14,7 +14,7 @@ from invprob.operators.ct.arcs import find_arcs
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
 
-__all__ = ["coverage_doubts", "field_of_view", "is_truncated"]
+__all__ = ["coverage_doubts", "field_of_view", "is_limited", "is_truncated"]
 
 # But for _SAME rules of thumb, not measured: they lead to hints, never to errors.
 _SAME = 1e-7  # radians between two views of one direction: what single precision makes of it
@@ -113,13 +113,25 @@ def _repeated(angles: NDArray[np.float64]) -> list[str]:
     return [Doubt(text, "known")]
 
 
-def _limited(A: PlanarCT) -> list[str]:
+def is_limited(A: PlanarCT) -> bool:
+    """Return whether the views leave out directions that a full scan has."""
+    covered, needed = _directions(A)
+    return covered < (1 - _MISSING) * needed
+
+
+def _directions(A: PlanarCT) -> tuple[float, float]:
+    """Return how many radians the views cover, and how many they need to."""
     covered = find_arcs(A.angles, np.pi if A.reversible else 2 * np.pi).covered
     needed, source_distance = np.pi, A.view_map().source_distance
     if source_distance is not None:
         radius = min(field_of_view(A), 0.5 * A.pixel_size * min(A.domain_shape))
         needed += 2 * math.asin(radius / source_distance)
-    if covered >= (1 - _MISSING) * needed:
+    return covered, needed
+
+
+def _limited(A: PlanarCT) -> list[str]:
+    covered, needed = _directions(A)
+    if not is_limited(A):
         return []
     if covered >= (1 - _MISSING) * np.pi:
         goal = f"half a turn and the fan angle, {np.rad2deg(needed):.4g}"

@@ -18,7 +18,7 @@ from invprob.linop.doubt import Doubt
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
 
-__all__ = ["contradiction", "moment_doubts", "parallel_views"]
+__all__ = ["contradiction", "moment_doubts", "noise_of", "parallel_views"]
 
 ORDERS = 4  # highest order looked at: higher ones see noise, and little else
 _SURE = 4.0  # standard deviations of what noise leaves of a condition
@@ -57,7 +57,7 @@ def contradiction(A: PlanarCT, sinogram: NDArray[np.floating]) -> float:
     mass = float(values.sum(axis=1).mean())
     if not mass > 0 or not reach > 0:
         return 0.0
-    sigma = _noise(values)
+    sigma = noise_of(values)
     broken = 0.0
     for k in range(ORDERS + 1):
         weights = np.polynomial.legendre.Legendre.basis(k)(places / reach)
@@ -113,7 +113,7 @@ def _waves(angles: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def _noise(values: NDArray[np.float64]) -> float:
+def noise_of(values: NDArray[np.float64]) -> float:
     """Return the noise of a reading: the median of third differences along the bins, in which the object has little."""
     if values.shape[1] < 4:
         return 0.0

@@ -67,6 +67,24 @@ class Outline:
         along = from_centre @ axes / (np.sqrt(values.clip(min=0)) + margin).clip(min=1e-12)
         return torch.from_numpy((along**2).sum(-1) <= 1)
 
+    def chords(self, A: PlanarCT) -> NDArray[np.float64]:
+        """Return how long the rays of an operator are within a disc or an ellipse, `(angles, detectors)`.
+
+        ValueError for a convex region.
+        """
+        if self.shape == "convex":
+            raise ValueError("chords are known of discs and ellipses: project the mask of a convex region")
+        form = np.eye(2) * self.parameters[2] ** 2 if self.shape == "disc" else _form(self.parameters)
+        values, axes = np.linalg.eigh(form)
+        to_circle = axes / np.sqrt(values.clip(min=1e-12))
+        points, directions = (t.numpy() for t in A.rays())
+        d = directions / np.linalg.norm(directions, axis=-1, keepdims=True) @ to_circle
+        p = (points - np.array(self.parameters[:2])) @ to_circle
+        along, size = (p * d).sum(-1), (d**2).sum(-1)
+        half = along**2 - size * ((p**2).sum(-1) - 1)
+        chords: NDArray[np.float64] = 2 * np.sqrt(half.clip(min=0)) / size
+        return chords
+
     def describe(self) -> str:
         """Return the outline in words."""
         if self.shape == "disc":
@@ -202,6 +220,12 @@ def _edge(row: NDArray[np.float64], peak: float) -> float | None:
         return None
     last = min(max(last, first + _FEWEST - 1), row.size - 1)
     bins = np.arange(first, last + 1)
-    slope, offset = np.polyfit(row[bins] ** 2, bins, 1)
+    squares = row[bins] ** 2
+    from_mean = squares - squares.mean()
+    spread = float(from_mean @ from_mean)
     # an edge at right angles to the detector gives nothing to extrapolate
-    return float(offset) if slope > 0 and first - 2 <= offset <= first + 1 else first - 0.5
+    if not spread > 1e-12 * float(squares @ squares):
+        return first - 0.5
+    slope = float(from_mean @ bins) / spread
+    offset = float(bins.mean() - slope * squares.mean())
+    return offset if slope > 0 and first - 2 <= offset <= first + 1 else first - 0.5

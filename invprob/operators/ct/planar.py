@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invprob.grid import Grid
 from invprob.linalg import Diagonal
-from invprob.linop import Coarser, DataKind, LinearOperator
+from invprob.linop import Coarser, DataKind, LinearOperator, Place
 from invprob.linop.bases import Basis
 from invprob.linop.kernel import on_both_parts
 from invprob.linop.readings import interpolated
@@ -24,10 +24,13 @@ from invprob.operators.ct.coverage import coverage_doubts, field_of_view, is_tru
 from invprob.operators.ct.cropped import cropping_doubts
 from invprob.operators.ct.fbp import ViewMap, filtered_backprojection
 from invprob.operators.ct.geometry_checks import check_lengths, check_meeting, check_offsets, checked_angles
+from invprob.operators.ct.hardened import hardening_doubts
 from invprob.operators.ct.moments import moment_doubts
+from invprob.operators.ct.outline import find_outline
 from invprob.operators.ct.ray_matrix import RayMatrix
 from invprob.operators.ct.ray_table import LANES, RayTable
 from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
+from invprob.operators.ct.unseen import unseen_edges
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
 BACKENDS = ("auto", "rays", "copies", "matrix")
@@ -136,11 +139,26 @@ class PlanarCT(LinearOperator):
             return coverage_doubts(self)
         sinogram = y.real.double().numpy(force=True)
         found = [*coverage_doubts(self, sinogram), *cropping_doubts(self, sinogram)]
-        return found if is_truncated(self, sinogram) else [*found, *moment_doubts(self, sinogram)]
+        if is_truncated(self, sinogram):
+            return found
+        return [*found, *moment_doubts(self, sinogram), *hardening_doubts(self, sinogram)]
+
+    def outline(self, y: Tensor, shape: str) -> Place:
+        """Return a disc, an ellipse or a convex region from the edges of the shadows (`find_outline`).
+
+        It surely holds the object with twice its uncertainty and half a pixel more.
+        """
+        found = find_outline(self, y.double().numpy(force=True), shape)
+        inside = found.mask(self, 2 * found.uncertainty + 0.5 * self.pixel_size)
+        return Place(inside.to(y.device), found.mask(self).to(y.device), found.describe())
 
     def field_of_view(self) -> float:
         """Return the radius around the axis of what is seen over half a turn, of a full turn by either edge."""
         return field_of_view(self)
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Return the slopes of edges that no ray runs along (`unseen.py`); None where views leave out no direction."""
+        return unseen_edges(self, x)
 
     def direct(self, y: Tensor, weights: Tensor | None = None, *, window: str = "ramp") -> Tensor:
         """Return filtered back-projection (Kak & Slaney 1988, ch. 3) of y; `window` tapers the ramp filter.
