@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, folded, no_reading, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, RINGS, VIEWS, Options, selected
@@ -51,7 +51,7 @@ def _read(path: Path, options: Options) -> Scan:
     views = selected(options.get("views"), degrees.size, "--views")
     axes = {"view": views, "bin": range(sinogram.shape[1])}
     sinogram = sinogram[views]
-    refuse_where(~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
+    refuse_where(no_reading(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
     theta = angles_in_radians(degrees[views], "degrees", where)
     check_angles(theta, views, where, "leave these views out with --views")
     operator = _fan_beam(parameters, folded(theta), sinogram.shape[1], options, where)

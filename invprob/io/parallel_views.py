@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, InputWarning, printable
-from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, folded, no_reading, refuse_where, sound_geometry
 from invprob.io.dead_detector import dead_pixels, dead_words, filled, weights_of
 from invprob.io.digest import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals, mean_field
@@ -254,7 +254,7 @@ def _corrected(
     axes = {"view": wanted.views, "row": wanted.rows, "column": wanted.columns}
     where = f"{source.where}: {source.named['data']}"
     if options.get("values") == "integrals":
-        refuse_where(~np.isfinite(counts), axes, f"{where}: the values are NaN or infinite", _OTHER_VIEWS)
+        refuse_where(no_reading(counts), axes, f"{where}: the values are NaN or infinite", _OTHER_VIEWS)
         integrals, clamped = np.asarray(counts, dtype=np.float32), 0
     else:
         integrals, clamped = line_integrals(counts, white, dark, axes, where)
