@@ -24,10 +24,10 @@ from torch import Tensor
 from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, check_room, commit, create_beside, partial_path, sync_folder
 from invprob.io.attributes import write_array, write_attributes
+from invprob.io.going_on import Block, check_identity, check_unfinished, opened_partial, reason, remove_unnamed
 from invprob.io.growing_file import GrowingFile, Kinds, not_finite
 from invprob.io.journal import Journal
 from invprob.io.result_form import FORMAT, VERSION, annotate, write_maps
-from invprob.io.unfinished import Block, check_identity, check_unfinished, opened_partial, reason, remove_unnamed
 from invprob.result import ParameterMap
 
 __all__ = ["ResultWriter"]

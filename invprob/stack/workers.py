@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from invprob.errors import InputError, ResourceError
 from invprob.io import ResultWriter, open_stack
-from invprob.io.unfinished import Block
+from invprob.io.going_on import Block
 from invprob.methods import Recipe
 from invprob.stack.chunk_work import Chunk, Done
 from invprob.stack.cluster import LOCAL, computed, connected, processes
