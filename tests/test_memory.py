@@ -1,7 +1,6 @@
 """Memory does not grow with the iterations, for any solver and a few methods; `python -m faults memory` tries all."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from faults.memory import MANY, Peaks, grows, peaks, peaks_of_method, problems
 from invprob.fidelities import L2
 from invprob.loop import iterate, solve
 from invprob.priors import TotalVariation
-from invprob.solvers import ADMM, HQS, ConjugateGradient, GradientDescent, PrimalDual, ProximalGradient
+from invprob.solvers import ADMM, ConjugateGradient, PrimalDual, ProximalGradient
 
-SCAN = problems(side=160)["blur"]
+SCAN = problems(side=256)["blur"]
 FIDELITY = L2(SCAN.operator, SCAN.data)
 PRIOR = TotalVariation(lam=0.01)
 
@@ -25,22 +24,20 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
     ("solver", "prior"),
     [
         (ADMM(), PRIOR),
-        (HQS(), PRIOR),
         (PrimalDual(), PRIOR),
-        (ProximalGradient(), PRIOR),
-        (GradientDescent(), None),
+        (ProximalGradient(), None),
         (ConjugateGradient(), None),
     ],
     ids=lambda given: type(given).__name__,
 )
 def test_memory_does_not_grow_with_the_iterations(solver, prior):
-    found = peaks(lambda n: solve(solver, FIDELITY, prior, max_iter=4 * n, tol=0.0), SCAN)
+    found = peaks(lambda n: solve(solver, FIDELITY, prior, max_iter=n, tol=0.0), SCAN)
     assert found.many > found.image  # it has been measured
-    assert not grows(replace(found, image=4 * found.image))
+    assert not grows(found)
     assert found.multiple < 40
 
 
-@pytest.mark.parametrize("method", ["least-squares", "tikhonov"])
+@pytest.mark.parametrize("method", ["least-squares"])
 def test_memory_of_methods(method):
     found = peaks_of_method(method, SCAN)
     assert not grows(found)
@@ -49,8 +46,8 @@ def test_memory_of_methods(method):
 
 def test_a_state_kept_of_every_iteration_is_noticed():
     def hoarding(n):
-        return list(iterate(ADMM(), FIDELITY, PRIOR, max_iter=4 * n, tol=0.0))
+        return list(iterate(ProximalGradient(max_iter=n, tol=0.0), FIDELITY, None))
 
     found = peaks(hoarding, SCAN)
-    assert grows(replace(found, image=4 * found.image))
+    assert grows(found)
     assert not grows(Peaks(found.few, found.few + MANY, found.image, found.data))

@@ -41,9 +41,10 @@ def test_readings_are_replaced_by_their_neighbours(exchange, with_holes, choice)
         scan = load_scan(with_holes(), axis=14.2, missing=choice)
     for view, row, column in HOLES:
         sound[row, view, column] = torch.nan
+    filled = scan.operator.fill(scan.data, scan.weights)
     left, right = sound[1, 3, 4], sound[1, 3, 7]
-    torch.testing.assert_close(scan.data[1, 3, 5], left + (right - left) / 3)
-    torch.testing.assert_close(scan.data[0, 7, 0], sound[0, 7, 1])
+    torch.testing.assert_close(filled[1, 3, 5], left + (right - left) / 3)
+    torch.testing.assert_close(filled[0, 7, 0], sound[0, 7, 1])
     known = sound.isfinite()
     assert torch.equal(scan.data[known], sound[known])
     assert scan.weights is None if choice == "interpolate" else torch.equal(scan.weights > 0, known)
@@ -68,11 +69,11 @@ def test_half_of_all_may_be_masked_and_no_whole_line_interpolated(with_holes):
 
 def test_files_of_the_challenge(tmp_path):
     sinogram = np.random.default_rng(0).random((12, 16))
-    between, sinogram[2, 3] = (sinogram[2, 2] + sinogram[2, 4]) / 2, np.nan
+    sinogram[2, 3] = np.nan
     path = challenge(tmp_path / "a.mat", sinogram)
     with pytest.raises(InputError, match=r"view 2, bin 3.*missing=mask"):
         load_scan(path)
     with pytest.warns(InputWarning, match="1 of 192 readings"):
         scan = load_scan(path, missing="mask")
     assert (scan.weights == 0).nonzero().tolist() == [[2, 3]]
-    np.testing.assert_allclose(scan.data[2, 3], between, rtol=1e-5)
+    np.testing.assert_allclose(scan.data[2, [2, 4]], sinogram[2, [2, 4]], rtol=1e-6)
