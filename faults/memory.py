@@ -65,7 +65,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
             found = peaks_of_method(method, scan)
             if found is not None:
                 grown = (found.many - found.few) / found.image
-                print(f"| `{method}` | {kind} | {found.multiple:.1f} | {grown:+.1f} |", flush=True)
+                print(f"| `{method}` | {kind} | {found.multiple:.1f} | {grown:+.1f} images |", flush=True)
                 yield Found(method, kind, "memory grows with the iterations" if grows(found) else None)
                 break
 
