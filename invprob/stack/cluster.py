@@ -79,7 +79,7 @@ def computed(client: Client, chunks: Mapping[int, Chunk]) -> Generator[tuple[int
 
     try:
         while True:
-            room = _AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"])) - len(under_way)
+            room = _AHEAD * max(1, len(client.nthreads())) - len(under_way)
             for key, chunk in islice(left, max(0, room)):
                 hand_out(key, chunk)
             if not under_way:
@@ -89,7 +89,9 @@ def computed(client: Client, chunks: Mapping[int, Chunk]) -> Generator[tuple[int
             except TimeoutError:
                 ended = set()
                 yield None
-            for future in ended & under_way.keys():
+            for future in ended:
+                if future not in under_way:  # its twin was as quick
+                    continue
                 key, since = under_way.pop(future)
                 twins = [other for other, (same, _) in under_way.items() if same == key]
                 if future.status != "finished" and twins:
