@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from faults import attacks, geometry, kills, mutants, numbers, outputs
+from faults import attacks, geometry, kills, memory, mutants, numbers, outputs, workers
 from faults.program import Found
 
 CAMPAIGNS = {
@@ -22,6 +22,8 @@ CAMPAIGNS = {
     "attacks": attacks.campaign,
     "geometry": geometry.campaign,
     "numbers": numbers.campaign,
+    "memory": memory.campaign,
+    "workers": workers.campaign,
 }
 
 

@@ -4,79 +4,95 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from faults.program import Found
 from faults.scans import stack
-from invprob.io import load_result
-
-__all__ = ["campaign"]
-
-_ROWS = 200
-_PROGRAM = """
-import os, sys
-from invprob.io import open_stack
+from invprob.io import load_result, open_stack
 from invprob.stack import StackReconstruction, memory
-memory._MAX_ROWS = 2
-work = StackReconstruction(open_stack("s.h5"), sys.argv[1], sys.argv[2], settings={}, resume=True)
-for event in work.events():
-    if event.kind in ("kept", "stored"):
-        print(event.kind, event.rows[0], event.rows[-1], flush=True)
-"""
+
+__all__ = ["campaign", "content"]
+
+_ROWS, _BATCH = 1000, 4
+_METHODS = {"fbp": {}, "tv": {"strength": 0.05, "max_iter": 4}}
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield kills until every method has come to its end, and whether the ends are the same bits."""
+    """Yield kills at random moments, by each method, and whether the ends are the same bits."""
     generator = np.random.default_rng(seed)
     stack(folder / "s.h5", rows=_ROWS)
-    for method in ("fbp", "direct"):
-        _started(folder, "whole.h5", method).wait()
+    for method in _METHODS:
+        begun = time.monotonic()
+        _wait(_started(folder, "whole.h5", method))
+        seconds = time.monotonic() - begun
         _remove(folder, "out.h5")
         reported: set[int] = set()
         for trial in range(trials):
             if (folder / "out.h5").exists():
                 _remove(folder, "out.h5")
                 reported.clear()
-            yield _killed(folder, method, trial, reported, generator)
-        _started(folder, "out.h5", method).wait()
-        same = _content(folder / "out.h5") == _content(folder / "whole.h5")
+            yield _killed(folder, method, trial, reported, float(generator.exponential(2 * seconds / trials)))
+        _wait(_started(folder, "out.h5", method))
+        same = content(folder / "out.h5") == content(folder / "whole.h5")
         yield Found(f"{method} after {trials} kills", "same bits", None if same else "the end is not the same")
         _remove(folder, "whole.h5")
+        _remove(folder, "out.h5")
 
 
-def _killed(folder: Path, method: str, trial: int, reported: set[int], generator: np.random.Generator) -> Found:
-    run = _started(folder, "out.h5", method)
+def _killed(folder: Path, method: str, trial: int, reported: set[int], seconds: float) -> Found:
+    """Let a run go on for some seconds; then nothing that any run reported may be missing, or be done again."""
+    child, pipe = _started(folder, "out.h5", method)
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
     redone = 0
-    wait = None
-    for line in run.stdout or ():
+    for line in _wait((child, pipe)):
         kind, first, last = line.split()
         rows = set(range(int(first), int(last) + 1))
         redone += len(rows & reported) if kind == "stored" else 0
         reported |= rows
-        if wait is None:
-            wait = time.monotonic() + float(generator.exponential(0.05))
-        if time.monotonic() > wait:
-            run.send_signal(signal.SIGKILL)
-    run.wait()
-    what, path = f"{method} kill {trial}", folder / "out.h5"
-    path = path if path.exists() else folder / "out.h5.partial"
-    x = load_result(path).x
-    lost = [row for row in sorted(reported) if not bool(x[row].isfinite().all())]
+    done, partial = folder / "out.h5", folder / "out.h5.partial"
+    path = done if done.exists() else partial if partial.exists() else None
+    there = () if path is None else load_result(path).x.isfinite().all(dim=(1, 2)).tolist()
+    lost = [row for row in sorted(reported) if row >= len(there) or not there[row]]
     bad = f"lost the rows {lost}" if lost else f"{redone} reported rows were done again" if redone else None
-    return Found(what, "killed" if run.returncode else "ended", bad)
+    return Found(f"{method} kill {trial}", "ended" if done.exists() else "killed", bad)
 
 
-def _started(folder: Path, output: str, method: str) -> subprocess.Popen[str]:
-    one = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", _PROGRAM, output, method]
-    return subprocess.Popen(command, cwd=folder, env=one, stdout=subprocess.PIPE, text=True)
+def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
+    """Begin or go on in a copy of this process, and return it with what it writes of every batch."""
+    import_module("invprob.operators.ct.joseph")
+    torch.set_num_threads(1)
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        return child, read
+    try:
+        os.chdir(folder)
+        memory._MAX_ROWS = _BATCH
+        scan, settings = open_stack("s.h5"), _METHODS[method]
+        for event in StackReconstruction(scan, output, method, settings=settings, resume=True).events():
+            if event.kind in ("kept", "stored") and event.rows is not None:
+                os.write(write, f"{event.kind} {event.rows[0]} {event.rows[-1]}\n".encode())
+    finally:
+        os._exit(0)
+
+
+def _wait(run: tuple[int, int]) -> list[str]:
+    """Return the whole lines that a run wrote until it ended."""
+    with os.fdopen(run[1], "rb") as stream:
+        told = stream.read()
+    os.waitpid(run[0], 0)
+    return [line.decode() for line in told.split(b"\n")[:-1]]
 
 
 def _remove(folder: Path, name: str) -> None:
@@ -84,7 +100,7 @@ def _remove(folder: Path, name: str) -> None:
         (folder / (name + suffix)).unlink(missing_ok=True)
 
 
-def _content(path: Path) -> dict[str, object]:
+def content(path: Path) -> dict[str, object]:
     """Return all that is in a file but the time that it took, and the digest over that."""
     with h5py.File(path) as file:
         found: dict[str, object] = {k: str(file.attrs[k]) for k in file.attrs if k not in ("seconds", "digest")}

@@ -12,7 +12,7 @@ from faults.scans import layouts
 
 __all__ = ["campaign"]
 
-_SLOW = 10.0  # seconds
+_SLOW = 10.0  # seconds of the processor
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:

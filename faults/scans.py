@@ -60,8 +60,8 @@ def exchange(path: Path) -> Path:
     return path
 
 
-def challenge(path: Path, *, compressed: bool = True) -> Path:
-    """Write a file like those of the Helsinki challenge."""
+def challenge(path: Path, sinogram: np.ndarray | None = None, *, compressed: bool = True) -> Path:
+    """Write a file like those of the Helsinki challenge, of 12 views and 16 bins."""
     parameters = {
         "angles": np.arange(12) * 30.0,
         "distanceUnit": "mm",
@@ -70,7 +70,7 @@ def challenge(path: Path, *, compressed: bool = True) -> Path:
         "pixelSizePost": 0.5,
         "effectivePixelSizePost": 0.3,
     }
-    sinogram = np.random.default_rng(0).random((12, 16))
+    sinogram = np.random.default_rng(0).random((12, 16)) if sinogram is None else sinogram
     struct = {"type": "2D", "sinogram": sinogram, "parameters": parameters}
     scipy.io.savemat(path, {"CtDataFull": struct}, do_compression=compressed)
     return path

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from laws import randn
 
 from invprob.errors import InputError, OutputError, ResourceError
 from invprob.io import ResultWriter, load_result, open_stack, save_npy, save_scan, shielded
+from invprob.io.fletcher import fletcher32
 from invprob.operators import Identity
 from invprob.scan import Scan
 from invprob.stack import StackReconstruction, memory, reconstruct_stack
@@ -151,6 +153,40 @@ def test_a_full_disk_is_told_of_and_gone_on_from(scan_file, monkeypatch, failing
     assert contents("out.h5") == contents("whole.h5")
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 192 KiB in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    made = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=192k", "none", folder], capture_output=True)
+    if not made or made.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_in_truth(scan_file, small_disk):
+    reconstruct_stack(scan_file, "whole.h5", "tv", settings=SETTINGS)
+    output, rest = small_disk / "out.h5", small_disk / "rest"
+    work = StackReconstruction(open_stack(scan_file), output, "tv", settings=SETTINGS)
+    events = work.events()
+    while next(events).kind != "stored":
+        pass
+    with pytest.raises(OSError, match="No space"):
+        rest.write_bytes(bytes(2**20))
+    with pytest.raises(ResourceError, match=r"No space left on device.*make room, and go on with --resume"):
+        list(events)
+    assert load_result(output.with_name("out.h5.partial")).x[:2].isfinite().all()
+    with pytest.raises(ResourceError, match="make room"):
+        reconstruct_stack(scan_file, output, "tv", settings=SETTINGS, resume=True)
+    rest.unlink()
+    assert reconstruct_stack(scan_file, output, "tv", settings=SETTINGS, resume=True).complete
+    assert contents(output) == contents("whole.h5")
+    with pytest.raises(ResourceError, match=r"needs 25[0-9.]+ KiB"):
+        ResultWriter(small_disk / "large.h5", (4, 128, 96), torch.float32)
+
+
 def test_what_cannot_be_written_is_refused_before_anything_is_computed(scan_file):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
@@ -200,6 +236,19 @@ def test_a_partial_file_that_is_replaced_is_noticed(scan_file):
     with pytest.raises(OutputError, match="has been moved or replaced"):
         list(events)
     assert Path("out.h5.partial").read_text() == "precious"
+
+
+@pytest.mark.parametrize("n", [1, 7, 1000, 2048, 70_001])
+@pytest.mark.parametrize("fill", ["noise", "zeros", "ones"])
+def test_checksums_are_those_of_hdf5(tmp_path, n, fill):
+    noise = np.random.default_rng(n).random(n, dtype="f4")
+    values = {"noise": noise, "zeros": np.zeros(n, "f4"), "ones": np.full(n, 0xFFFF_FFFF, "u4").view("f4")}[fill]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("x", data=values, chunks=(n,), fletcher32=True)
+        file.flush()
+        place = data.id.get_chunk_info(0)
+    stored = (tmp_path / "a.h5").read_bytes()[place.byte_offset :][: place.size]
+    assert (stored[:-4], stored[-4:]) == (values.tobytes(), fletcher32(values).to_bytes(4, "little"))
 
 
 # A writer that tells of every row; what it has told of must be there after a kill.

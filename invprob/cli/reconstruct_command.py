@@ -103,6 +103,10 @@ def reconstruct(
         float | None,
         typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let the workers of a Dask scheduler compute; 'local': of this machine."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Reconstruct the image from a scan and say whether it can be trusted.
@@ -124,9 +128,10 @@ def reconstruct(
     for name in methods:
         check_name(name, plugins)
     beside = len(methods) > 1 or try_ is not None
-    if beside and (resume or any(given is not None for given in (output, tiff, npy, segment))):
+    if beside and (resume or any(given is not None for given in (output, tiff, npy, segment, dask))):
         raise UsageError(
-            "side by side there is a page and a strip alone: leave out --output, --tiff, --npy, --segment and --resume"
+            "side by side there is a page and a strip alone: leave out --output, --tiff, --npy, --segment, --resume "
+            "and --dask"
         )
 
     from invprob.cli.exports import Exports
@@ -172,6 +177,7 @@ def reconstruct(
             overwrite=overwrite,
             resume=resume,
             max_memory=max_memory,
+            dask=dask,
             command=context.obj,
         )
     )

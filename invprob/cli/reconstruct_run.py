@@ -15,7 +15,7 @@ from invprob.cli.signals import Signals
 from invprob.errors import InputError, OutputError
 from invprob.io import load_result, open_stack
 from invprob.io.atomic import partial_path
-from invprob.stack import StackEvent, StackReconstruction
+from invprob.stack import ClusterReconstruction, StackEvent, StackReconstruction
 
 if TYPE_CHECKING:
     from invprob.cli.exports import Exports
@@ -39,6 +39,7 @@ class Job:
     overwrite: bool
     resume: bool
     max_memory: float | None
+    dask: str | None
     command: str
 
 
@@ -76,16 +77,17 @@ def _done(job: Job, work: StackReconstruction, signals: Signals) -> int:
 
 def _prepared(job: Job) -> StackReconstruction:
     """Open the file and check everything that can be checked before the computation."""
-    work = StackReconstruction(
-        open_stack(job.path, **job.options),
-        job.output,
-        job.method,
-        settings=job.settings,
-        max_memory=job.max_memory,
-        overwrite=job.overwrite,
-        resume=job.resume,
-        command=job.command,
-    )
+    how: dict[str, Any] = {
+        "settings": job.settings,
+        "max_memory": job.max_memory,
+        "overwrite": job.overwrite,
+        "resume": job.resume,
+        "command": job.command,
+    }
+    if job.dask is None:
+        work = StackReconstruction(open_stack(job.path, **job.options), job.output, job.method, **how)
+    else:
+        work = ClusterReconstruction(job.path, job.output, job.dask, job.method, options=job.options, **how)
     job.exports.check(job.output, job.path, work.n_bytes, work.limit, overwrite=job.overwrite)
     work.prepare()
     return work
@@ -108,7 +110,7 @@ def _follow(work: StackReconstruction, signals: Signals) -> None:
                     raise
                 raise UsageError(str(error)) from error  # a setting out of range, or a method not for this scan
             writes = event.kind in ("storing", "finishing")
-            begun = writes or event.kind == "iterating"
+            begun = writes or event.progress is not None
             if event.kind == "iterating" and event.progress is not None:
                 reporter.show(event.progress, _where(work, event))
             kept += len(event.rows) if event.kind == "kept" and event.rows is not None else 0

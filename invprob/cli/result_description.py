@@ -14,7 +14,7 @@ from invprob.errors import InputError
 from invprob.files import check_file
 from invprob.io import open_hdf5, read_array
 from invprob.io.result_file import read_certificate, read_item_status, read_layout, read_mapping
-from invprob.io.result_writer import FORMAT
+from invprob.io.result_form import FORMAT
 from invprob.io.safe_hdf5 import dataset, exists, find, read_text
 from invprob.judgement import brief
 from invprob.result import INCOMPLETE, size_in_words

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, InputWarning, printable
 
-__all__ = ["angle_doubts", "angles_in_radians", "check_angles", "folded", "refuse_where", "sound_geometry"]
+__all__ = [
+    "angle_doubts",
+    "angles_in_radians",
+    "check_angles",
+    "folded",
+    "no_reading",
+    "refuse_where",
+    "sound_geometry",
+]
 
 _RADIANS = {
     **dict.fromkeys(("degrees", "degree", "deg", "°"), np.pi / 180),
@@ -30,6 +38,15 @@ def refuse_where(bad: NDArray[np.bool_], axes: Mapping[str, range], problem: str
     first = np.unravel_index(int(np.argmax(bad)), bad.shape)
     place = ", ".join(f"{axis} {indices[int(i)]}" for (axis, indices), i in zip(axes.items(), first, strict=True))
     raise InputError(f"{problem} in {int(bad.sum())} of {bad.size} places, first at {place}: {remedy}")
+
+
+def no_reading(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are NaN, infinite, or beyond what single precision holds."""
+    if values.dtype.kind in "biu":
+        return np.zeros(values.shape, dtype=bool)
+    single = np.complex64 if values.dtype.kind == "c" else np.float32
+    with np.errstate(over="ignore", invalid="ignore"):
+        return ~np.isfinite(values.astype(single, copy=False))
 
 
 def angles_in_radians(values: NDArray[Any], unit: str | None, where: str) -> NDArray[np.float64]:

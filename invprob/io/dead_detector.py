@@ -1,17 +1,13 @@
-"""Pixels of a detector that measure nothing: found in the fields, and left out by weights of 0."""
+"""Pixels of a detector that measure nothing: found in the fields."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from invprob.linop.readings import interpolated
-
-__all__ = ["dead_pixels", "dead_words", "filled", "weights_of"]
+__all__ = ["dead_pixels", "dead_words"]
 
 MOST = 0.1  # share of a detector row beyond which the fields are wrong rather than pixels dead
 _NAMED = 6  # columns that a sentence lists
@@ -26,22 +22,6 @@ def dead_pixels(white: NDArray[Any], dark: NDArray[Any], counts: NDArray[Any]) -
         dead = ~(white - dark > 0) | ~np.isfinite(counts).any(axis=0)
     few: NDArray[np.bool_] = dead & (dead.mean(axis=1, keepdims=True) <= MOST)
     return few
-
-
-def filled(integrals: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return line integrals `(rows, views, columns)`, those of dead pixels interpolated along the detector."""
-    if not dead.any():
-        return integrals
-    alive = torch.from_numpy(~dead).to(torch.float32)[:, None]
-    return interpolated(torch.from_numpy(integrals), alive).numpy()
-
-
-def weights_of(dead: NDArray[np.bool_], views: int) -> Tensor | None:
-    """Return the weights of a scan, `(rows, views, columns)`, 0 where a pixel is dead; None where none is."""
-    if not dead.any():
-        return None
-    alive = torch.from_numpy(~dead).to(torch.float32)
-    return alive[:, None].expand(-1, views, -1).contiguous()
 
 
 def dead_words(dead: NDArray[np.bool_]) -> str:

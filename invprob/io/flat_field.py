@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError
-from invprob.io.checks import refuse_where
+from invprob.io.checks import no_reading, refuse_where
+from invprob.io.missing_readings import HINT
 
 __all__ = ["MIN_TRANSMISSION", "line_integrals", "mean_field"]
 
@@ -68,10 +69,10 @@ def line_integrals(
     repair = "repair these pixels, or leave them out with --rows or --views"
     pixel_axes = {name: axes[name] for name in list(axes)[1:]}
     for field, name in ((white, "white"), (dark, "dark")):
-        refuse_where(~np.isfinite(field), pixel_axes, f"{where}: the {name} field is NaN or infinite", repair)
+        refuse_where(no_reading(field), pixel_axes, f"{where}: the {name} field is NaN or infinite", repair)
     beam = white - dark
     refuse_where(beam <= 0, pixel_axes, f"{where}: the white field is not above the dark field", repair)
-    refuse_where(~np.isfinite(counts), axes, f"{where}: the counts are NaN or infinite", repair)
+    refuse_where(no_reading(counts), axes, f"{where}: the counts are NaN or infinite", f"{repair}, {HINT}")
     # In place and in single precision: the counts may be most of the memory.
     transmission = np.subtract(counts, dark, dtype=np.float32, casting="same_kind")
     transmission /= beam.astype(np.float32)

@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, folded, no_reading, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, RINGS, VIEWS, Options, selected
+from invprob.io.missing_readings import HINT, filled, lost_readings, weights_of
+from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, MISSING, RINGS, VIEWS, Options, selected
 from invprob.operators import FanBeam
 from invprob.scan import Scan, Units
 
@@ -51,7 +52,9 @@ def _read(path: Path, options: Options) -> Scan:
     views = selected(options.get("views"), degrees.size, "--views")
     axes = {"view": views, "bin": range(sinogram.shape[1])}
     sinogram = sinogram[views]
-    refuse_where(~np.isfinite(sinogram), axes, f"{where}.sinogram is NaN or infinite", "leave views out with --views")
+    lost = lost_readings(sinogram, options, f"{where}.sinogram")
+    bad, remedy = no_reading(sinogram) & ~lost, f"leave views out with --views, {HINT}"
+    refuse_where(bad, axes, f"{where}.sinogram is NaN or infinite", remedy)
     theta = angles_in_radians(degrees[views], "degrees", where)
     check_angles(theta, views, where, "leave these views out with --views")
     operator = _fan_beam(parameters, folded(theta), sinogram.shape[1], options, where)
@@ -62,8 +65,9 @@ def _read(path: Path, options: Options) -> Scan:
         "views": f"{len(views)} of {degrees.size}",
         "correction": "none: the file holds line integrals",
     }
-    data = torch.from_numpy(np.ascontiguousarray(sinogram, dtype=np.float32))
-    return Scan(operator, data, units=Units.attenuation("mm"), provenance=provenance)
+    data = torch.from_numpy(filled(np.where(lost, 0, sinogram).astype(np.float32), lost))
+    weights = weights_of(lost) if options.get(MISSING.name) == "mask" else None
+    return Scan(operator, data, weights=weights, units=Units.attenuation("mm"), provenance=provenance)
 
 
 def _fan_beam(
@@ -136,7 +140,7 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about=f"MATLAB 5 or 7 with {STRUCTS[0]} or {STRUCTS[1]}",
-    accepts=(VIEWS, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS),
+    accepts=(VIEWS, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS, MISSING),
     otherwise="the file holds a single detector row with its angles in degrees and its detector in mm",
     recognises=_recognises,
     open=open_challenge,

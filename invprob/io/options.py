@@ -22,6 +22,7 @@ __all__ = [
     "FLATS",
     "IMAGE_PIXEL_SIZE",
     "IMAGE_SHAPE",
+    "MISSING",
     "PIXEL_SIZE",
     "RINGS",
     "ROWS",
@@ -138,6 +139,12 @@ def _values(text: str) -> str:
     return text
 
 
+def _choice_of_missing(text: str) -> str:
+    if text not in ("refuse", "mask", "interpolate"):
+        raise ValueError(f"{text!r} is neither refuse, mask nor interpolate")
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
@@ -149,6 +156,12 @@ VALUES = Option(
     "what the data are: counts, as a rule; transmission, counts over the open beam; integrals, their -ln",
     "counts|transmission|integrals",
     _values,
+)
+MISSING = Option(
+    "missing",
+    "readings that are NaN or infinite: refuse them (as a rule); mask, so that they count nowhere; or interpolate",
+    "refuse|mask|interpolate",
+    _choice_of_missing,
 )
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)

@@ -19,17 +19,19 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, InputWarning, printable
-from invprob.io.checks import angles_in_radians, check_angles, folded, refuse_where, sound_geometry
-from invprob.io.dead_detector import dead_pixels, dead_words, filled, weights_of
+from invprob.io.checks import angles_in_radians, check_angles, folded, no_reading, refuse_where, sound_geometry
+from invprob.io.dead_detector import dead_pixels, dead_words
 from invprob.io.digest import fingerprint
 from invprob.io.flat_field import MIN_TRANSMISSION, line_integrals, mean_field
 from invprob.io.layout import Stack
+from invprob.io.missing_readings import HINT, filled, lost_readings, weights_of
 from invprob.io.options import (
     ANGLES,
     ANGLES_UNIT,
     AXIS,
     IMAGE_PIXEL_SIZE,
     IMAGE_SHAPE,
+    MISSING,
     PIXEL_SIZE,
     RINGS,
     ROWS,
@@ -45,14 +47,14 @@ from invprob.scan import Scan, Units
 
 __all__ = ["ACCEPTED", "Source", "axis_of", "open_views"]
 
-ACCEPTED = (ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS, VALUES)
+ACCEPTED = (ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS, VALUES, MISSING)
 _DIFFERING = {"white": 0.1, "dark": 1.0}  # of the mean: by how much the levels of exposures may differ; a rule of thumb
 _CORRECTIONS = {
     "counts": "-ln((data - dark) / (white - dark)) with mean fields",
     "transmission": "-ln(data)",
     "integrals": "none: the file holds line integrals",
 }
-_OTHER_VIEWS = "repair them, or leave them out with --rows or --views"
+_OTHER_VIEWS = f"repair them, leave them out with --rows or --views, {HINT}"
 _OTHER_ANGLES = "leave these views out with --views, or give all angles with --angles"
 _WIDER = 1.05  # times the detector: a field of view that is less wider than that is an axis a little off the middle
 _AXIS_ROWS = 5  # rows in the middle that the rotation axis is sought in
@@ -129,7 +131,7 @@ class _Views:
         where = f"{source.where}: {source.named['theta']}"
         check_angles(wanted.angles[wanted.views], wanted.views, where, _OTHER_ANGLES)
         counts = source.counts(wanted.views, wanted.rows)
-        integrals, clamped, dead = _corrected(source, wanted, counts, self.options)
+        integrals, clamped, dead, lost = _corrected(source, wanted, counts, self.options)
         if dead.any():
             warnings.warn(f"{source.where}: {dead_words(dead)}", InputWarning, stacklevel=2)
         provenance = {
@@ -142,9 +144,10 @@ class _Views:
             "clamped": f"{clamped} of {integrals.size} transmissions raised to {MIN_TRANSMISSION:.3g}",
             "axis": f"column {self.axis.column:.2f}, {self.axis.known}",
             "pixel_size": self._size_in_words,
+            **({"missing": self.options[MISSING.name]} if MISSING.name in self.options else {}),
         }
         units = Units.attenuation("pixel" if self._pixel_size is None else "mm")
-        weights = weights_of(dead, len(wanted.views))
+        weights = weights_of(dead[:, None] | (lost & (self.options.get(MISSING.name) == "mask")))
         return Scan(self.operator, torch.from_numpy(integrals), weights=weights, units=units, provenance=provenance)
 
     @cached_property
@@ -245,20 +248,23 @@ def _angles(source: Source, options: Options) -> NDArray[np.float64]:
 
 def _corrected(
     source: Source, wanted: _Wanted, counts: NDArray[Any], options: Options
-) -> tuple[NDArray[np.float32], int, NDArray[np.bool_]]:
-    """Return the line integrals of the wanted part as (rows, views, columns), the clamped count, and dead pixels."""
+) -> tuple[NDArray[np.float32], int, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the wanted line integrals (rows, views, columns), the clamped count, dead pixels and lost readings."""
     white, dark = _fields(source, wanted, options)
     dead = dead_pixels(white, dark, counts)
     white, dark = np.where(dead, 1.0, white), np.where(dead, 0.0, dark)
     counts = np.where(dead, 1, counts) if dead.any() else counts
     axes = {"view": wanted.views, "row": wanted.rows, "column": wanted.columns}
     where = f"{source.where}: {source.named['data']}"
+    lost = lost_readings(counts, options, where)
+    counts = np.where(lost, white, counts) if lost.any() else counts
     if options.get("values") == "integrals":
-        refuse_where(~np.isfinite(counts), axes, f"{where}: the values are NaN or infinite", _OTHER_VIEWS)
+        refuse_where(no_reading(counts), axes, f"{where}: the values are NaN or infinite", _OTHER_VIEWS)
         integrals, clamped = np.asarray(counts, dtype=np.float32), 0
     else:
         integrals, clamped = line_integrals(counts, white, dark, axes, where)
-    return filled(np.ascontiguousarray(integrals.swapaxes(0, 1)), dead), clamped, dead
+    lost = lost.swapaxes(0, 1)
+    return filled(np.ascontiguousarray(integrals.swapaxes(0, 1)), dead[:, None] | lost), clamped, dead, lost
 
 
 def _fields(source: Source, wanted: _Wanted, options: Options) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -305,10 +311,11 @@ def _find_axis(source: Source, wanted: _Wanted, options: Options) -> RotationAxi
     everything = _Wanted(range(wanted.angles.size), middle, wanted.columns, wanted.angles)
     counts = source.counts(everything.views, middle)
     seen = np.isfinite(counts)
-    sound = np.isfinite(wanted.angles) & (seen | ~seen.any(axis=0)).all(axis=(1, 2))  # but for dead pixels
+    whole = (seen | ~seen.any(axis=0)).all(axis=(1, 2))  # but for dead pixels
+    sound = np.isfinite(wanted.angles) & (whole if options.get(MISSING.name, "refuse") == "refuse" else True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # reading the rows warns of the fields
-        sinograms, _, _ = _corrected(source, everything, counts[sound], options)
+        sinograms, *_ = _corrected(source, everything, counts[sound], options)
     try:
         return find_rotation_axis(sinograms, wanted.angles[sound])
     except InputError as error:

@@ -20,7 +20,7 @@ from invprob.grid import Grid, Units
 from invprob.io.atomic import check_output
 from invprob.io.attributes import check_format, read_json, write_array, write_attributes
 from invprob.io.hdf5_writing import write_hdf5
-from invprob.io.result_writer import FORMAT, IMAGES, LIBVER, VERSION, annotate, write_maps
+from invprob.io.result_form import FORMAT, IMAGES, LIBVER, VERSION, annotate, write_maps
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_numbers, read_text
 from invprob.io.sealing import check_seal
 from invprob.judgement import statements

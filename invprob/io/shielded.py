@@ -25,7 +25,7 @@ class ShieldedFile:
 
     Arguments:
         descriptor: open for reading and writing; it stays the caller's.
-        held: whether everything but the chunks told of by `add_chunks` stays in memory, to be written by `runs`.
+        held: whether all that is written stays in memory, to be written by `runs`.
         size: of what is there already.
     """
 
@@ -34,7 +34,6 @@ class ShieldedFile:
         self._descriptor, self._held, self._at = descriptor, held, 0
         self._pages: dict[int, bytearray] = {}
         self._known: dict[int, bytearray] = {}  # which bytes of a page are held
-        self._chunks: dict[int, int] = {}  # offset to size
         self._fill: tuple[int, bytes] | None = None
         self._error: OSError | None = None
 
@@ -43,10 +42,6 @@ class ShieldedFile:
         error, self._error = self._error, None
         if error is not None:
             raise error
-
-    def add_chunks(self, offsets: Iterator[int], size: int) -> None:
-        """Let what is written at these offsets go to the disk at once."""
-        self._chunks.update(dict.fromkeys(offsets, size))
 
     @contextmanager
     def filling(self, size: int, head: bytes) -> Iterator[None]:
@@ -96,7 +91,7 @@ class ShieldedFile:
         """Write, or seem to."""
         at, n = self._at, len(data)
         if self._fill is None or n != self._fill[0] or bytes(data[: len(self._fill[1])]) != self._fill[1]:
-            if self._held and at not in self._chunks:
+            if self._held:
                 self._keep(at, data)
             elif self._error is None:
                 try:

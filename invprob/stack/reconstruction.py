@@ -18,8 +18,8 @@ from invprob.io import ResultWriter, Stack, open_stack, run_attributes
 from invprob.io.atomic import partial_path
 from invprob.io.attributes import plain
 from invprob.io.digest import fingerprint
+from invprob.io.going_on import Block, unfinished
 from invprob.io.options import in_words
-from invprob.io.result_writer import Block, unfinished
 from invprob.methods import Progress, Recipe, followed
 from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
