@@ -1,5 +1,6 @@
 """The command line must answer at once, so nothing heavy may be imported before a command runs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,33 @@ def test_an_answer_needs_no_heavy_library(arguments):
         [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
+
+
+COMPLETION = f"""
+import atexit, sys
+from invprob.cli.main import main
+atexit.register(lambda: print("loaded", [name for name in {HEAVY!r} if name in sys.modules]))
+main([])
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("--method t", "tikhonov"), ("--meth", "--method"), ("--method tv,pn", "tv,pnp")]
+)
+def test_a_shell_completes_options_and_methods_without_a_heavy_library(typed, found):
+    words = f"invprob reconstruct {typed}"
+    asked = {"_INVPROB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPLETION],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asked,
+        cwd=ROOT,
+    )
+    *names, loaded = done.stdout.splitlines()
+    assert found in names
+    assert loaded == "loaded []"
 
 
 def test_importing_the_package_costs_nothing():

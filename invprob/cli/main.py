@@ -35,7 +35,6 @@ app = typer.Typer(
     help="Reconstruct images from indirect measurements, with the numbers that say whether to trust them.",
     epilog="Exit codes: 0 ok, 2 usage, 3 bad input, 4 too little memory or disk, 5 numerical failure, "
     "6 part of the rows is missing, 130 interrupted.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -17,7 +17,7 @@ from invprob import registry
 from invprob.cli.errors import UsageError
 from invprob.errors import printable
 
-__all__ = ["Plugin", "check_name", "load_plugins"]
+__all__ = ["Plugin", "check_name", "completed", "load_plugins"]
 
 Plugin = Annotated[
     list[str] | None,
@@ -35,6 +35,13 @@ def check_name(method: str, plugins: Collection[str] = ()) -> None:
         raise UsageError(f"{method!r} is code: say --plugin {module}, too, if you trust it")
     if not colon and method not in registry.METHODS:
         raise UsageError(f"no method is called {method!r}; {registry.nearest(method, registry.METHODS)}")
+
+
+def completed(incomplete: str) -> list[tuple[str, str]]:
+    """Return what the last of the names before the cursor may become, `"tv,pn"` say, and what it does, for a shell."""
+    before, comma, begun = incomplete.rpartition(",")
+    named = registry.METHODS.items()
+    return [(before + comma + name, method.about) for name, method in named if name.startswith(begun)]
 
 
 def load_plugins(names: Sequence[str]) -> frozenset[str]:

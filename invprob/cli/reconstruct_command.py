@@ -28,7 +28,7 @@ from invprob.cli.options import (
     check_kinds,
     named_after,
 )
-from invprob.cli.plugins import Plugin, check_name, load_plugins
+from invprob.cli.plugins import Plugin, check_name, completed, load_plugins
 from invprob.files import check_source
 
 __all__ = ["reconstruct"]
@@ -41,7 +41,10 @@ def reconstruct(
     file: Annotated[
         Path, typer.Argument(help="A scan, a picture, or a folder of projections; `invprob list` has the layouts.")
     ],
-    method: Annotated[str, typer.Option(help="One of `invprob list`; several, as in tv,pnp,lpn, side by side.")] = "tv",
+    method: Annotated[
+        str,
+        typer.Option(help="One of `invprob list`; several, as in tv,pnp,lpn, side by side.", autocompletion=completed),
+    ] = "tv",
     try_: Annotated[
         str | None,
         typer.Option(
