@@ -33,8 +33,8 @@ class Certificate:
             (`linop.pairing`), about 1 of unrelated maps; of the derivative J(x) for a nonlinear A.
         derivative_error: for a nonlinear A whether J(x) is its derivative, for a random u:
             |A(x + h u) - A(x - h u) - 2 h J(x) u| / |2 h J(x) u|.
-        norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found; of a stack
-            of direct images not sought.
+        norm, norm_bound, norm_bound_kind: |A| estimated from below, an upper bound, and how that was found; not sought
+            of a stack of direct images that a few of its views judge.
         data_residual: |A x - y|_w / |y|_w.
         residual_to_noise: |A x - y|_w / (sigma sqrt(number of data with w > 0)); 1 is perfect, infinity for sigma = 0.
         residual_correlation: that of the residuals of neighbouring readings, the largest along an axis of the data:

@@ -101,6 +101,17 @@ def test_rows_that_no_worker_can_do_are_left_out(scan_file, monkeypatch):
     assert (work.complete, work.joined.item_status[2], len(work.joined.item_status)) == (False, "missing", ROWS)
 
 
+def test_a_first_chunk_that_fails_ends_nothing_unless_all_do(scan_file, monkeypatch):
+    lost = ResourceError("every worker that had them was killed")
+    Workers(monkeypatch, {5: lost})
+    work = ClusterReconstruction(scan_file, "out.h5", "any", settings=SETTINGS)
+    assert [event.rows for event in work.events() if event.kind == "left out"] == [range(5, 6)]
+    Workers(monkeypatch, dict.fromkeys(range(ROWS), lost))
+    work = ClusterReconstruction(scan_file, "other.h5", "any", settings=SETTINGS)
+    with pytest.raises(ResourceError, match="every worker"):
+        list(work.events())
+
+
 def test_another_file_on_a_worker_is_noticed(scan_file):
     chunk = chunk_work.Chunk(str(scan_file), "sha256:other", {}, (0, 1, 1), "fbp", {})
     with pytest.raises(InputError, match=r"scan.h5 is not on this worker what it is"):

@@ -77,6 +77,21 @@ def test_a_damaged_file_is_a_sentence(tmp_path, write):
         load_scan(path)
 
 
+def test_a_damaged_archive_and_an_unknown_kind_of_number_are_sentences(tmp_path):
+    path = nifti(tmp_path / "head.nii.gz", np.random.default_rng(0).random((16, 12, 3), dtype=np.float32))
+    content = bytearray(path.read_bytes())
+    content[12:40] = bytes(28)
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        load_scan(path)
+    path = nifti(tmp_path / "head.nii", np.random.default_rng(0).random((16, 12, 3), dtype=np.float32))
+    content = bytearray(path.read_bytes())
+    content[70:72] = bytes(2)  # the kind of its numbers
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_scan(path)
+
+
 def test_an_absurd_size_is_refused(tmp_path):
     path = dicom(tmp_path / "slice", STORED, frames=10**9)
     with pytest.raises(InputError, match="more than fit into memory"):

@@ -103,6 +103,15 @@ def test_views_whose_noise_is_not_white_are_smoothed_as_they_need():
     assert any("held-out views, as the noise is not white" in note for note in found.certificate.notes)
 
 
+def test_a_neighbour_with_rings_changes_nothing_of_white_noise():
+    s = scan(size=32, views=20, noise=0.02)
+    ringed = s.data + 0.05 * s.data.amax() * (torch.arange(s.data.shape[-1]) % 7 == 0)
+    alone = reconstruct(replace(s, noise=None), "tv", nonnegative=True)
+    both = reconstruct(Scan(s.operator, torch.stack([s.data, ringed])), "tv", nonnegative=True)
+    assert torch.dist(both.x[0], alone.x) <= 1e-5 * alone.x.norm()
+    assert any("in 1 of 2 items by held-out views" in note for note in both.certificate.notes)
+
+
 def test_the_noise_level_is_reported_and_respected():
     s = scan(noise=0.05)
     result = reconstruct(s, "tv")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_a_plain_function_is_a_method_in_the_units_of_the_scan(batch):
     residual = (scan.operator(result.x) - scan.data).flatten(-2).norm(dim=-1)
     due = residual / (0.1 * float(scan.operator.measured.sum()) ** 0.5)
     assert torch.allclose(result.certificate.residual_to_noise, due.double(), rtol=1e-4)
+
+
+def test_what_is_no_function_but_can_be_called_is_a_method_too():
+    thrice = partial(doubled, factor=3.0)
+    scan = masked()
+    assert torch.equal(reconstruct(scan, thrice).x, 3.0 * scan.data)
+    with pytest.raises(ValueError, match="doubled has no setting 'ofset'"):
+        reconstruct(scan, thrice, ofset=2.0)
 
 
 def test_its_settings_are_all_but_the_first_argument():

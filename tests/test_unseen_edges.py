@@ -42,6 +42,7 @@ def test_a_full_scan_and_two_arcs_that_make_one_leave_nothing():
     alone = PARALLEL.unseen_edges(x)
     assert 0 < (both > 0).sum() < 0.6 * (alone > 0).sum()
     assert torch.equal((2 * PARALLEL).unseen_edges(x), alone)
+    assert torch.equal((PARALLEL + other).unseen_edges(x), both)
     assert torch.equal(PARALLEL.lift((2,)).unseen_edges(x.expand(2, 64, 64))[1], alone)
 
 

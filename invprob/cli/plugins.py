@@ -23,7 +23,7 @@ Plugin = Annotated[
     list[str] | None,
     typer.Option(
         metavar="MODULE|FILE.py",
-        help="Code of your own to run: methods are then MODULE:FUNCTION, and its rows of tables count; repeatable.",
+        help="Code of your own to run: methods are then MODULE:FUNCTION; repeatable.",
     ),
 ]
 

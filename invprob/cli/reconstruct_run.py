@@ -110,7 +110,7 @@ def _follow(work: StackReconstruction, signals: Signals) -> None:
                     raise
                 raise UsageError(str(error)) from error  # a setting out of range, or a method not for this scan
             writes = event.kind in ("storing", "finishing")
-            begun = writes or event.progress is not None
+            begun = begun or writes or event.kind == "stored" or event.progress is not None
             if event.kind == "iterating" and event.progress is not None:
                 reporter.show(event.progress, _where(work, event))
             kept += len(event.rows) if event.kind == "kept" and event.rows is not None else 0

@@ -9,6 +9,7 @@ import gzip
 import importlib
 import math
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ from invprob.io.safe_hdf5 import memory_limit
 __all__ = ["READER", "SLICE", "read_slice"]
 
 LAYOUT = "medical"
-_NIFTI, _ZIPPED = (b"n+1\0", b"n+2\0"), b"\x1f\x8b"
-_BROKEN = (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, OSError, EOFError)
+_NIFTI, _ZIPPED = b"n+1\0", b"\x1f\x8b"
 
 
 def _index(text: str) -> int:
@@ -51,7 +51,7 @@ def read_slice(path: Path, index: int | None = None) -> NDArray[np.float32]:
             slices = _of_dicom(path, name) if _is_dicom(path) else _of_nifti(path, name)
     except InputError:
         raise
-    except _BROKEN as error:
+    except Exception as error:  # what both libraries raise of their own derives from nothing narrower
         raise InputError(
             f"{name} cannot be read ({printable(error, 120)}): copy it again, or save it uncompressed"
         ) from error
@@ -120,12 +120,12 @@ def _recognises(probe: Probe) -> bool:
     if probe.head.startswith(_ZIPPED):
         try:
             with gzip.open(probe.path) as stream:
-                return stream.read(348)[344:] in _NIFTI
-        except (OSError, EOFError):
+                return stream.read(348)[344:] == _NIFTI
+        except (OSError, EOFError, zlib.error):
             return False
     with probe.path.open("rb") as stream:
         head = stream.read(348)
-    return head[128:132] == b"DICM" or head[344:] in _NIFTI
+    return head[128:132] == b"DICM" or head[344:] == _NIFTI
 
 
 def _open(path: Path, options: Options) -> Stack:

@@ -1,11 +1,8 @@
 """Writes the project's file of a result (`docs/file-format.md`) block by block, safe against crashes.
 
-While it grows the file is called `<name>.partial`, and `<name>.journal` beside it tells what is done. All space is
-claimed before the first block. HDF5 never touches the file itself: its metadata are written once, when the file is
-made, and only values go to their places afterwards, so that a crash at any moment leaves a file that opens, with all
-blocks that were reported; the rest cannot be read (their checksums do not fit) and never looks like an image. The
-journal holds the metadata, too, and a checksum of every block, from which `resume` goes on. Only a complete file gets
-its name.
+While it grows the file is called `<name>.partial`, and `<name>.journal` beside it tells what is done. A crash at any
+moment leaves a file that opens, with all blocks that were reported (`growing_file`). The journal holds the metadata,
+too, and a checksum of every block, from which `resume` goes on. Only a complete file gets its name.
 """
 
 from __future__ import annotations

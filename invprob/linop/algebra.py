@@ -78,6 +78,11 @@ class Combined(LinearOperator):
         last = self._list()[-1]
         return last.unseen_edges(x) if last.domain_shape == self.domain_shape else None
 
+    def _unseen_by_all(self, x: Tensor) -> Tensor | None:
+        """Return the slopes that no part tells of; None where a part does not know."""
+        found = [slopes for slopes in (part.unseen_edges(x) for part in self._list()) if slopes is not None]
+        return torch.stack(found).amin(0) if len(found) == len(self.parts) else None
+
     def _list(self) -> list[LinearOperator]:
         return [part for part in self.parts if isinstance(part, LinearOperator)]
 
@@ -214,6 +219,10 @@ class Sum(Combined):
     def fill(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Ask the first, whose data have the same shape."""
         return self._list()[0].fill(y, weights)
+
+    def unseen_edges(self, x: Tensor) -> Tensor | None:
+        """Return the slopes that neither part tells of."""
+        return self._unseen_by_all(x)
 
     def outline(self, y: Tensor, shape: str) -> Place | None:
         """Return None: the edges of one shadow hide in the other."""

@@ -83,8 +83,7 @@ class VStack(Combined):
 
     def unseen_edges(self, x: Tensor) -> Tensor | None:
         """Return the slopes that no part tells of."""
-        found = [slopes for slopes in (part.unseen_edges(x) for part in self._list()) if slopes is not None]
-        return torch.stack(found).amin(0) if len(found) == len(self.sizes) else None
+        return self._unseen_by_all(x)
 
     def coarser(self) -> Coarser | None:
         """Return the stack of what the parts know, if all know one and average as many readings."""

@@ -18,7 +18,7 @@ from invprob.io.receiver import with_coil_maps
 from invprob.likelihood import Readings
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.pairing import require_adjoint
-from invprob.methods.plain_functions import recipe_of, takes_scan
+from invprob.methods.plain_functions import name_of, recipe_of, takes_scan
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
 from invprob.methods.setting_kinds import wrong_kind
@@ -66,7 +66,7 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     for last in progress(scan, method, **settings):
         yield last
     again = is_sparse(scan) or (scan.operator.data_kind == "views" and settings.get("strength", "auto") != "auto")
-    half = halved(scan) if last is not None and again else None
+    half = halved(scan) if last is not None and again and not _takes_all(method, scan) else None
     if half is None or last is None:
         return
     done = last.result()
@@ -83,6 +83,12 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     if event is not None:
         looked = _with_change(done, event.image(), scan.operator)
         yield Progress(LOOKING, 1, 1, None, lambda: looked)
+
+
+def _takes_all(method: str | Recipe, scan: Scan) -> bool:
+    """Return whether a method takes readings of no weight for readings: a plain function may look at no weights."""
+    A = scan.operator
+    return takes_scan(find_recipe(method)) and (not isinstance(A, LinearOperator) or A.thinned() is None)
 
 
 def _one(value: Any) -> Any:
@@ -113,10 +119,10 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     check_settings(recipe, settings)
     scan = with_coil_maps(scan)
     if isinstance(scan.operator, LinearOperator):
-        few = few_views(scan.operator) if math.prod(scan.batch_shape) > 1 else None
+        few = few_views(scan.operator) if _is_direct(method) and math.prod(scan.batch_shape) > 1 else None
         require_adjoint(scan.operator if few is None else few.operator)
     problem, of_data, of_image = _normalised(scan)
-    named = {"method": method if isinstance(method, str) else recipe.__name__}
+    named = {"method": method if isinstance(method, str) else name_of(recipe)}
 
     def in_units(event: Progress) -> Progress:
         return replace(
@@ -141,6 +147,11 @@ def find_recipe(method: str | Recipe) -> Recipe:
     return found
 
 
+def _is_direct(method: str | Recipe) -> bool:
+    """Return whether a method is a registered one that takes a single step, and needs the adjoint for that alone."""
+    return isinstance(method, str) and ":" not in method and registry.METHODS[method].kind == "direct"
+
+
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """Return the names of a recipe's settings with their defaults; all but the first argument of a plain function."""
     parameters = list(inspect.signature(recipe).parameters.values())
@@ -157,10 +168,10 @@ def check_settings(recipe: Recipe, settings: Mapping[str, Any]) -> None:
     known = settings_of(recipe)
     for name, value in settings.items():
         if name not in known:
-            raise ValueError(f"{recipe.__name__} has no setting {name!r}; {registry.nearest(name, known)}")
+            raise ValueError(f"{name_of(recipe)} has no setting {name!r}; {registry.nearest(name, known)}")
         wanted = wrong_kind(recipe, name, value) or _wanted(name, value, known[name])
         if wanted:
-            raise ValueError(f"{name} of {recipe.__name__} must be {wanted}, got {value!r}")
+            raise ValueError(f"{name} of {name_of(recipe)} must be {wanted}, got {value!r}")
 
 
 def _wanted(name: str, value: Any, default: Any) -> str:
@@ -238,7 +249,7 @@ def _map_in_units(found: ParameterMap, scale: Tensor) -> ParameterMap:
 
 def _told(name: str, value: Any, of_image: Tensor) -> Any:
     """Return a setting in the units of the scan."""
-    if name not in VALUES or not isinstance(value, Real | list):
+    if name not in VALUES or not isinstance(value, Real | list | Tensor):
         return value
     return (torch.as_tensor(value, dtype=torch.float64) * of_image.cpu()).tolist()
 

@@ -16,7 +16,13 @@ from invprob.methods.reporting import Progress, Recipe, direct_result
 from invprob.problem import Problem
 from invprob.scan import Scan
 
-__all__ = ["recipe_of", "takes_scan"]
+__all__ = ["name_of", "recipe_of", "takes_scan"]
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what a function is called; of a partial one that of what it calls, of other objects their class."""
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def takes_scan(function: Callable[..., Any]) -> bool:
@@ -36,7 +42,7 @@ def recipe_of(function: Callable[..., Any], scan: Scan, of_image: Tensor, settin
 
     The recipe raises ValueError where the function returns anything else.
     """
-    name = getattr(function, "__name__", "the method")
+    name = name_of(function)
 
     def recipe(problem: Problem, **told: Any) -> Iterator[Progress]:
         x = _image(function(scan, **settings), name, problem.A, (*problem.batch, *problem.A.domain_shape))

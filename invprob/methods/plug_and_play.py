@@ -157,10 +157,10 @@ def _denoiser(
 
 def _bounds(problem: Problem, lower: Bound, upper: Bound, support: Support) -> Constraint:
     """Return the bounds that were asked for; ValueError for those of complex images."""
-    bounds = constraint_of(problem, lower, upper, support)
-    if not bounds.nothing and (problem.y.is_complex() or problem.linear.is_complex):
+    asked = any(setting is not None for setting in (lower, upper, support))
+    if asked and (problem.y.is_complex() or problem.linear.is_complex):
         raise ValueError("lower, upper and support are for real images: leave them out")
-    return bounds
+    return constraint_of(problem, lower, upper, support)
 
 
 def _within(D: DenoiserFunction, problem: Problem, bounds: Constraint, start: Start) -> DenoiserFunction:

@@ -106,28 +106,32 @@ def choose(
     found = Found(search.best, replace(_choice(search, " and ".join(rules), on), noise=noise), index, at)
     if on.A.data_kind != "views" or at is None:
         return found
-    other = ~_is_white(on, at.x)
-    return (yield from _by_views_set_aside(on, parts, found, other)) if bool(other.any()) else found
+    white = _is_white(on, at.x)
+    return found if bool(white.all()) else (yield from _by_views_set_aside(on, parts, found, white))
 
 
 def _is_white(on: Problem, x: Tensor) -> Tensor:
     """Return per item whether what an image of least squares leaves looks like noise of one level."""
     weights, axes = on.counted(), linalg.item_axes(len(on.A.range_shape))
-    r = on.A(x) - on.y
-    square = (r.square() if weights is None else weights * r.square()).double()
-    n = torch.as_tensor(on.readings, device=r.device).double()
-    unequal = n * square.square().sum(axes) > UNEQUAL * square.sum(axes).square()
-    return ~unequal & (residual_correlation(on, x) <= COLOURED)
+    d = on.A(x)
+    square = (d - on.y).abs().square().double()
+    square = square if weights is None else weights * square
+    n = torch.as_tensor(on.readings, device=d.device).double()
+    most = UNEQUAL * (2 / 3 if d.is_complex() else 1)  # of complex normal numbers the fourth moment is 2
+    unequal = n * square.square().sum(axes) > most * square.sum(axes).square()
+    return ~unequal & (residual_correlation(on, x, d) <= COLOURED)
 
 
-def _by_views_set_aside(on: Problem, parts: Parts, found: Found, other: Tensor) -> Generator[Progress, None, Found]:
-    """Return what predicts views set aside best, where noise is not white and that is stronger than what was found."""
+def _by_views_set_aside(on: Problem, parts: Parts, found: Found, white: Tensor) -> Generator[Progress, None, Found]:
+    """Return, for items whose noise is not white, what predicts views set aside best if it is more than was found."""
     search = MinimumSearch(found.strength, rounds=ROUNDS)
     yield from search_held_out(search, on, parts)
-    best = torch.where(other, torch.maximum(search.best, found.strength), found.strength)
+    best = torch.where(white, found.strength, torch.maximum(search.best, found.strength))
     at, noise = yield from search_risk(MinimumSearch(best, rounds=1), on, parts, (generalised_cross_validation,))
-    choice = _choice(search, "held-out views, as the noise is not white,", on)
-    return replace(found, strength=best, choice=replace(choice, strength=best, noise=noise), at=at)
+    rule = "held-out views, as the noise is not white,"
+    choice = replace(_choice(search, rule, on), strength=best, noise=noise)
+    at = at if at is None else at.keep(found.at, white)
+    return replace(found, strength=best, choice=choice.unless(white, found.choice), at=at)
 
 
 def _as_least_squares(level: Problem) -> Problem | None:

@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,8 @@ def connected(cluster: str | Client) -> Iterator[Client]:
         raise ResourceError(f"the cluster {printable(cluster)} does not answer ({printable(error)})") from error
     try:
         yield client
+    except (ConnectionError, CancelledError, distributed.comm.CommClosedError) as error:
+        raise ResourceError("the cluster has gone: what is done is kept, go on with --resume") from error
     finally:
         client.close()
         if own is not None:
@@ -131,5 +134,9 @@ def _end(future: Future) -> Done | Exception:
 
 def _on_worker(chunk: Chunk) -> Done:
     """Compute with one thread, so that the bits do not depend on the worker."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    return compute(chunk)
+    try:
+        return compute(chunk)
+    finally:
+        torch.set_num_threads(before)

@@ -60,10 +60,11 @@ class ClusterReconstruction(StackReconstruction):
         command: str | None = None,
     ) -> None:
         self._cluster, self._options = cluster, {k: v for k, v in (options or {}).items() if v is not None}
-        if cluster == LOCAL:
+        stack = open_stack(path, **self._options)
+        if cluster == LOCAL and stack.rows is not None:
             max_memory = (budget(None) / 2**30 if max_memory is None else max_memory) / processes()
         super().__init__(
-            open_stack(path, **self._options),
+            stack,
             output,
             method,
             settings=settings,
@@ -82,6 +83,7 @@ class ClusterReconstruction(StackReconstruction):
         parts = dict(zip(accumulate(map(len, chunks), initial=0), chunks, strict=False))
         known: dict[int, Block | str] = {block.start: block for block in writer.blocks if block.start in parts}
         jobs = {start: self._job(rows) for start, rows in parts.items() if start not in known}
+        first: Exception | None = None
         try:
             for start in known:
                 yield StackEvent("kept", parts[start])
@@ -92,8 +94,11 @@ class ClusterReconstruction(StackReconstruction):
                         continue
                     start, found = end
                     self._check_input()
+                    first = first or (found if isinstance(found, Exception) else None)
                     known[start] = _written(writer, start, parts[start], found)
                     yield StackEvent("left out" if isinstance(known[start], str) else "stored", parts[start])
+            if first is not None and not writer.any_rows:
+                raise first
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -122,6 +127,6 @@ def _written(writer: ResultWriter, start: int, rows: range, found: Done | Except
         others: dict[str, Any] = {name: images for name, images in found.images.items() if name != "image"}
         writer.write(start, found.images["image"], facts=found.facts, **others)
         return Block(start, start + len(rows), True, found.facts)
-    if isinstance(found, InputError | ResourceError) and writer.any_rows:
+    if isinstance(found, InputError | ResourceError):
         return f"rows {rows[0]} to {rows[-1]}: left out: {found}"
     raise found

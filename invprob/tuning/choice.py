@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -28,6 +29,20 @@ class Choice:
     flat: Tensor
     noise: Tensor | None = None
 
+    def unless(self, which: Tensor, other: Choice | None) -> Choice:
+        """Return this, but for the items `which`, `(*batch,)`, that of another rule; None is no other."""
+        if other is None or not bool(which.any()):
+            return self
+        rows = max(len(self.trials), len(other.trials))
+        return Choice(
+            torch.where(which, other.strength, self.strength),
+            f"{other.rule}, and in {int((~which).sum())} of {which.numel()} items by {self.rule}",
+            torch.where(which, _padded(other.trials, rows), _padded(self.trials, rows)),
+            torch.where(which, _padded(other.scores, rows), _padded(self.scores, rows)),
+            torch.where(which, other.flat, self.flat),
+            self.noise if self.noise is None or other.noise is None else torch.where(which, other.noise, self.noise),
+        )
+
     @property
     def history(self) -> dict[str, Tensor]:
         """The columns of `Result.history` that tell of the search."""
@@ -44,3 +59,8 @@ class Choice:
                 f"{share}the data hardly decide the strength: three times more or less predicts them about as well"
             )
         return tuple(found)
+
+
+def _padded(column: Tensor, rows: int) -> Tensor:
+    """Return a column of trials with NaN where there were fewer."""
+    return torch.cat([column, column.new_full((rows - len(column), *column.shape[1:]), torch.nan)])
