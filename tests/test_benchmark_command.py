@@ -530,7 +530,7 @@ def test_what_got_worse_is_told_and_is_the_exit_code(invprob, here, measured, tm
     ("arguments", "code", "words"),
     [
         (["--methods", "tikonov"], 2, "did you mean tikhonov"),
-        (["--methods", "os:system"], 2, "no method is called"),
+        (["--methods", "os:system"], 2, "'os:system' is code: say --plugin os, too"),
         (["--problems", "ct-31"], 2, "did you mean ct-30"),
         (["--compare", "none.json"], 3, "does not exist: check the path"),
         (["--size", "8"], 2, "--size"),

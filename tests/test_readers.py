@@ -46,6 +46,7 @@ VALUES = {
     "flats": "flats.npy",
     "darks": "darks.npy",
     "linked": True,
+    "missing": "interpolate",
     "entry": "entry/tomo_entry",
 }
 
