@@ -240,7 +240,9 @@ SCREEN = (  # passages of README's screen, and by how much a number may be off
     (r"PSNR {} dB, SSIM", 0.5),
     (r"SSIM {}\n", 0.01),
     (r"The residual is {} times the noise", 0.05),
+    (r"half of the views changes the image by {} %", 1.0),
     (r"conditions of a minimum are met to {} %", 0.02),
+    (r"predictive risk among {} trials", 2),
     (r"norm is {}, at most {} \(Collatz", 0.5),
 )
 SPOILT = [("blue, s = -1", -1.0), ("s = -0.5", -0.5), ("white", 0.0)]

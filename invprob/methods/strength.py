@@ -35,9 +35,9 @@ SEARCH_SIZE = (
 EXPECTED = 0.5
 ROUNDS = 10  # the most trials of a search
 # what tells that the noise of views is not white: the correlation of neighbouring residuals (0.08 at most of the
-# benchmark's views), and their fourth moment over the square of the second (3.3; 3 of normal ones, 6 and more where
-# counts without weights or outliers make readings unequal)
-COLOURED, UNEQUAL = 0.2, 3.6
+# benchmark's views), and their fourth moment over the square of the second (3 of normal ones; 3.3, and 4.3 where edges
+# are as sharp as a skull's; 5.2 and more where counts without weights or outliers make readings unequal)
+COLOURED, UNEQUAL = 0.2, 4.5
 WORSE = 5  # steps of conjugate gradients without a better prediction after which none is expected
 
 
