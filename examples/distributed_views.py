@@ -1,4 +1,7 @@
-"""One reconstruction by several processes: each projects its share of the views, and the solver knows nothing of it.
+"""Views shared by processes
+=========================
+
+One reconstruction by several processes: each projects its share of the views, and the solver knows nothing of it.
 
 `torchrun --nproc-per-node=4 examples/distributed_views.py` starts four of them, on one machine or (`--nnodes`) many;
 without torchrun the script starts two. Every process holds the image and the data; the work of the projector is what is
