@@ -17,5 +17,11 @@ def test_example(script):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_has_a_title_for_the_gallery(script):
+    title, line = script.read_text(encoding="utf-8").removeprefix('"""').split("\n")[:2]
+    assert line == "=" * len(title)
+
+
 def test_there_are_examples():
     assert len(EXAMPLES) >= 3
