@@ -115,7 +115,10 @@ def _repeated(angles: NDArray[np.float64]) -> list[str]:
 
 def is_limited(A: PlanarCT) -> bool:
     """Return whether the views leave out directions that a full scan has."""
-    covered, needed = _directions(A)
+    return _leaves_out(*_directions(A))
+
+
+def _leaves_out(covered: float, needed: float) -> bool:
     return covered < (1 - _MISSING) * needed
 
 
@@ -131,9 +134,9 @@ def _directions(A: PlanarCT) -> tuple[float, float]:
 
 def _limited(A: PlanarCT) -> list[str]:
     covered, needed = _directions(A)
-    if not is_limited(A):
+    if not _leaves_out(covered, needed):
         return []
-    if covered >= (1 - _MISSING) * np.pi:
+    if not _leaves_out(covered, np.pi):
         goal = f"half a turn and the fan angle, {np.rad2deg(needed):.4g}"
     else:
         goal = "half a turn, 180"
