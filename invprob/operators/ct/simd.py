@@ -63,11 +63,8 @@ def _store(typingctx, array, offset, value):
     return types.void(array, types.intp, value), codegen
 
 
-@intrinsic
-def _pair(typingctx, first, second):
-    """Return the vector (first, second)."""
-    del typingctx
-    lanes = Lanes(first, 2)
+def _together(lanes):
+    """Return what writes the code that makes a vector of its numbers."""
 
     def codegen(context, builder, signature, args):
         del signature
@@ -76,7 +73,15 @@ def _pair(typingctx, first, second):
             vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), k))
         return vector
 
-    return lanes(first, second), codegen
+    return codegen
+
+
+@intrinsic
+def _pair(typingctx, first, second):
+    """Return the vector (first, second)."""
+    del typingctx
+    lanes = Lanes(first, 2)
+    return lanes(first, second), _together(lanes)
 
 
 @intrinsic
@@ -97,15 +102,7 @@ def _four(typingctx, a, b, c, d):
     """Return the vector (a, b, c, d)."""
     del typingctx
     lanes = Lanes(a, 4)
-
-    def codegen(context, builder, signature, args):
-        del signature
-        vector = ir.Constant(context.get_value_type(lanes), ir.Undefined)
-        for k, number in enumerate(args):
-            vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), k))
-        return vector
-
-    return lanes(a, a, a, a), codegen
+    return lanes(a, a, a, a), _together(lanes)
 
 
 @intrinsic
