@@ -15,9 +15,10 @@ from invprob.errors import InputError, printable
 from invprob.io import Stack, open_stack
 from invprob.io.digest import fingerprint
 from invprob.methods import Recipe, reconstruct
+from invprob.result import Result
 from invprob.stack.chunk_facts import ChunkFacts
 
-__all__ = ["Chunk", "Done", "compute"]
+__all__ = ["Chunk", "Done", "beside", "compute"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,17 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """The images of a chunk, by name as `ResultWriter.write` takes them, and what is known of them (`ChunkFacts`)."""
+    """The images of a chunk, what is written beside them (`beside`), and what is known of them (`ChunkFacts`)."""
 
-    images: dict[str, Tensor]
+    image: Tensor
+    others: dict[str, Tensor]
     facts: dict[str, Any]
+
+
+def beside(result: Result) -> dict[str, Tensor]:
+    """Return what a result has besides its image, by name as `ResultWriter.write` takes it."""
+    found = {"spread": result.spread, "samples": result.samples, "half_change": result.half_change}
+    return {name: images for name, images in found.items() if images is not None}
 
 
 def compute(chunk: Chunk) -> Done:
@@ -65,8 +73,8 @@ def compute(chunk: Chunk) -> Done:
     result = replace(result, seconds=time.perf_counter() - started)
     if result.maps:
         raise InputError(f"{chunk.method} makes maps of one item at a time: choose one with --rows, without --dask")
-    images = {"image": result.x, "spread": result.spread, "half_change": result.half_change, "samples": result.samples}
-    return Done({k: t.cpu() for k, t in images.items() if t is not None}, ChunkFacts.of(scan, result).as_json())
+    others = {name: images.cpu() for name, images in beside(result).items()}
+    return Done(result.x.cpu(), others, ChunkFacts.of(scan, result).as_json())
 
 
 @lru_cache(maxsize=2)

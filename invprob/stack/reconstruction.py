@@ -24,6 +24,7 @@ from invprob.methods import Progress, Recipe, followed
 from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
+from invprob.stack.chunk_work import beside
 from invprob.stack.joined import JoinedResults
 from invprob.stack.memory import budget, rows_at_once
 
@@ -280,15 +281,7 @@ class StackReconstruction:
         if result.maps and len(self.stack) > 1:
             raise InputError(f"{self.method} makes maps of one item at a time: choose one with --rows")
         facts = ChunkFacts.of(scan, result)
-        writer.write(
-            start,
-            result.x,
-            samples=result.samples,
-            spread=result.spread,
-            half_change=result.half_change,
-            facts=facts.as_json(),
-            final=not self.interrupted,
-        )
+        writer.write(start, result.x, facts=facts.as_json(), final=not self.interrupted, **beside(result))
         self._stored += length
         self.finished = self.finished if self.interrupted else start + length
         self._maps = result.maps

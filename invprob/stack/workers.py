@@ -124,8 +124,7 @@ class ClusterReconstruction(StackReconstruction):
 def _written(writer: ResultWriter, start: int, rows: range, found: Done | Exception) -> Block | str:
     """Write a chunk, and return what was written, or a sentence on why there is nothing."""
     if isinstance(found, Done):
-        others: dict[str, Any] = {name: images for name, images in found.images.items() if name != "image"}
-        writer.write(start, found.images["image"], facts=found.facts, **others)
+        writer.write(start, found.image, facts=found.facts, final=True, **found.others)
         return Block(start, start + len(rows), True, found.facts)
     if isinstance(found, InputError | ResourceError):
         return f"rows {rows[0]} to {rows[-1]}: left out: {found}"
