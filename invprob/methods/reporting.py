@@ -158,7 +158,7 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts:
     """Return the result of a method without iterations, and what that method is known to go wrong with."""
     items = torch.zeros(problem.batch, dtype=torch.int64)
     few = few_views(problem.A) if problem.batch.numel() > 1 else None
-    facts = _of_all(problem, x, settings) if few is None else _of_few(problem, few, x, settings)
+    facts = _certified(problem, few, x, settings)
     return Result(
         x=x,
         status="converged",
@@ -173,20 +173,14 @@ def direct_result(problem: Problem, x: Tensor, settings: dict[str, Any], doubts:
     )
 
 
-def _of_all(problem: Problem, x: Tensor, settings: dict[str, Any]) -> Certificate:
-    """Return what all data say of an image that no iteration has led to."""
-    Ax, f = problem.A(x), cast("QuadraticFidelity", problem.quadratic().fidelity())
-    facts = certify_image(f, x, problem.noise, Ax=Ax)
-    facts = facts if plain(problem, f) else judged(facts, problem, x, f, direct=True, Ax=Ax)
-    return examined(facts, problem, x, settings, Ax)
-
-
-def _of_few(problem: Problem, few: Coarser, x: Tensor, settings: dict[str, Any]) -> Certificate:
-    """Return what a few views say of each image of a stack, as all of them would cost more than the images."""
-    some = problem.of_views(few)
+def _certified(problem: Problem, few: Coarser | None, x: Tensor, settings: dict[str, Any]) -> Certificate:
+    """Return what data say of an image that no iteration has led to; of a stack a few views, as all cost more."""
+    some = problem if few is None else problem.of_views(few)
     Ax, f = some.A(x), cast("QuadraticFidelity", some.quadratic().fidelity())
-    facts = certify_image(f, x, some.noise, Ax=Ax, norm=False)
+    facts = certify_image(f, x, some.noise, Ax=Ax, norm=few is None)
     facts = facts if plain(some, f) else judged(facts, some, x, f, direct=True, Ax=Ax)
+    if few is None:
+        return examined(facts, some, x, settings, Ax)
     shown, total = few.operator.range_shape[0], problem.A.range_shape[0]
     note = (
         f"the images of this stack were compared with {shown} of their {total} views, and whether another image would "
