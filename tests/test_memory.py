@@ -13,7 +13,7 @@ from invprob.loop import iterate, solve
 from invprob.priors import TotalVariation
 from invprob.solvers import ADMM, ConjugateGradient, PrimalDual, ProximalGradient
 
-SCAN = problems(side=256)["blur"]
+SCAN = problems(side=512)["blur"]  # so large that what a process takes for itself, some megabytes, is no matter
 FIDELITY = L2(SCAN.operator, SCAN.data)
 PRIOR = TotalVariation(lam=0.01)
 
