@@ -121,10 +121,10 @@ def photograph(name: str) -> Scan:
 def measured(name: str, item: int, scan: Scan, method: str, *, stated: bool) -> Loss:
     """Return what the automatic strength lost, by a sweep around it."""
     psnr, strength, searching, rule = _run(scan, method, {})
-    fixed = [_run(scan, method, {"strength": factor * strength}) for factor in (1.0, *_factors(method))]
     scratch = time.process_time()
-    _run(scan, method, {"strength": strength})
+    fixed = [_run(scan, method, {"strength": strength})]
     scratch = time.process_time() - scratch
+    fixed += [_run(scan, method, {"strength": factor * strength}) for factor in _factors(method)]
     best = max([(psnr, strength), *((p, s) for p, s, _, _ in fixed)])
     return Loss(name, item, method, stated, psnr, best[0], strength, best[1], searching / scratch, rule)
 
