@@ -135,7 +135,7 @@ def measured(name: str, item: int, scan: Scan, method: str, *, stated: bool) -> 
 def still(known: Loss, scan: Scan) -> bool:
     """Return whether a method chooses as it did, and makes the image that it made, so that the sweep holds."""
     psnr, strength, _, _ = _run(scan, known.method, {})
-    return abs(psnr - known.psnr) < SAME and abs(strength / known.strength - 1) < SAME
+    return abs(psnr - known.psnr) < SAME and abs(strength - known.strength) <= SAME * known.strength
 
 
 def _factors(method: str) -> Sequence[float]:

@@ -66,6 +66,21 @@ def test_what_contradicts_is_said_per_item():
     assert not bool(contradicts_nonnegative(Problem(A, negative + 0j, None)))
 
 
+@pytest.mark.parametrize(("method", "settings"), [("tv", {}), ("wavelet", {}), ("pnp", {"steps": 4, "max_iter": 2})])
+def test_a_neighbour_of_another_sign_changes_nothing(method, settings):
+    positive, negative = noisy(discs(0.6)[1], 1.0), noisy(discs(-1.0)[1], 1.0, seed=1)
+    alone = [invprob.reconstruct(Scan(A, y, sigma), method, **settings) for y, sigma in (positive, negative)]
+    y, sigma = torch.stack([positive[0], negative[0]]), torch.tensor([positive[1], negative[1]])
+    both = invprob.reconstruct(Scan(A, y, sigma), method, **settings)
+    for found, result in zip(both.x, alone, strict=True):
+        assert relative(found, result.x) < 5e-3  # as far as the tolerance of the solvers
+    assert float(both.x[1].min()) < -0.5
+    if method != "pnp":
+        assert both.settings["nonnegative"] == [True, False]
+        assert [result.settings["nonnegative"] for result in alone] == [True, False]
+    assert float(both.x[0].min()) >= 0
+
+
 def picture():
     at = torch.linspace(-1, 1, 48)
     return torch.clamp(0.45 + 0.4 * torch.sin(5 * at) * torch.cos(3 * at[:, None]) + 0.3 * (at > 0.3), 0, 1)

@@ -14,7 +14,7 @@ from invprob.fidelities import estimate_s
 from invprob.likelihood import Gaussian
 from invprob.linop.doors import takes_arrays
 from invprob.methods.reporting import Progress
-from invprob.methods.scales import is_constrained
+from invprob.methods.scales import kept_nonnegative
 from invprob.methods.strength import Strength, shows_noise
 from invprob.methods.total_variation import tv
 from invprob.operators.image.noise_level import estimate_noise
@@ -60,7 +60,7 @@ def sobolev_tv(
     else:
         whiten = SobolevMetric(A.range_shape, s, boundary="neumann", dtype=A.dtype).to(A.device)
         white = Problem(whiten @ A, whiten(y), _whitened_noise(problem, whiten))
-        events = tv(white, **settings | {"nonnegative": is_constrained(problem, nonnegative)})
+        events = tv(white, **settings | {"nonnegative": kept_nonnegative(problem, nonnegative)})
     for event in events:
         yield replace(event, conclude=_with_order(event.conclude, s))
 

@@ -32,6 +32,7 @@ class Constraint:
         support: bool, `(*item,)` or `(*batch, *item)` on the finest grid; None for everywhere.
         where: the support in words; "" for everywhere.
         implied: whether the lower bound is that of x >= 0, which is told by itself.
+        nonnegative: per item, whether x >= 0; None where a recipe has not asked.
         outline: like `support`, without the margin that the uncertainty of an outline adds.
     """
 
@@ -41,6 +42,7 @@ class Constraint:
     where: str = ""
     outline: Tensor | None = None
     implied: bool = False
+    nonnegative: Tensor | None = None
 
     @property
     def nothing(self) -> bool:
@@ -52,6 +54,9 @@ class Constraint:
         """What a result tells of it among its settings."""
         bounds = {"lower": None if self.implied else self.lower, "upper": self.upper}
         told: dict[str, Any] = {name: bound.tolist() for name, bound in bounds.items() if bound is not None}
+        kept = self.nonnegative
+        if kept is not None:
+            told["nonnegative"] = kept.tolist() if bool(kept.any()) and not bool(kept.all()) else bool(kept.all())
         return told | ({"support": self.where} if self.where else {})
 
     @property
@@ -90,12 +95,12 @@ def filled(support: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def constraint_of(
-    problem: Problem, lower: Bound, upper: Bound, support: Support, *, nonnegative: bool = False
+    problem: Problem, lower: Bound, upper: Bound, support: Support, *, nonnegative: Tensor | None = None
 ) -> Constraint:
     """Return what the settings of a recipe ask for.
 
     Arguments:
-        lower, upper: numbers in the unit of the image; None for no bound, and for a lower one 0 if `nonnegative`;
+        lower, upper: numbers in the unit of the image; None for no bound, and for a lower one 0 where `nonnegative`;
             "auto" makes 0 of the lower one, and of the upper one the highest mean along a ray through the support,
             which is the value of an object of one material, and too low a bound for others.
         support: a mask of the object, bool, of the shape of the image, or "disc", "ellipse" or "convex", fitted to the
@@ -120,15 +125,17 @@ def constraint_of(
             )
         outline = inside
     low = _number(problem, "lower", lower)
-    implied = lower is None and nonnegative
-    if lower == "auto" or implied:
+    implied = lower is None and nonnegative is not None and bool(nonnegative.any())
+    if lower == "auto":
         low = torch.zeros(problem.batch, dtype=torch.float64)
+    elif implied and nonnegative is not None:
+        low = torch.where(nonnegative, 0.0, -torch.inf).double()
     high = _number(problem, "upper", upper)
     if upper == "auto":
         high = highest_mean(problem, inside)
     if low is not None and high is not None and not bool((low <= high).all()):
         raise ValueError(f"lower must not exceed upper, got {low.tolist()} and {high.tolist()}")
-    return Constraint(low, high, inside, where, outline, implied)
+    return Constraint(low, high, inside, where, outline, implied, nonnegative)
 
 
 def outlines(problem: Problem, shape: str) -> list[Place]:

@@ -10,7 +10,7 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Support, constraint_of
 from invprob.methods.reporting import Progress
-from invprob.methods.scales import admm, is_constrained
+from invprob.methods.scales import admm, kept_nonnegative
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import LearnedProximal, Sum, load_pretrained
@@ -48,8 +48,8 @@ def lpn(
 
     ValueError for weights that are no learned proximal network.
     """
-    constrained = is_constrained(problem, nonnegative)
-    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
+    kept = kept_nonnegative(problem, nonnegative)
+    constraint = constraint_of(problem, lower, upper, support, nonnegative=kept)
     known = load_pretrained(network)
     if not isinstance(known, LearnedProximal):
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
@@ -64,5 +64,5 @@ def lpn(
         rho = torch.maximum(lam, PENALTY * A.norm().double() ** 2)
         return admm(f, g, rho, tol=tol, max_iter=max_iter), g
 
-    settings = {"network": network, "nonnegative": constrained, **constraint.told}
+    settings = {"network": network, **constraint.told}
     yield from refined("learned proximal network", problem, parts, strength, nonnegative, settings)

@@ -10,11 +10,11 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.reporting import Progress
-from invprob.methods.scales import is_constrained
+from invprob.methods.scales import kept_nonnegative
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
 from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
-from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Equivariant, KeepsZero, Signed, Within
+from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Either, Equivariant, KeepsZero, Signed, Within
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem, contradicts_nonnegative
 from invprob.solvers import HQS, ProximalGradient
@@ -152,7 +152,14 @@ def _denoiser(
     if chosen == "auto":
         chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
     D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else chosen
-    return Clipped(D) if is_constrained(problem, nonnegative) else D
+    return _of_some(kept_nonnegative(problem, nonnegative), Clipped(D), D, problem)
+
+
+def _of_some(which: torch.Tensor, D: DenoiserFunction, other: DenoiserFunction, problem: Problem) -> DenoiserFunction:
+    """Return the denoiser of the items that are named, another of the rest."""
+    if bool(which.all()):
+        return D
+    return Either(which.reshape(*which.shape, *[1] * problem.ndim), D, other) if bool(which.any()) else other
 
 
 def _bounds(problem: Problem, lower: Bound, upper: Bound, support: Support) -> Constraint:
@@ -174,14 +181,15 @@ def _within(D: DenoiserFunction, problem: Problem, bounds: Constraint, start: St
 
 def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:
     D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
-    if problem.y.is_complex() or problem.linear.is_complex or _is_signed(problem):
-        D = Signed(D)
+    D = _of_some(_is_signed(problem), Signed(D), D, problem)
     return KeepsZero(Equivariant(D, "pair") if paired else D)
 
 
-def _is_signed(problem: Problem) -> bool:
-    """Say whether images lie on both sides of zero, as pictures in [-1, 1] do, where A >= 0 lets the data tell."""
-    return problem.linear.nonnegative and bool(contradicts_nonnegative(problem).any())
+def _is_signed(problem: Problem) -> torch.Tensor:
+    """Return per item whether its image lies on both sides of zero, as pictures in [-1, 1] do, so far as data tell."""
+    if problem.y.is_complex() or problem.linear.is_complex:
+        return torch.ones(problem.batch, dtype=torch.bool)
+    return contradicts_nonnegative(problem) & problem.linear.nonnegative
 
 
 def _loaded(name: str, problem: Problem) -> PretrainedDenoiser:

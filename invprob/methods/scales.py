@@ -34,19 +34,19 @@ def constant(problem: Problem, value: float) -> Tensor:
     return torch.full(problem.batch, value, dtype=torch.float64, device=problem.y.device)
 
 
-def is_constrained(problem: Problem, nonnegative: object) -> bool:
-    """Say whether images are kept >= 0: as asked, by default where A >= 0 and no real data of the batch contradict.
+def kept_nonnegative(problem: Problem, nonnegative: object) -> Tensor:
+    """Return per item, `(*batch,)`, whether its image is kept >= 0: as asked, else if A >= 0 and its data agree.
 
-    Ringing of A leaves it at that.
+    Ringing of A leaves it at that. Complex data, which have no sign, do not agree.
     """
-    A = problem.linear
+    A, y = problem.linear, problem.y
     if nonnegative is None:
-        if not (A.nonnegative or A.rings) or problem.y.is_complex():
-            return False
-        return not bool(contradicts_nonnegative(problem).any())
-    if not isinstance(nonnegative, bool):
+        if not (A.nonnegative or A.rings) or y.is_complex():
+            return torch.zeros(problem.batch, dtype=torch.bool, device=y.device)
+        return ~contradicts_nonnegative(problem)
+    if not isinstance(nonnegative, bool | Tensor):
         raise ValueError(f"nonnegative is True, False or None, got {nonnegative!r}")
-    return nonnegative
+    return torch.as_tensor(nonnegative, device=y.device).expand(problem.batch)
 
 
 def peak(problem: Problem) -> Tensor:

@@ -13,7 +13,7 @@ from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.continuation import continued, reached
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started, variation_of
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started, variation_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import Sum
 from invprob.problem import Problem, pyramid
@@ -52,9 +52,9 @@ def tv(
         max_iter: the most iterations on each grid.
     """
     balanced = problem.balanced()
-    constrained = is_constrained(balanced, nonnegative)
-    constraint = constraint_of(balanced, lower, upper, support, nonnegative=constrained)
-    told = {"nonnegative": constrained, "tol": tol, "max_iter": max_iter, **constraint.told}
+    kept = kept_nonnegative(balanced, nonnegative)
+    constraint = constraint_of(balanced, lower, upper, support, nonnegative=kept)
+    told = {"tol": tol, "max_iter": max_iter, **constraint.told}
     events = _tv(balanced, strength, constraint, told, tol=tol, max_iter=max_iter)
     yield from events if balanced is problem else of_own_readings(problem, events)
 

@@ -12,7 +12,7 @@ from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.continuation import continued
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, is_constrained, peak, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started
 from invprob.methods.sense import encoding_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import Sum, WaveletL1
@@ -45,9 +45,9 @@ def wavelet(
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
     """
-    constrained = is_constrained(problem, nonnegative)
-    constraint = constraint_of(problem, lower, upper, support, nonnegative=constrained)
-    told = {"nonnegative": constrained, **constraint.told}
+    kept = kept_nonnegative(problem, nonnegative)
+    constraint = constraint_of(problem, lower, upper, support, nonnegative=kept)
+    told = constraint.told
     yield from _sparse(problem, strength, wavelet, constraint, told, tol=tol, max_iter=max_iter)
 
 

@@ -186,6 +186,21 @@ class Signed(Around):
         return 2 * check_answer(self.D(half, 0.5 * sigma), half) - 1
 
 
+class Either(Around):
+    """D(v, sigma) where a mask that broadcasts to v says so, another denoiser's answer elsewhere."""
+
+    which: Tensor
+
+    def __init__(self, which: Tensor, D: DenoiserFunction, other: DenoiserFunction) -> None:
+        super().__init__(D)
+        self.other = other
+        self.register_buffer("which", which, persistent=False)
+
+    def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Return the denoised image."""
+        return torch.where(self.which, check_answer(self.D(v, sigma), v), check_answer(self.other(v, sigma), v))
+
+
 class KeepsZero(Around):
     """D(v, sigma), and 0 where the last two axes hold nothing but 0: a network that is told sigma sees grain there."""
 
