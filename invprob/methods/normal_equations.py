@@ -15,6 +15,7 @@ from invprob.functional import Functional
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import first_image, plausible_noise
 from invprob.methods.strength import Strength, choose, fixed, held_out_misfit
+from invprob.operators.image.noise_level import estimate_noise
 from invprob.priors import Tikhonov
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
@@ -23,6 +24,8 @@ from invprob.transforms import Gradient
 
 def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: int = 200) -> Iterator[Progress]:
     """Conjugate gradients stopped early: where held-out data say, or at the noise level if that comes first.
+
+    The noise level is the stated one, or that which views show: they are smooth but for it.
 
     Arguments:
         strength: the data residual to stop at, as a share of the data; "auto" (the default) as above.
@@ -34,12 +37,20 @@ def least_squares(problem: Problem, *, strength: Strength = "auto", max_iter: in
         target = given * size
     else:
         target = yield from held_out_misfit(of, max_iter)
-        if of.noise is not None:
-            target = torch.maximum(target, of.noise * of.readings**0.5)
+        noise = _noise_of_views(of) if of.noise is None else of.noise
+        target = torch.maximum(target, noise * torch.as_tensor(of.readings).double() ** 0.5)
     solver = ConjugateGradient(max_iter=max_iter, discrepancy=target)
     share = torch.where(size > 0, linalg.ratio(target, size), 0.0)
     settings = {"strength": share.tolist(), "max_iter": max_iter}
     yield from run("conjugate gradients", problem, solver, of.fidelity(), settings=settings)
+
+
+def _noise_of_views(of: Problem) -> Tensor:
+    """Return the noise level per item, `(*batch,)`, that views show; 0 for other data."""
+    if of.A.data_kind != "views":
+        return torch.zeros(of.batch, dtype=torch.float64, device=of.y.device)
+    weights = of.counted()
+    return estimate_noise(of.y if weights is None else weights.sqrt() * of.y, len(of.A.range_shape))
 
 
 def tikhonov(problem: Problem, *, strength: Strength = "auto", max_iter: int = 300) -> Iterator[Progress]:
