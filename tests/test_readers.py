@@ -30,6 +30,8 @@ VALUES = {
     "image_shape": (12, 12),
     "image_pixel_size": 0.25,
     "rings": True,
+    "phase_retrieval": (2.0, 10.0, 20.0),
+    "bin": 2,
     "values": "counts",
     "mask": "auto",
     "axes": ("slice", "y", "x"),
@@ -139,6 +141,12 @@ def write_projections(path):
         np.save(stream, stack[keys == 0])
 
 
+def write_xtekct(path):
+    from test_xtekct import write
+
+    write(path)
+
+
 def write_picture(path):
     with path.open("wb") as stream:
         Image.fromarray(np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)).save(stream, "PNG")
@@ -160,6 +168,7 @@ WRITERS = {
     "nxtomo": write_nxtomo,
     "medical": write_medical,
     "picture": write_picture,
+    "xtekct": write_xtekct,
     "projections": write_projections,
     "numpy": write_array,
     "multistatic": write_multistatic,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from invprob.cli.plugins import Plugin, load_plugins
+from invprob.cli.plugins import Plugin, check_name, load_plugins
+from invprob.cli.signatures import check_problem
 from invprob.files import check_file
 
 __all__ = ["benchmark"]
@@ -58,6 +59,11 @@ def benchmark(
     del debug
     if compare is not None:
         check_file(compare)  # before torch is loaded
+    plugins = load_plugins(plugin or ())
+    for name in (_names(methods) or ()) if not peers else ():
+        check_name(name, plugins)
+    for name in (_names(problems) or ()) if not plugins else ():
+        check_problem(name)
     from invprob.cli.benchmark_run import Job, run
 
     sizes = {"size": size, "tests": tests, "validations": validations, "tries": tries}
@@ -68,7 +74,7 @@ def benchmark(
             problems=_names(problems),
             methods=_names(methods),
             peers=peers,
-            plugins=load_plugins(plugin or ()),
+            plugins=plugins,
             sizes={key: value for key, value in sizes.items() if value is not None},
             compare=compare,
             workers=workers,

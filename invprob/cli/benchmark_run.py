@@ -125,7 +125,7 @@ def _count(suite: plan.Suite) -> int:
 
 
 def _measure(job: Job, results: Results, workers: int) -> None:
-    found = measure_all(results.suite, job.output / _STORE, workers=workers)
+    found = measure_all(results.suite, job.output / _STORE, workers=workers, plugins=job.plugins)
     with BenchmarkProgress(results) as progress, closing(found) as events:
         for unit, runs in events:
             results.add(unit, runs)
