@@ -87,7 +87,7 @@ def test_a_margin_is_wide_enough():
     phase = PhaseRetrieval(RATIO, DISTANCE / 40, ENERGY, PIXEL)  # less than a pixel
     picture = np.random.default_rng(0).uniform(0.5, 1, (1, 160, 32)).astype(np.float32)
     whole, part = phase.retrieved(picture), phase.retrieved(picture[:, 80 - phase.margin : 82 + phase.margin])
-    assert np.abs(part[:, phase.margin : -phase.margin] - whole[:, 80:82]).max() < 1e-5
+    assert np.abs(part[:, phase.margin : -phase.margin] - whole[:, 80:82]).max() < 4e-5
 
 
 def test_rows_read_by_themselves_are_those_of_the_whole(fringes):

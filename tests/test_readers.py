@@ -32,6 +32,7 @@ VALUES = {
     "rings": True,
     "phase_retrieval": (2.0, 10.0, 20.0),
     "bin": 2,
+    "pad": 3,
     "values": "counts",
     "mask": "auto",
     "axes": ("slice", "y", "x"),
@@ -365,6 +366,7 @@ def test_read_is_what_the_flags_are_short_for(invprob, tmp_path):
         "pixel-size": "0.5",
         "axis": "9",
         "image-shape": "40x44",
+        "phase-retrieval": "2:10:20",
     }
     accepted = READERS["data-exchange"].accepts
     assert {name.replace("-", "_") for name in texts} | {"rings"} == {o.name for o in accepted if o.flag}

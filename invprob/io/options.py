@@ -27,6 +27,7 @@ __all__ = [
     "LINKED",
     "MEDIUM",
     "MISSING",
+    "PAD",
     "PHASE",
     "PIXEL_SIZE",
     "REFERENCE",
@@ -42,6 +43,7 @@ __all__ = [
     "yes_or_no",
 ]
 
+_MOST_BINS = 2**14
 _MOST_ANGLES = 10**6  # a typing error rather than a scan
 
 Options = Mapping[str, Any]  # values by the names of options; what is not given is not there
@@ -140,6 +142,12 @@ def _positive(text: str) -> float:
     return value
 
 
+def _bins(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_BINS:
+        raise ValueError(f"{text!r} is not a whole number from 0 to {_MOST_BINS}, as in 128")
+    return int(text)
+
+
 def _pixels(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise ValueError(f"{text!r} is not a whole number from 1, as in 4")
@@ -207,6 +215,7 @@ PHASE = Option(
     _phase,
     flag=True,
 )
+PAD = Option("pad", "bins without a reading to add at both ends, for an object wider than the detector", "BINS", _bins)
 RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", yes_or_no, flag=True)
 
 LINKED = Option("linked", "whether to follow links to other files in the folder of the file", "true|false", yes_or_no)

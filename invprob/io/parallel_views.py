@@ -32,6 +32,7 @@ from invprob.io.options import (
     IMAGE_PIXEL_SIZE,
     IMAGE_SHAPE,
     MISSING,
+    PAD,
     PHASE,
     PIXEL_SIZE,
     RINGS,
@@ -50,7 +51,7 @@ from invprob.scan import Scan, Units
 __all__ = ["ACCEPTED", "Source", "axis_of", "open_views"]
 
 _GEOMETRY = (ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE)
-ACCEPTED = (ROWS, VIEWS, *_GEOMETRY, RINGS, VALUES, MISSING, PHASE)
+ACCEPTED = (ROWS, VIEWS, *_GEOMETRY, RINGS, VALUES, MISSING, PHASE, PAD)
 _DIFFERING = {"white": 0.1, "dark": 1.0}  # of the mean: by how much the levels of exposures may differ; a rule of thumb
 _CORRECTIONS = {
     "counts": "-ln((data - dark) / (white - dark)) with mean fields",
@@ -160,11 +161,22 @@ class _Views:
             "axis": f"column {self.axis.column:.2f}, {self.axis.known}",
             "pixel_size": self._size_in_words,
             **({"phase": self.phase.words} if self.phase else {}),
+            **({"pad": f"{self._pad} bins without a reading at both ends"} if self._pad else {}),
             **({"missing": self.options[MISSING.name]} if MISSING.name in self.options else {}),
         }
         units = Units.attenuation("pixel" if self._pixel_size is None else "mm")
-        weights = weights_of(dead[:, None] | (lost & (self.options.get(MISSING.name) == "mask")))
-        return Scan(self.operator, torch.from_numpy(integrals), weights=weights, units=units, provenance=provenance)
+        gone = np.broadcast_to(dead[:, None] | (lost & (self.options.get(MISSING.name) == "mask")), integrals.shape)
+        if self._pad:
+            beside = [(0, 0), (0, 0), (self._pad, self._pad)]
+            integrals, gone = np.pad(integrals, beside), np.pad(gone, beside, constant_values=True)
+        weights = weights_of(gone)
+        return Scan(
+            self.operator,
+            torch.from_numpy(np.require(integrals, requirements="W")),
+            weights=weights,
+            units=units,
+            provenance=provenance,
+        )
 
     @cached_property
     def operator(self) -> ParallelBeam:
@@ -186,6 +198,10 @@ class _Views:
         return float(self.options["pixel_size"]) if "pixel_size" in self.options else self.source.pixel_size()
 
     @property
+    def _pad(self) -> int:
+        return int(self.options.get(PAD.name, 0))
+
+    @property
     def _size_in_words(self) -> str:
         if "pixel_size" in self.options:
             return "given"
@@ -199,14 +215,14 @@ class _Views:
         return width if width > _WIDER * one.detectors else one.detectors
 
     def _beam(self, shape: tuple[int, int]) -> ParallelBeam:
-        columns, size = len(self.wanted.columns), self._pixel_size or 1.0
+        columns, size = len(self.wanted.columns) + 2 * self._pad, self._pixel_size or 1.0
         return ParallelBeam(
             shape,
             folded(self.wanted.angles[self.wanted.views]),
             columns,
             pixel_size=self.options.get("image_pixel_size", size),
             detector_size=size,
-            axis_offset=self.axis.column - (columns - 1) / 2,
+            axis_offset=self.axis.column + self._pad - (columns - 1) / 2,
         )
 
 

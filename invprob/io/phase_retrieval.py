@@ -21,7 +21,7 @@ __all__ = ["PhaseRetrieval", "retrieval_of"]
 
 _KEV_MM = 1.2398419843e-6  # Planck's constant times the speed of light
 _REACH = 12.0  # lengths after which the filter's answer to a point, K_0(r / length), is below 1e-5 of its middle
-_ECHO = 32  # pixels more: what ends sharply at the highest frequency dies down slowly, below 1e-5 after as many
+_ECHO = 32  # pixels more: what ends sharply at the highest frequency dies down slowly
 _WIDEST = 4096  # pixels: a typing error rather than a fringe
 
 
@@ -82,7 +82,8 @@ def retrieval_of(
     parts: list[float] = np.atleast_1d(np.asarray(given, dtype=np.float64)).tolist()
     if not 1 <= len(parts) <= 3 or not all(0 < part < math.inf for part in parts):
         raise InputError(f"{typed} takes one to three numbers greater than 0, got {given!r}")
-    distance, energy = (*parts[1:], *(distance, energy)[len(parts) - 1 :])
+    distance = parts[1] if len(parts) > 1 else distance
+    energy = parts[2] if len(parts) > 2 else energy
     if distance is None or energy is None:
         named = "distance" if distance is None else "energy"
         raise InputError(f"{where} names no {named} for the phase: give it with {typed}")
