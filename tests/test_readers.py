@@ -189,9 +189,8 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, o
     WRITERS[name](tmp_path / "scan")
     given = {key: VALUES[key] for key in ("angles", "angles_unit", "flats", "darks") if name == "projections"}
     accepted = option in {known.name for known in READERS[name].accepts}
-    needed = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"]}.get(option, []) + (
-        ["axes"] if name == "numpy" else []
-    )
+    together = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"], "phase_retrieval": ["pixel_size"]}
+    needed = together.get(option, []) + (["axes"] if name == "numpy" else [])
     options = given | {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()

@@ -36,6 +36,7 @@ class Job:
     """What was asked for on the command line."""
 
     quick: bool
+    full: bool
     output: Path
     problems: tuple[str, ...] | None
     methods: tuple[str, ...] | None
@@ -56,7 +57,7 @@ class Job:
         if self.peers:
             methods |= {method.name: method for method in peers.installed()}
         chosen = _chosen("method", self.methods, methods)
-        suite = (plan.quick if self.quick else plan.full)(chosen)
+        suite = (plan.quick if self.quick else plan.full if self.full else plan.standard)(chosen)
         if self.problems is not None:
             known: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
             suite = replace(suite, problems=tuple(_chosen("problem", self.problems, known)))
