@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,23 @@ COLUMNS = ("direct", "tikhonov", "wavelet", "tv", "lpn", "gs-pnp", "pnp")
 
 def tables(reference: Mapping[str, Any]) -> str:
     """Return a table of PSNR and seconds with the strengths that methods choose, and a sentence per family."""
+    told = [f"- **{verdict['family']}**: {verdict['text']}." for verdict in reference["verdicts"]]
+    return "\n".join([levels(reference, COLUMNS), "", *told])
+
+
+def levels(reference: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return a table of PSNR and seconds of some methods with the strengths they choose, a line per problem."""
     cells = {(e["problem"], e["method"]): e for e in reference["entries"] if e["mode"] == "auto"}
     problems = list(dict.fromkeys(problem for problem, _ in cells))
-    lines = ["| problem | " + " | ".join(f"`{name}`" for name in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = ["| problem | " + " | ".join(f"`{name}`" for name in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for problem in problems:
-        found = [cells.get((problem, method), {}).get("psnr") for method in COLUMNS]
+        found = [cells.get((problem, method), {}).get("psnr") for method in columns]
         best = max(level["mean"] for level in found if level)
         told = ["-" if level is None else _marked(level["mean"], best) for level in found]
         lines.append(f"| {_about(problem)} | " + " | ".join(told) + " |")
-    seconds = [[e["seconds"]["mean"] for (_, name), e in cells.items() if name == m and e["seconds"]] for m in COLUMNS]
-    lines.append("| seconds of a processor, mean | " + " | ".join(f"{sum(s) / len(s):.1g}" for s in seconds) + " |")
-    told = [f"- **{verdict['family']}**: {verdict['text']}." for verdict in reference["verdicts"]]
-    return "\n".join([*lines, "", *told])
+    seconds = [[e["seconds"]["mean"] for (_, name), e in cells.items() if name == m and e["seconds"]] for m in columns]
+    means = [f"{sum(s) / len(s):.1g}" if s else "-" for s in seconds]
+    return "\n".join([*lines, "| seconds of a processor, mean | " + " | ".join(means) + " |"])
 
 
 def _marked(level: float, best: float) -> str:

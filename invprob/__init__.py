@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invprob.methods.entry import reconstruct as reconstruct
     from invprob.report import save_report as save_report
     from invprob.report import show as show
+    from invprob.report import watch as watch
     from invprob.result import Result as Result
     from invprob.scan import Scan as Scan
 
@@ -42,6 +43,7 @@ __all__ = [
     "show",
     "solve",
     "testing",
+    "watch",
 ]
 
 _HOME = {
@@ -56,6 +58,7 @@ _HOME = {
     "save_scan": "invprob.io",
     "show": "invprob.report",
     "solve": "invprob.loop",
+    "watch": "invprob.report",
 }
 _ROOMS = (
     "benchmark",

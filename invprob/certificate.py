@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
+from invprob.doubt import Doubt
 from invprob.fidelities import Fidelity, Misfit, QuadraticFidelity
 from invprob.functional import Functional, Scalar, Term
 from invprob.linop import Linearised, LinearOperator
-from invprob.linop.doubt import Doubt
 from invprob.linop.pairing import adjoint_mismatch as adjoint_mismatch
 from invprob.solvers.base import Assumption, Solver, State
 from invprob.solvers.learned import contraction, learned_facts

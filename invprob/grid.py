@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-__all__ = ["Grid", "Units", "space_axes"]
+__all__ = ["CHANNELS", "Channels", "Grid", "Units", "size_in_words", "space_axes"]
 
 PIXEL = "pixel"
+Channels = Literal["colour", "echoes", "frames", "slices"]  # what an axis that is none of space counts
+CHANNELS: tuple[str, ...] = get_args(Channels)
+_SAMPLES = {1: "samples", 2: "pixels", 3: "voxels"}
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,19 @@ def space_axes(ndim: int, grid: Grid | None = None, channels: str | None = None)
     if grid.ndim > ndim:
         raise ValueError(f"a grid of {grid.ndim} axes does not fit items of {ndim}")
     return grid.ndim
+
+
+def size_in_words(shape: Sequence[int], ndim: int, grid: Grid | None, channels: str | None) -> str:
+    """Return the size of an image `(*batch, *item)` in words, such as "12 images of 64 x 64 pixels of 0.5 mm"."""
+    space = space_axes(ndim, grid, channels)
+    first = len(shape) - ndim
+    count, extra, extent = math.prod(shape[:first]), shape[first : len(shape) - space], shape[len(shape) - space :]
+    words = f"{' x '.join(map(str, extent))} {_SAMPLES.get(space, 'samples')}"
+    if grid is not None and grid.known:
+        lengths = grid.spacing[:1] if grid.isotropic else grid.spacing
+        words += f" of {' x '.join(f'{h:.4g}' for h in lengths)} {grid.unit}"
+    if channels == "colour":
+        words += " in colour"
+    elif extra:
+        words = f"{' x '.join(map(str, extra))} {channels or 'channels'} of {words}"
+    return f"{count} images of {words}" if count > 1 else words

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from invprob.linop.doubt import Doubt, Grade
-from invprob.result import MISSING, STATUS
+from invprob.doubt import Doubt, Grade
+from invprob.status import MISSING, SENTENCES
 
 __all__ = ["MISSING", "Grade", "Statement", "brief", "statements", "verdict"]
 
@@ -22,7 +22,6 @@ _STATUS_GRADES: Mapping[str, Grade] = {
     "diverged": "bad",
     MISSING: "bad",
 }
-_SENTENCES = {**STATUS, MISSING: "There is no image, as the data could not be read."}
 
 # residual over noise: what passes for equal, the noise level being an estimate itself, and what is beyond doubt; all
 # numbers below are those of the campaign in docs/verdict.md
@@ -108,16 +107,14 @@ def brief(value: Any) -> str:
 
 def _status(item_status: Sequence[str], *, direct: bool, left: float) -> Iterator[Statement]:
     counts = Counter(item_status)
-    for status in sorted(counts, key=list(_SENTENCES).index):
+    for status in sorted(counts, key=list(SENTENCES).index):
         of = f"{_share(counts[status], len(item_status))}: " if len(item_status) > 1 else ""
         if direct and status == "converged":
             yield Statement("good", f"{of}The method is direct: it takes one step.")
         elif status == "max_iter" and left <= _NEARLY:
             yield Statement("good", f"{of}The iterations ended above the tolerance, at a residual of {left:.1e}: near.")
         else:
-            text, _, remedy = (
-                _SENTENCES[status].partition("; ") if status == "max_iter" else (_SENTENCES[status], "", "")
-            )
+            text, _, remedy = SENTENCES[status].partition("; ") if status == "max_iter" else (SENTENCES[status], "", "")
             yield Statement(_STATUS_GRADES[status], of + text.rstrip(".") + ".", remedy.rstrip("."))
 
 

@@ -18,8 +18,9 @@ from invprob.functional import Functional, Scalar, Zero
 from invprob.linop import LinearOperator
 from invprob.linop.doors import takes_arrays
 from invprob.linop.pairing import require_adjoint
-from invprob.result import STATUS, Result
+from invprob.result import Result
 from invprob.solvers.base import Solver, State
+from invprob.status import STATUS
 
 RUNNING, CONVERGED, STOPPED, MAX_ITER, DIVERGED = "running", *STATUS
 CODES = (RUNNING, *STATUS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
@@ -14,33 +14,20 @@ import torch
 from torch import Tensor
 
 from invprob import registry
-from invprob.grid import Grid, Units, space_axes
-from invprob.linop.doubt import Doubt
+from invprob.doubt import Doubt
+from invprob.grid import Channels, Grid, Units, size_in_words, space_axes
+from invprob.status import INCOMPLETE, SENTENCES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from invprob.certificate import Certificate
-    from invprob.linop.operator import Channels
     from invprob.scan import Scan
     from invprob.solvers.base import State
 
-__all__ = ["INCOMPLETE", "MISSING", "STATUS", "ParameterMap", "Result", "current_versions", "grid_of", "size_in_words"]
+__all__ = ["ParameterMap", "Result", "current_versions", "grid_of"]
 
-STATUS = {
-    "converged": "The fixed-point residual fell below the tolerance.",
-    "stopped": "The run was stopped before it converged; this is the best image so far.",
-    "max_iter": "The largest number of iterations was reached before the tolerance; raise max_iter or tol.",
-    "diverged": "The iteration grew or became non-finite; the best image before that is kept.",
-}
-MISSING = "missing"  # the status of an item without an image
-INCOMPLETE = "incomplete"  # the status of a file that is not finished
-_OTHERS = {
-    MISSING: "There is no image, as the data could not be read.",
-    INCOMPLETE: "The run did not end: what is finished is there, the rest is NaN.",
-}
 _PACKAGES = ("torch", "numpy", "invprob")
-_SAMPLES = {1: "samples", 2: "pixels", 3: "voxels"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +118,7 @@ class Result:
     @property
     def message(self) -> str:
         """The status as a sentence."""
-        return (STATUS | _OTHERS)[self.status]
+        return SENTENCES[self.status]
 
     @property
     def space(self) -> int:
@@ -187,7 +174,7 @@ class Result:
         if len(ends) == math.prod(batch):
             kept = pick(torch.arange(len(ends)).reshape(batch), 0).flatten().tolist()
             ends = tuple(ends[i] for i in kept)
-            status = status if status == INCOMPLETE else max(ends, key=[*STATUS, *_OTHERS].index, default=status)
+            status = status if status == INCOMPLETE else max(ends, key=[*SENTENCES].index, default=status)
         facts = {} if self.certificate is None else vars(self.certificate)
         numbers: dict[str, Any] = {
             name: pick(t, 0) for name, t in facts.items() if isinstance(t, Tensor) and t.shape == batch
@@ -230,22 +217,6 @@ def grid_of(scan: Scan) -> Grid:
     """Return the grid of a scan's image, in the unit of the scan's lengths where the operator names none."""
     grid = scan.operator.grid
     return grid if grid.known else grid.with_unit(scan.units.length)
-
-
-def size_in_words(shape: Sequence[int], ndim: int, grid: Grid | None, channels: str | None) -> str:
-    """Return the size of an image `(*batch, *item)` in words, such as "12 images of 64 x 64 pixels of 0.5 mm"."""
-    space = space_axes(ndim, grid, channels)
-    first = len(shape) - ndim
-    count, extra, extent = math.prod(shape[:first]), shape[first : len(shape) - space], shape[len(shape) - space :]
-    words = f"{' x '.join(map(str, extent))} {_SAMPLES.get(space, 'samples')}"
-    if grid is not None and grid.known:
-        lengths = grid.spacing[:1] if grid.isotropic else grid.spacing
-        words += f" of {' x '.join(f'{h:.4g}' for h in lengths)} {grid.unit}"
-    if channels == "colour":
-        words += " in colour"
-    elif extra:
-        words = f"{' x '.join(map(str, extra))} {channels or 'channels'} of {words}"
-    return f"{count} images of {words}" if count > 1 else words
 
 
 @cache

@@ -534,6 +534,7 @@ def test_what_got_worse_is_told_and_is_the_exit_code(invprob, here, measured, tm
         (["--problems", "ct-31"], 2, "did you mean ct-30"),
         (["--compare", "none.json"], 3, "does not exist: check the path"),
         (["--size", "8"], 2, "--size"),
+        (["--full"], 2, "--quick and --full: choose one"),
         (["-o", "full"], 2, "holds other things"),
     ],
 )

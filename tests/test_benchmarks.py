@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ct.py"
+from invprob.benchmark import plan
+from invprob.benchmark.problems import STANDARD
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "ct.py"
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +68,28 @@ def test_every_kernel_is_put_beside_a_limit(tmp_path):
 def test_absent_peers_are_named_not_an_error(found):
     absent = {f["peer"]: f["reason"] for f in found if f["kind"] == "Absent"}
     assert "not installed" in absent["LEAP"]
+
+
+def test_the_standard_benchmark_goes_into_the_pages(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import standard
+
+    found = json.loads((ROOT / "benchmarks" / "reference.json").read_text(encoding="utf-8"))
+    (tmp_path / "docs").mkdir()
+    for name in standard.PLACES:
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    standard.write(found, tmp_path)
+    texts = {name: (tmp_path / name).read_text(encoding="utf-8") for name in standard.PLACES}
+    for name, folder in (("docs/benchmark.md", "pictures"), ("README.md", "docs/pictures")):
+        assert texts[name].count("## The standard benchmark") == 1
+        assert f"]({folder}/benchmark.png)" in texts[name]
+        assert "| 30 views (`ct-30`) |" in texts[name]
+    standard.write(found, tmp_path)
+    assert texts == {name: (tmp_path / name).read_text(encoding="utf-8") for name in standard.PLACES}
+
+
+def test_the_standard_suite_has_a_problem_of_most_families():
+    suite = plan.standard()
+    assert (suite.size, suite.tests) == (128, 8)
+    assert len({problem.family for problem in suite.problems}) == len(suite.problems) == len(STANDARD)
+    assert {problem.name for problem in plan.quick().problems} <= set(STANDARD)

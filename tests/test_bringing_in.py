@@ -345,3 +345,21 @@ def test_a_file_keeps_what_an_operator_was_lifted_over(tmp_path):
     assert scan.operator.grid == A.grid
     with pytest.raises(InputError, match="leave out --views: the file holds channels"):
         load_scan(tmp_path / "scan.h5", views=slice(1))
+
+
+def test_a_truncated_object_is_flat_where_it_is_seen_with_bins_beside_the_detector(tmp_path):
+    views, columns, radius = 90, 48, 40.0  # a disc of density 0.01 that reaches beyond both ends
+    s = np.arange(columns) - (columns - 1) / 2
+    np.save(tmp_path / "views.npy", np.tile(0.02 * np.sqrt(radius**2 - s**2), (views, 1, 1)).astype(np.float32))
+    given = {"values": "integrals", "angles": np.arange(views) * 180 / views, "angles_unit": "deg", "axis": 23.5}
+    plain, padded = (load_scan(tmp_path / "views.npy", **given, **more) for more in ({}, {"pad": 20}))
+    assert padded.data.shape == (1, views, columns + 40)
+    assert torch.equal(padded.data[..., 20:-20], plain.data)
+    assert torch.equal(padded.weights[0, 0], (torch.arange(columns + 40) - 43.5).abs().lt(24).float())
+    assert padded.operator.axis_offset == plain.operator.axis_offset
+    inside = torch.hypot(torch.arange(48) - 23.5, torch.arange(48)[:, None] - 23.5) < 20
+    for method, settings, flatter, nearer in (("fbp", {}, 0.3, 0.5), ("least-squares", {"max_iter": 30}, 0.2, 0.2)):
+        bare, mended = (reconstruct(scan, method, **settings).x[0] for scan in (plain, padded))
+        bare, mended = bare[inside], mended[20:68, 20:68][inside]
+        assert float(mended.std()) < flatter * float(bare.std())
+        assert abs(float(mended.mean()) - 0.01) < nearer * abs(float(bare.mean()) - 0.01)

@@ -111,13 +111,13 @@ def test_the_field_of_view_is_where_half_a_turn_of_views_meet():
 @pytest.mark.parametrize("command", ["inspect", "check"])
 def test_doubts_are_warnings_and_no_errors(invprob, tmp_path, command):
     save_scan("good.h5", measured(parallel(turn(180)), 0.0))
-    done = invprob(command, "good.h5")
+    done = invprob(command, "good.h5", *(["--doubts"] if command == "inspect" else []))
     assert (done.code, done.err) == (0, "")
     assert "Nothing in it looks doubtful." in done.out
     for name in ("limited", "narrow", "twice", "closed"):
         A, words = DOUBTS[name]
         save_scan(f"{name}.h5", measured(A, 0.0))
-        done = invprob(command, f"{name}.h5")
+        done = invprob(command, f"{name}.h5", *(["--doubts"] if command == "inspect" else []))
         assert done.code == 0
         assert words in done.err
         assert all(line.startswith("warning: ") for line in done.err.splitlines())

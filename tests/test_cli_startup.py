@@ -34,7 +34,11 @@ sys.exit(f"loaded {{loaded}}, code {{code}}" if loaded else 0)
         ["reconstruct", "README.md", "--method", "tv,os:getcwd"],
         ["reconstruct", "README.md", "--set", "nothing"],
         ["reconstruct", "README.md", "--method", "tv,pnp", "-o", "x.h5"],
+        ["reconstruct", "README.md", "--set", "nothing=1"],
+        ["reconstruct", "README.md", "--method", "pnp", "--set", "max_iter=many"],
         ["benchmark", "--compare", "no-such-file.json"],
+        ["benchmark", "--methods", "tvv"],
+        ["benchmark", "--problems", "ct-31"],
     ],
 )
 def test_an_answer_needs_no_heavy_library(arguments):
@@ -75,3 +79,71 @@ def test_importing_the_package_costs_nothing():
     script = f"import sys, invprob; sys.exit(str([n for n in {HEAVY!r} if n in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+LIGHT = """
+import sys
+from invprob.cli.main import main
+code = main(sys.argv[1:])
+print("loaded", [name for name in ("torch", "scipy", "numba", "matplotlib", "skimage") if name in sys.modules], code)
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    import torch
+
+    from invprob import Scan, reconstruct, save_result, save_scan
+    from invprob.operators import ParallelBeam
+
+    folder = tmp_path_factory.mktemp("light")
+    A = ParallelBeam((16, 16), torch.arange(8) * 0.4, 24, pixel_size=0.5, detector_size=0.5)
+    scan = Scan(A, A(torch.ones(16, 16)), noise=0.1)
+    save_scan(folder / "scan.h5", scan)
+    save_result(folder / "result.h5", reconstruct(scan, "least-squares", max_iter=3), scan=scan)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("inspect scan.h5", 0, ["parallel-beam (image shape 16 x 16, detectors 24", "8 from 0 to 160.428 degrees",
+                                "standard deviation 0.1", "none NaN", "--doubts"]),
+        ("inspect result.h5", 0, ["16 x 16 pixels", "verdict"]),
+        ("reconstruct scan.h5 --read axsi=3", 2, ["no reader has an option 'axsi'; did you mean axis"]),
+        ("reconstruct scan.h5 --read values=numbers", 2, ["neither counts, transmission nor integrals"]),
+        ("check scan.h5 --views a", 2, ["--views"]),
+        ("import scan.h5 --read boundary=none", 2, ["none of periodic, valid, zero, reflect"]),
+        ("reconstruct scan.h5 --try strenght=1:2:3", 2, ["--try strenght: no setting of the method"]),
+        ("reconstruct scan.h5 --method fbp --try strength=1:2:3", 2, ["--try strength"]),
+    ],
+)  # fmt: skip
+def test_an_answer_needs_no_torch(files, line, code, words):
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *line.split()],
+        capture_output=True, text=True, check=False, cwd=files, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"loaded [] {code}", done.stderr
+    for word in words:
+        assert word in done.stdout + done.stderr
+
+
+def test_what_is_read_from_the_source_is_what_is_there():
+    from invprob import registry
+    from invprob.benchmark import PROBLEMS
+    from invprob.cli.signatures import written_problems, written_settings
+    from invprob.io.option_table import OPTIONS
+    from invprob.io.picture_options import BOUNDARIES
+    from invprob.io.readers import known_options
+    from invprob.methods import find_recipe, settings_of
+    from invprob.operators.image.convolution import BOUNDARIES as OF_BLUR
+
+    assert known_options() == OPTIONS
+    assert BOUNDARIES == OF_BLUR
+    assert written_problems() == [problem.name for problem in PROBLEMS]
+    for method in registry.METHODS:
+        known, written = settings_of(find_recipe(method)), written_settings(method)
+        assert written is not None
+        assert list(known) == list(written)
+        for name, setting in written.items():
+            assert setting.default in (..., known[name]), (method, name)

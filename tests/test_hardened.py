@@ -7,7 +7,7 @@ import torch
 from test_outlines import SCANNERS, shadow
 
 from invprob import Scan, reconstruct
-from invprob.linop.doubt import Doubt
+from invprob.doubt import Doubt
 from invprob.operators import FanBeam, ParallelBeam
 from invprob.operators.ct.hardened import hardening_doubts, lost_by_edge, lost_by_sums
 from invprob.operators.ct.outline import find_outline

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from invprob.certificate import Certificate
+from invprob.doubt import Doubt
 from invprob.judgement import MISSING, brief, statements, verdict
-from invprob.linop.doubt import Doubt
 from invprob.solvers.base import Assumption
 
 GOOD = {

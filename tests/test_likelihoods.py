@@ -317,7 +317,7 @@ def test_a_stack_with_a_likelihood_per_row_becomes_a_result(invprob, tmp_path):
 @pytest.mark.parametrize("command", ["check", "inspect"])
 def test_counts_that_are_sound_are_not_doubted(invprob, tmp_path, command):
     save_scan(tmp_path / "a.h5", transmission()[0])
-    done = invprob(command, "a.h5")
+    done = invprob(command, "a.h5", *(["--doubts"] if command == "inspect" else []))
     assert (done.code, done.err) == (0, "")
     assert "that of counts: transmission (blank 1000, background 0)" in done.out
     assert "Nothing in it looks doubtful" in done.out

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from invprob import Scan, load_result, reconstruct, save_scan
+from invprob import Scan, load_result, reconstruct, registry, save_scan
 from invprob.methods import settings_of
 from invprob.operators import Mask
 from invprob.priors import load_pretrained
@@ -115,6 +115,17 @@ def test_the_benchmark_takes_own_methods(invprob, tmp_path):
     assert done.code == 0, done.err
     entries = json.loads((tmp_path / "benchmark" / "benchmark.json").read_text())["entries"]
     assert {e["method"] for e in entries if e["status"] == "measured"} == {"direct", "door_plugin3:doubled"}
+
+
+def test_rows_that_a_plugin_adds_to_the_tables_reach_the_workers(invprob, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    row = 'registry.METHODS["twice"] = registry.Method("door_plugin4:doubled", "classical", "twice the adjoint")'
+    (tmp_path / "door_plugin4.py").write_text(f"from invprob import registry\n{row}\n{PLUGIN}")
+    sizes = ("--size", "32", "--tests", "1", "--validations", "1", "--workers", "1", "--problems", "holes-random")
+    done = invprob("benchmark", "--quick", *sizes, "--methods", "direct,twice", "--plugin", "door_plugin4.py")
+    assert done.code == 0, done.err
+    entries = json.loads((tmp_path / "benchmark" / "benchmark.json").read_text())["entries"]
+    assert {e["method"] for e in entries if e["status"] == "measured"} == {"direct", "twice"}
 
 
 def test_weights_of_ones_own_go_by_their_path(tmp_path):

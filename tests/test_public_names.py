@@ -23,6 +23,7 @@ KINDS = {
     "show": FunctionType,
     "solve": FunctionType,
     "testing": ModuleType,
+    "watch": FunctionType,
 }
 
 

@@ -30,6 +30,9 @@ VALUES = {
     "image_shape": (12, 12),
     "image_pixel_size": 0.25,
     "rings": True,
+    "phase_retrieval": (2.0, 10.0, 20.0),
+    "bin": 2,
+    "pad": 3,
     "values": "counts",
     "mask": "auto",
     "axes": ("slice", "y", "x"),
@@ -139,6 +142,12 @@ def write_projections(path):
         np.save(stream, stack[keys == 0])
 
 
+def write_xtekct(path):
+    from test_xtekct import write
+
+    write(path)
+
+
 def write_picture(path):
     with path.open("wb") as stream:
         Image.fromarray(np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)).save(stream, "PNG")
@@ -160,6 +169,7 @@ WRITERS = {
     "nxtomo": write_nxtomo,
     "medical": write_medical,
     "picture": write_picture,
+    "xtekct": write_xtekct,
     "projections": write_projections,
     "numpy": write_array,
     "multistatic": write_multistatic,
@@ -179,9 +189,8 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, o
     WRITERS[name](tmp_path / "scan")
     given = {key: VALUES[key] for key in ("angles", "angles_unit", "flats", "darks") if name == "projections"}
     accepted = option in {known.name for known in READERS[name].accepts}
-    needed = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"]}.get(option, []) + (
-        ["axes"] if name == "numpy" else []
-    )
+    together = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"], "phase_retrieval": ["pixel_size"]}
+    needed = together.get(option, []) + (["axes"] if name == "numpy" else [])
     options = given | {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()
@@ -356,6 +365,7 @@ def test_read_is_what_the_flags_are_short_for(invprob, tmp_path):
         "pixel-size": "0.5",
         "axis": "9",
         "image-shape": "40x44",
+        "phase-retrieval": "2:10:20",
     }
     accepted = READERS["data-exchange"].accepts
     assert {name.replace("-", "_") for name in texts} | {"rings"} == {o.name for o in accepted if o.flag}

@@ -1,5 +1,9 @@
 """What results and scans show of themselves, and what the command line shows of a result."""
 
+import sys
+from types import SimpleNamespace
+from typing import ClassVar
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -7,11 +11,11 @@ import torch
 from PIL import Image
 
 import invprob
-from invprob import Scan, load_result, save_scan
+from invprob import Scan, load_result, reconstruct, save_scan, watch
 from invprob.cli.errors import UsageError
-from invprob.cli.side_by_side import trials_of
+from invprob.cli.trials import trials_of
 from invprob.grid import Units
-from invprob.operators import Identity, ParallelBeam
+from invprob.operators import Identity, Mask, ParallelBeam
 from invprob.report.views import slices_of
 
 
@@ -124,3 +128,46 @@ def test_what_is_tried():
     for tried, words in (("axi=1:2:3", "did you mean axis"), ("strength=1:2", "neither"), ("strength", "is NAME=")):
         with pytest.raises(UsageError, match=words):
             trials_of(["fbp" if "axi" in tried else "tv"], {}, {}, tried)
+
+
+class FakeBar:
+    """What `watch` asks of tqdm."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, total, desc, leave):
+        self.total, self.desc, self.n, self.closed = total, desc, 0, False
+        FakeBar.made.append(self)
+
+    def update(self, by):
+        self.n += by
+
+    def set_postfix_str(self, text, refresh):
+        assert text.startswith("residual ")
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_watching_changes_nothing_and_tells_of_every_iteration(monkeypatch, tqdm):
+    FakeBar.made = []
+    module = SimpleNamespace(tqdm=FakeBar) if tqdm else None
+    monkeypatch.setitem(sys.modules, "tqdm", module)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", module)
+    A = Mask(torch.rand(12, 12, generator=torch.Generator().manual_seed(0)) < 0.7)
+    scan = Scan(A, A(torch.ones(12, 12)), noise=0.1)
+    told = []
+    seen = watch(scan, "least-squares", each=told.append, max_iter=4)
+    assert torch.equal(seen.x, reconstruct(scan, "least-squares", max_iter=4).x)
+    assert len(told) >= 4
+    assert all(event.image().shape == (12, 12) for event in told[-1:])
+    assert bool(FakeBar.made) == tqdm
+    assert all(bar.closed and 0 < bar.n <= bar.total for bar in FakeBar.made if "half" not in bar.desc)
+
+    def stop(event):
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        watch(scan, "least-squares", each=stop)
+    assert all(bar.closed for bar in FakeBar.made)

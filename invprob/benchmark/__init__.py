@@ -5,6 +5,7 @@ from invprob.benchmark.plan import Suite as Suite
 from invprob.benchmark.plan import full as full
 from invprob.benchmark.plan import quick as quick
 from invprob.benchmark.plan import registered as registered
+from invprob.benchmark.plan import standard as standard
 from invprob.benchmark.problems import PROBLEMS as PROBLEMS
 from invprob.benchmark.problems import Problem as Problem
 from invprob.benchmark.results import Entry as Entry

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from invprob import registry
-from invprob.benchmark.problems import PROBLEMS, QUICK, Problem
+from invprob.benchmark.problems import PROBLEMS, QUICK, STANDARD, Problem
 from invprob.phantoms.scenes import phantom
 
-__all__ = ["BASELINE", "Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "units"]
+__all__ = ["BASELINE", "Kind", "Method", "Suite", "Unit", "full", "quick", "registered", "standard", "units"]
 
 Kind = Literal["baseline", "classical", "learned", "peer"]
 BASELINE = "direct"  # A.direct, the field's plain reconstruction
@@ -107,6 +107,12 @@ def quick(methods: Sequence[Method] | None = None) -> Suite:
     """Return the suite for minutes: one problem or so per family, small images."""
     problems = tuple(problem for problem in PROBLEMS if problem.name in QUICK)
     return Suite(problems, tuple(registered() if methods is None else methods), 56, tests=3, validations=1, tries=3)
+
+
+def standard(methods: Sequence[Method] | None = None) -> Suite:
+    """Return the suite to judge methods by, under an hour on two cores: a problem per family, eight images of each."""
+    problems = tuple(problem for problem in PROBLEMS if problem.name in STANDARD)
+    return Suite(problems, tuple(registered() if methods is None else methods), 128, tests=8, validations=1, tries=3)
 
 
 def full(methods: Sequence[Method] | None = None) -> Suite:

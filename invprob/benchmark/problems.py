@@ -184,4 +184,16 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem("dynamic-8", _MRI, "8 frames of an eighth of the lines each", _lines(8), ("heartbeat",), _RECEIVER, film),
     Problem("radar-10", "radar", "10 frequencies, 30 dB", _X_ARRAY, ("radar-targets",), _THIRTY_DB, cube),
 )
+STANDARD = (
+    "ct-30",
+    "arc-90",
+    "dose-1e3",
+    "fan-45",
+    "blur-gaussian",
+    "noise-coloured",
+    "holes-random",
+    "finer-2",
+    "wave-holes",
+    "mri-4",
+)
 QUICK = ("ct-30", "dose-1e3", "blur-gaussian", "noise-coloured", "holes-random", "finer-2")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import importlib
+from collections.abc import Collection, Generator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,12 @@ Runs = dict[Mode, Run]
 Events = Generator[tuple[Unit, Runs], None, None]
 
 
-def measure_all(suite: Suite, folder: Path | None = None, *, workers: int = 0) -> Events:
+def measure_all(suite: Suite, folder: Path | None = None, *, workers: int = 0, plugins: Collection[str] = ()) -> Events:
     """Yield every unit of a suite with its runs, in the order they are done; those in `folder` come first.
 
     `folder` is where runs are kept, each as soon as it is done; None keeps none. `workers` processes share the work, 0
-    means this one. The caller may leave at any time: what was yielded is safe, and so is what was kept.
+    means this one; each imports the modules `plugins` first, which may have rows for the tables. The caller may leave
+    at any time: what was yielded is safe, and so is what was kept.
     """
     missing = []
     for unit in units(suite):
@@ -32,7 +34,7 @@ def measure_all(suite: Suite, folder: Path | None = None, *, workers: int = 0) -
             yield unit, known
         else:
             missing.append(unit)
-    function = _remote if workers else _both
+    function = partial(_remote, plugins=tuple(plugins)) if workers else _both
     for unit, runs in calls(partial(function, folder=folder), missing, workers):
         yield unit, {mode: Run("failed", runs.reason) for mode in MODES} if isinstance(runs, Died) else runs
 
@@ -48,8 +50,10 @@ def stored(unit: Unit, folder: Path | None) -> Runs:
 _seen: dict[str, Problem] = {}  # of a worker
 
 
-def _remote(unit: Unit, folder: Path | None) -> Runs:
+def _remote(unit: Unit, folder: Path | None, plugins: tuple[str, ...]) -> Runs:
     """Do a unit whose problem has come through a pipe: one seen before is taken again, with what is known of it."""
+    for name in plugins:
+        importlib.import_module(name)
     problem = _seen.setdefault(describe(unit.problem), unit.problem)
     return _both(replace(unit, problem=problem), folder)
 

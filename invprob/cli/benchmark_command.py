@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from invprob.cli.plugins import Plugin, load_plugins
+from invprob.cli.errors import UsageError
+from invprob.cli.plugins import Plugin, check_name, load_plugins
+from invprob.cli.signatures import check_problem
 from invprob.files import check_file
 
 __all__ = ["benchmark"]
@@ -17,7 +19,10 @@ _CHOICE, _SIZE = "Choosing", "Size of the suite"
 
 def benchmark(
     context: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer problems, smaller images: minutes, not hours.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Six problems, small images: three minutes, to see that all is well.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every problem, larger images, more of them: hours.")] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Directory for the page, the tables and what is done so far.")
     ] = Path("benchmark"),
@@ -51,24 +56,33 @@ def benchmark(
 ) -> int:
     """Measure all methods on phantoms and write one page about it, with tables as CSV and JSON.
 
+    As a rule ten problems of 128 pixels, eight images each: under an hour on two cores.
     Every method runs with the strength it chooses itself, and with one tuned on validation images with as many tries
     as all others. What is done is kept: after Ctrl-C the same command goes on. With --compare the exit code is 5 if
     something got worse by more than the tolerance.
     """
     del debug
+    if quick and full:
+        raise UsageError("--quick and --full: choose one of them")
     if compare is not None:
         check_file(compare)  # before torch is loaded
+    plugins = load_plugins(plugin or ())
+    for name in (_names(methods) or ()) if not peers else ():
+        check_name(name, plugins)
+    for name in (_names(problems) or ()) if not plugins else ():
+        check_problem(name)
     from invprob.cli.benchmark_run import Job, run
 
     sizes = {"size": size, "tests": tests, "validations": validations, "tries": tries}
     return run(
         Job(
             quick=quick,
+            full=full,
             output=output,
             problems=_names(problems),
             methods=_names(methods),
             peers=peers,
-            plugins=load_plugins(plugin or ()),
+            plugins=plugins,
             sizes={key: value for key, value in sizes.items() if value is not None},
             compare=compare,
             workers=workers,

@@ -36,6 +36,7 @@ class Job:
     """What was asked for on the command line."""
 
     quick: bool
+    full: bool
     output: Path
     problems: tuple[str, ...] | None
     methods: tuple[str, ...] | None
@@ -56,7 +57,7 @@ class Job:
         if self.peers:
             methods |= {method.name: method for method in peers.installed()}
         chosen = _chosen("method", self.methods, methods)
-        suite = (plan.quick if self.quick else plan.full)(chosen)
+        suite = (plan.quick if self.quick else plan.full if self.full else plan.standard)(chosen)
         if self.problems is not None:
             known: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
             suite = replace(suite, problems=tuple(_chosen("problem", self.problems, known)))
@@ -125,7 +126,7 @@ def _count(suite: plan.Suite) -> int:
 
 
 def _measure(job: Job, results: Results, workers: int) -> None:
-    found = measure_all(results.suite, job.output / _STORE, workers=workers)
+    found = measure_all(results.suite, job.output / _STORE, workers=workers, plugins=job.plugins)
     with BenchmarkProgress(results) as progress, closing(found) as events:
         for unit, runs in events:
             results.add(unit, runs)

@@ -21,19 +21,21 @@ from invprob.cli.options import (
     ImageShape,
     Mask,
     Noise,
+    Phase,
     PixelSize,
     Read,
     Rings,
     Rows,
     Views,
 )
+from invprob.cli.reading import reading_options
 from invprob.files import check_source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from invprob.io import Stack
-    from invprob.io.summary import ValueSummary
+    from invprob.io.stored import ValueSummary
     from invprob.linop import LinearOperator
     from invprob.scan import Scan
 
@@ -56,6 +58,7 @@ def check(
     image_shape: ImageShape = None,
     flats: Flats = None,
     darks: Darks = None,
+    phase_retrieval: Phase = None,
     blur: Blur = None,
     mask: Mask = None,
     factor: Factor = None,
@@ -75,15 +78,17 @@ def check(
     del debug
     check_source(file)  # before torch is loaded
 
-    from invprob.cli.reading import reading_options
+    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
+    flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
+    flags |= {"flats": flats, "darks": darks, "blur": blur, "mask": mask, "factor": factor, "noise": noise}
+    flags |= {"phase_retrieval": phase_retrieval}
+    options = reading_options(read, **flags)
+
     from invprob.io import open_stack
     from invprob.io.summary import stored_values
     from invprob.stack.memory import budget, bytes_of_a_row, rows_at_once
 
-    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
-    flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
-    flags |= {"flats": flats, "darks": darks, "blur": blur, "mask": mask, "factor": factor, "noise": noise}
-    stack = open_stack(file, **reading_options(read, **flags))
+    stack = open_stack(file, **options)
     stack.check()
     row, values = stack.sample, stored_values(stack)
     at_once = rows_at_once(stack, budget(max_memory))  # before anything large is made

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from invprob.cli.console import fact
 from invprob.cli.options import (
     Angles,
     AnglesUnit,
@@ -18,6 +19,7 @@ from invprob.cli.options import (
     ImageShape,
     Mask,
     Noise,
+    Phase,
     PixelSize,
     Read,
     Rings,
@@ -26,6 +28,7 @@ from invprob.cli.options import (
     check_kinds,
     named_after,
 )
+from invprob.cli.reading import reading_options
 from invprob.files import check_source
 
 __all__ = ["import_scan"]
@@ -44,6 +47,7 @@ def import_scan(
     rings: Rings = False,
     flats: Flats = None,
     darks: Darks = None,
+    phase_retrieval: Phase = None,
     blur: Blur = None,
     mask: Mask = None,
     factor: Factor = None,
@@ -61,18 +65,19 @@ def import_scan(
     check_kinds({"--output": output})
     check_source(source)  # before torch is loaded
 
-    from invprob.cli.console import fact
-    from invprob.cli.reading import reading_options
+    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
+    flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
+    flags |= {"flats": flats, "darks": darks, "blur": blur, "mask": mask, "factor": factor, "noise": noise}
+    flags |= {"phase_retrieval": phase_retrieval}
+    options = reading_options(read, **flags)
+
     from invprob.io import open_stack, save_scan
     from invprob.io.atomic import check_output
     from invprob.io.summary import noise_in_words
 
-    flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
-    flags |= {"axis": axis, "image_shape": image_shape, "rings": "true" if rings else None}
-    flags |= {"flats": flats, "darks": darks, "blur": blur, "mask": mask, "factor": factor, "noise": noise}
     target = output or Path(f"{named_after(source)}.h5")
     check_output(target, 0, overwrite=overwrite, sources=[source])
-    stack = open_stack(source, **reading_options(read, **flags))
+    stack = open_stack(source, **options)
     scan = stack.load()
     save_scan(target, scan, overwrite=overwrite)
     fact("source", f"{stack.path} ({stack.layout})")

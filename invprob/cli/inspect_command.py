@@ -20,16 +20,17 @@ from invprob.cli.options import (
     ImageShape,
     Mask,
     Noise,
+    Phase,
     PixelSize,
     Read,
     Rows,
     Views,
 )
+from invprob.cli.reading import reading_options
 from invprob.files import check_source
 
 if TYPE_CHECKING:
-    from invprob.io import ScanSummary
-    from invprob.io.summary import ValueSummary
+    from invprob.io.stored import ScanSummary, ValueSummary
 
 __all__ = ["inspect"]
 
@@ -46,30 +47,65 @@ def inspect(
     image_shape: ImageShape = None,
     flats: Flats = None,
     darks: Darks = None,
+    phase_retrieval: Phase = None,
     blur: Blur = None,
     mask: Mask = None,
     factor: Factor = None,
     noise: Noise = None,
+    doubts: Annotated[
+        bool, typer.Option("--doubts", help="Also of our own scans: what geometry and data say against each other.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
-    """Say what is in a scan or a result, in which units, and what is doubtful about it."""
+    """Say what is in a scan or a result, in which units, and what is doubtful about it.
+
+    A file of invprob's own tells at once. What is doubtful about a scan takes its operator, hence seconds: --doubts,
+    or invprob check.
+    """
     del debug
     check_source(file)  # before torch is loaded
 
-    from invprob.cli.reading import reading_options
-    from invprob.cli.result_description import describe_result, is_result
-    from invprob.io import scan_summary
+    from invprob.io.result_form import FORMAT as RESULT
+    from invprob.io.scan_form import FORMAT as SCAN
 
     flags = {"views": views, "rows": rows, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
     flags |= {"axis": axis, "image_shape": image_shape, "flats": flats, "darks": darks}
+    flags |= {"phase_retrieval": phase_retrieval}
     options = reading_options(read, **flags, blur=blur, mask=mask, factor=factor, noise=noise)
-    if file.is_file() and is_result(file):
+    form = _own_format(file)
+    if form == RESULT:
         if options:
             raise UsageError(f"leave out {', '.join(options)}: a result is read as it is")
+        from invprob.cli.result_description import describe_result
+
         describe_result(file)
+    elif form == SCAN and not options and not doubts:
+        from invprob.io.stored import own_summary
+
+        _describe(own_summary(file))
+        say(f"What is doubtful about it: invprob inspect {file} --doubts")
     else:
-        _describe(scan_summary(file, **options))
+        from invprob.io.summary import scan_summary
+
+        summary = scan_summary(file, **options)
+        _describe(summary)
+        if not summary.hints:
+            say("Nothing in it looks doubtful.")
     return 0
+
+
+def _own_format(path: Path) -> str | None:
+    """Return the name of the format that an HDF5 file says it has, None where it says nothing."""
+    if not path.is_file():
+        return None
+    import h5py
+
+    from invprob.io.safe_hdf5 import open_hdf5, read_text
+
+    if not h5py.is_hdf5(path):
+        return None
+    with open_hdf5(path) as file:
+        return read_text(file, "format")
 
 
 def _describe(summary: ScanSummary) -> None:
@@ -96,8 +132,6 @@ def _describe(summary: ScanSummary) -> None:
         fact("values", _values(summary.values))
     for hint in summary.hints:
         warn(hint)
-    if not summary.hints:
-        say("Nothing in it looks doubtful.")
 
 
 def _values(values: ValueSummary) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invprob.cli.console import fact, warn
+from invprob.cli.judging import judge
 from invprob.cli.methods import defaults
 from invprob.io.options import PIXEL_SIZE
 from invprob.io.readers import accepted_by, known_options
 from invprob.io.summary import noise_in_words
-from invprob.judgement import Grade, statements, verdict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from invprob.io import Stack
     from invprob.stack import JoinedResults
 
-__all__ = ["conclude", "count_weights", "files", "introduce", "judge"]
+__all__ = ["conclude", "count_weights", "files", "introduce"]
 
-_MARKS: Mapping[Grade, str] = {"good": "  ok", "fair": "  care", "bad": "  BAD", "known": "  -"}
 _FORMATS = {"PSNR": "{:.1f} dB", "SSIM": "{:.3f}", "relative error": "{:.3f}"}
 
 
@@ -65,15 +64,6 @@ def conclude(story: JoinedResults, method: str, settings: Mapping[str, Any]) -> 
         told = (f"{name} {_median(values, _FORMATS[name])}" for name, values in story.quality.items())
         fact("truth", ", ".join(told))
     judge(story.certificate, story.item_status)
-
-
-def judge(certificate: Mapping[str, Any] | None, item_status: Sequence[str]) -> None:
-    """Say what speaks for and against an image."""
-    found = statements(certificate, item_status)
-    whole = verdict(found)
-    fact("verdict", whole.text, whole.grade)
-    for statement in found:
-        fact(_MARKS[statement.grade], statement.words, statement.grade)
 
 
 def files(output: Path, others: Iterable[tuple[str, Path]]) -> None:

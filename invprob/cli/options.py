@@ -22,6 +22,7 @@ __all__ = [
     "ImageShape",
     "Mask",
     "Noise",
+    "Phase",
     "PixelSize",
     "Read",
     "Rings",
@@ -97,6 +98,15 @@ Flats = Annotated[
     typer.Option(metavar="FILES", help="Folder, pattern or file of the open beam.", rich_help_panel=_READING),
 ]
 Darks = Annotated[str | None, typer.Option(metavar="FILES", help="The same without a beam.", rich_help_panel=_READING)]
+Phase = Annotated[
+    str | None,
+    typer.Option(
+        "--phase-retrieval",
+        metavar="RATIO[:MM[:KEV]]",
+        help="Take away the fringes of edges: delta/beta, distance, energy (Paganin).",
+        rich_help_panel=_READING,
+    ),
+]
 Rings = Annotated[
     bool, typer.Option("--rings", help="Take away what a bin adds to all views.", rich_help_panel=_READING)
 ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invprob import registry
 from invprob.cli import parse
 from invprob.cli.errors import UsageError
 
-__all__ = ["reading_options"]
+if TYPE_CHECKING:
+    from invprob.io.options import Option
+
+__all__ = ["known_options", "reading_options"]
 
 
 def reading_options(pairs: Sequence[str] | None, **flags: str | None) -> dict[str, Any]:
@@ -18,7 +22,6 @@ def reading_options(pairs: Sequence[str] | None, **flags: str | None) -> dict[st
     A flag stands for the option of its name, and None for one that is not given.
     """
     from invprob.io.options import ANGLES, ANGLES_UNIT
-    from invprob.io.readers import known_options
 
     known = known_options()
     texts = {name: text for name, text in flags.items() if text is not None}
@@ -37,3 +40,11 @@ def reading_options(pairs: Sequence[str] | None, **flags: str | None) -> dict[st
         except ValueError as error:
             raise UsageError(f"{known[name].typed}: {error}") from error
     return values
+
+
+def known_options() -> dict[str, Option]:
+    """Return the options of all readers without loading these; one of a plugin has loaded their table itself."""
+    from invprob.io.option_table import OPTIONS
+
+    readers = sys.modules.get("invprob.io.readers")
+    return dict(OPTIONS) if readers is None else {**OPTIONS, **readers.known_options()}

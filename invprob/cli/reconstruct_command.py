@@ -20,6 +20,7 @@ from invprob.cli.options import (
     ImageShape,
     Mask,
     Noise,
+    Phase,
     PixelSize,
     Read,
     Rings,
@@ -29,6 +30,9 @@ from invprob.cli.options import (
     named_after,
 )
 from invprob.cli.plugins import Plugin, check_name, completed, load_plugins
+from invprob.cli.reading import reading_options
+from invprob.cli.signatures import check_written
+from invprob.cli.trials import trials_of
 from invprob.files import check_source
 
 __all__ = ["reconstruct"]
@@ -69,6 +73,7 @@ def reconstruct(
     image_shape: ImageShape = None,
     flats: Flats = None,
     darks: Darks = None,
+    phase_retrieval: Phase = None,
     blur: Blur = None,
     mask: Mask = None,
     factor: Factor = None,
@@ -137,13 +142,8 @@ def reconstruct(
             "and --dask"
         )
 
-    from invprob.cli.exports import Exports
-    from invprob.cli.methods import check_method
-    from invprob.cli.reading import reading_options
-    from invprob.cli.reconstruct_run import Job, run
-
     if len(methods) == 1:
-        check_method(method, settings, plugins)
+        check_written(method, settings)
     main = output or Path(f"{named_after(file)}_{method.rpartition(':')[2]}.h5")
     labels = None if segment is None else main.with_name(f"{main.stem}_labels.npy")
     options = reading_options(
@@ -157,18 +157,27 @@ def reconstruct(
         image_shape=image_shape,
         flats=flats,
         darks=darks,
+        phase_retrieval=phase_retrieval,
         blur=blur,
         mask=mask,
         factor=factor,
         noise=noise,
         rings="true" if rings else None,
     )
-    if beside:
-        from invprob.cli.side_by_side import compare, trials_of
+    trials = trials_of(methods, settings, options, try_) if beside else []
 
-        trials = trials_of(methods, settings, options, try_, plugins)
+    from invprob.cli.exports import Exports  # and torch, once nothing is wrong that can be told without it
+    from invprob.cli.methods import check_method
+    from invprob.cli.reconstruct_run import Job, run
+
+    if beside:
+        from invprob.cli.side_by_side import compare
+
+        for trial in trials:
+            check_method(trial.method, trial.settings, plugins)
         page = report or Path(f"{named_after(file)}_compared.html")
         return compare(file, trials, page, png, overwrite=overwrite, command=context.obj)
+    check_method(method, settings, plugins)
     return run(
         Job(
             path=file,

@@ -9,31 +9,20 @@ import h5py
 import numpy as np
 
 from invprob.cli.console import fact
-from invprob.cli.messages import judge
+from invprob.cli.judging import judge
 from invprob.errors import InputError
-from invprob.files import check_file
-from invprob.io import open_hdf5, read_array
-from invprob.io.result_file import read_certificate, read_item_status, read_layout, read_mapping
-from invprob.io.result_form import FORMAT
-from invprob.io.safe_hdf5 import dataset, exists, find, read_text
+from invprob.grid import size_in_words
+from invprob.io.result_layout import read_certificate, read_item_status, read_layout, read_mapping
+from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.judgement import brief
-from invprob.result import INCOMPLETE, size_in_words
+from invprob.status import INCOMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["describe_result", "is_result"]
+__all__ = ["describe_result"]
 
 _OTHERS = {"samples": "samples", "spread": "the spread of every value", "half_change": "where not to trust it"}
-
-
-def is_result(path: Path) -> bool:
-    """Return whether a file is a result; InputError if there is no such file or it is damaged."""
-    check_file(path)
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return read_text(file, "format") == FORMAT
 
 
 def describe_result(path: Path) -> None:
@@ -63,7 +52,7 @@ def describe_result(path: Path) -> None:
     for key, value in kept["provenance"].items():
         fact("", f"{key}: {value}")
     if item_status:
-        judge(None if certificate is None else certificate.as_dict(), item_status)
+        judge(certificate, item_status)
 
 
 def _middle(file: h5py.File, shape: tuple[int, ...], status: str) -> np.ndarray[Any, Any]:

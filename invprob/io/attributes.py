@@ -1,4 +1,7 @@
-"""How the project's own HDF5 files hold arrays, texts and JSON, so that damage does not go unnoticed."""
+"""How the project's own HDF5 files hold arrays, texts and JSON, so that damage does not go unnoticed.
+
+Tensors are known by what they answer: a file is described without torch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
-from torch import Tensor
 
 from invprob.errors import InputError, printable
 from invprob.io.safe_hdf5 import read_numbers, read_text
@@ -38,7 +39,7 @@ def write_json(owner: Any, key: str, value: Any) -> None:
 
 def write_array(owner: Any, name: str, values: Any) -> None:
     """Write an array with checksums, which HDF5 has only for what is stored in chunks."""
-    array = values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+    array = values.numpy(force=True) if hasattr(values, "numpy") else np.asarray(values)
     guarded = {"chunks": chunk_shape(array.shape, array.itemsize), "fletcher32": True} if array.shape else {}
     owner.create_dataset(name, data=array, **guarded)
 
@@ -80,8 +81,4 @@ def check_format(file: h5py.File, name: str, version: int) -> int:
 
 def plain(value: Any) -> Any:
     """Return what JSON holds in place of a value that it knows no form of."""
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value).removeprefix("torch.")  # a dtype's name

@@ -15,11 +15,11 @@ from invprob.errors import InputError, printable
 from invprob.files import check_file
 from invprob.io.images import read_picture
 from invprob.io.npy import MAGIC, read_npy
+from invprob.io.picture_options import FORM
 from invprob.io.safe_hdf5 import dataset_names, find, open_hdf5, read_array
 
-__all__ = ["FORM", "kernel_of"]
+__all__ = ["kernel_of"]
 
-FORM = "gaussian:SIGMA|disc:RADIUS|box:SIDE|motion:LENGTH:DEGREES|FILE[:NUMBER]"
 _WIDEST = 512  # pixels to either side: a typing error rather than a lens
 _FINE = 16  # points per pixel that a disc and a line of motion are drawn with
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,19 @@ def mean_field(exposures: NDArray[Any], name: str, differing: float) -> tuple[ND
 
 
 def line_integrals(
-    counts: NDArray[Any], white: NDArray[Any], dark: NDArray[Any], axes: Mapping[str, range], where: str
+    counts: NDArray[Any],
+    white: NDArray[Any],
+    dark: NDArray[Any],
+    axes: Mapping[str, range],
+    where: str,
+    retrieved: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Return -ln((counts - dark) / (white - dark)) and how many transmissions were too low and were raised.
 
     `counts` is `(views, rows, columns)`, `white` and `dark` (means over exposures, float64) are `(rows,
     columns)`; `axes` maps the indices of `counts` to those of the file, for messages. Transmissions below
-    `MIN_TRANSMISSION`, negative ones included, are raised to it. Raises InputError where the beam is not
+    `MIN_TRANSMISSION`, negative ones included, are raised to it, and `retrieved` may change them then. Raises
+    InputError where the beam is not
     brighter than the dark current, where counts are not finite, and if more than 1 % had to be raised.
     """
     repair = "repair these pixels, or leave them out with --rows or --views"
@@ -82,5 +88,8 @@ def line_integrals(
             f"{where}: {low} of {transmission.size} transmissions are zero or negative, more than "
             f"{_MAX_CLAMPED:.0%}: check that the fields belong to these data, or leave rows out with --rows"
         )
-    np.log(np.maximum(transmission, MIN_TRANSMISSION, out=transmission), out=transmission)
+    np.maximum(transmission, MIN_TRANSMISSION, out=transmission)
+    if retrieved is not None:
+        np.maximum(retrieved(transmission), MIN_TRANSMISSION, out=transmission)
+    np.log(transmission, out=transmission)
     return np.negative(transmission, out=transmission), low

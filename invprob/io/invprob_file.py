@@ -23,6 +23,7 @@ from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
 from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
 from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.io.scan_form import FORMAT, LAYOUT, SEALED, VERSION
 from invprob.io.sealing import check_seal
 from invprob.linop import LinearOperator
 from invprob.linop.lifted import Lifted
@@ -31,12 +32,9 @@ from invprob.scan import Scan, Units
 if TYPE_CHECKING:
     from invprob.linop import Operator
 
-__all__ = ["FORMAT", "READER", "open_scan", "save_scan"]
+__all__ = ["READER", "open_scan", "save_scan"]
 
-LAYOUT = "invprob scan"
-FORMAT, VERSION = "invprob-scan", 2
 _LIBVER = ("v110", "v110")
-_SEALED = 2  # the version from which on a file has a digest
 _OF_A_FILE = ("source", "digest", "reader", "rows", "views")  # what a provenance says about the file that was read
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -66,7 +64,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
 def open_scan(path: Path, options: Options) -> Stack:
     """Open a scan; the option `rows` selects along the first batch axis, `views` along the angles."""
     with open_hdf5(path) as file:
-        check_seal(file, required=check_format(file, FORMAT, VERSION) >= _SEALED)
+        check_seal(file, required=check_format(file, FORMAT, VERSION) >= SEALED)
         cls, config = _read_operator(file)
         if "views" in options and read_json(find(file, "operator"), "lift"):
             VIEWS.refuse(because="the file holds channels of one item, whose views belong together")

@@ -19,23 +19,15 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import MASK, NOISE
-from invprob.io.options import Option, Options
-from invprob.io.picture_scan import BLUR, BOUNDARY, FACTOR, TURNED, scan_of_picture
+from invprob.io.options import Options
+from invprob.io.picture_options import BLUR, BOUNDARY, FACTOR, SLICE, TURNED
+from invprob.io.picture_scan import scan_of_picture
 from invprob.io.safe_hdf5 import memory_limit
 
-__all__ = ["READER", "SLICE", "read_slice"]
+__all__ = ["READER", "read_slice"]
 
 LAYOUT = "medical"
 _NIFTI, _ZIPPED = b"n+1\0", b"\x1f\x8b"
-
-
-def _index(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a whole number from 0, as in 12")
-    return int(text)
-
-
-SLICE = Option("slice", "which slice or frame of a medical file, from 0", "NUMBER", _index)
 
 
 def read_slice(path: Path, index: int | None = None) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from invprob.files import check_file
 from invprob.io.checks import sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.options import Option, Options
+from invprob.io.options import MEDIUM, REFERENCE, Options
 from invprob.operators import NearFieldMIMO
 from invprob.scan import Scan, Units
 
@@ -28,17 +28,6 @@ __all__ = ["READER", "open_multistatic"]
 LAYOUT = "multistatic radar, MERIT"
 PERMITTIVITY, STEP = 8.0, 2.5e-3  # of the medium and of the grid in metres: MERIT's own example
 _COMPLEX = re.compile(rb"\s*[-+]?[\d.]+(e[-+]?\d+)?[-+][\d.]+(e[-+]?\d+)?[ij]\s*,", re.IGNORECASE)
-
-
-def _positive(text: str) -> float:
-    value = float(text) if text.replace(".", "", 1).isdigit() else 0.0
-    if not value > 0:
-        raise ValueError(f"{text!r} is not a number greater than 0")
-    return value
-
-
-REFERENCE = Option("reference", "another scan to be taken off, as of the target turned or absent", "FILE", str)
-MEDIUM = Option("permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive)
 
 
 def open_multistatic(path: Path, options: Options) -> Stack:

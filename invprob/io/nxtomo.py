@@ -2,11 +2,13 @@
 
 In an entry, or a subentry of it: `instrument/detector/data` (frame, row, column), `image_key` of the frames, 0 for
 projections, 1 for the open beam, 2 for the dark current, 3 for what is invalid, and `sample/rotation_angle` of all
-frames; `data` may hold links to each. Pixel sizes are those of the detector group, where their unit is known.
+frames; `data` may hold links to each. Pixel sizes are those of the detector group, where their unit is known; so is its
+`distance`, and `beam/incident_energy` of the sample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,26 +20,17 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.linked_files import located, looked_at, read_linked
-from invprob.io.options import Option, Options
+from invprob.io.options import ENTRY, LINKED, Options
 from invprob.io.parallel_views import ACCEPTED, Source, open_views
 from invprob.io.safe_hdf5 import dataset_names, exists, find, open_hdf5, read_array, read_text
 
-__all__ = ["ENTRY", "LINKED", "READER", "open_nxtomo"]
+__all__ = ["READER", "open_nxtomo"]
 
 LAYOUT = "NXtomo"
 _PROJECTION, _FIELDS = 0, {"white": 1, "dark": 2}
 _KEY = "image_key"
 _MILLIMETRES = {"m": 1e3, "metre": 1e3, "meter": 1e3, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return text == "true"
-
-
-LINKED = Option("linked", "whether to follow links to other files in the folder of the file", "true|false", _yes_or_no)
-ENTRY = Option("entry", "which of the scans in the file, by the name of its group", "NAME", str)
+_KEV = {"kev": 1.0, "ev": 1e-3, "mev": 1e3}
 
 
 class _Frames(Source):
@@ -53,7 +46,7 @@ class _Frames(Source):
             entries = _entries(file)
         base = _chosen(entries, options.get("entry"), self.where)
         detector = entries[base]
-        self._detector = detector
+        self._base, self._detector = base, detector
         near = (f"{detector}/data", f"{base}/data/data")
         self._data = _first(path, near, linked)
         self._angles = _first(path, (f"{base}/sample/rotation_angle", f"{base}/data/rotation_angle"), linked)
@@ -98,13 +91,28 @@ class _Frames(Source):
         return angles[self._projections], unit
 
     def pixel_size(self) -> float | None:
-        name = f"{self._detector}/x_pixel_size"
+        return self._quantity(self._detector, "x_pixel_size", _MILLIMETRES)
+
+    def distance(self) -> float | None:
+        return self._quantity(self._detector, "distance", _MILLIMETRES)
+
+    def energy(self) -> float | None:
+        groups = (f"{self._base}/{group}" for group in ("sample/beam", "instrument/beam", "beam"))
+        known = (self._quantity(group, "incident_energy", _KEV) for group in groups)
+        return next((value for value in known if value is not None), None)
+
+    def _quantity(self, group: str, name: str, units: Mapping[str, float]) -> float | None:
+        """Return a number in the unit that `units` count by, None where it is not there, or its unit is not known."""
         with open_hdf5(self.path) as file:
-            if not exists(find(file, self._detector), "x_pixel_size"):
+            try:
+                there = exists(find(file, group), name)
+            except InputError:  # no such group, or not in this file
                 return None
-            size = float(np.ravel(read_array(file, name))[0])
-            unit = (read_text(find(file, name), "units") or "").strip().lower()
-        return size * _MILLIMETRES[unit] if unit in _MILLIMETRES and 0 < size < np.inf else None
+            if not there:
+                return None
+            value = float(np.ravel(read_array(file, f"{group}/{name}"))[0])
+            unit = (read_text(find(file, f"{group}/{name}"), "units") or "").strip().lower()
+        return value * units[unit] if unit in units and 0 < value < np.inf else None
 
     @cached_property
     def _projections(self) -> NDArray[np.intp]:

@@ -18,12 +18,19 @@ __all__ = [
     "ANGLES",
     "ANGLES_UNIT",
     "AXIS",
+    "BIN",
     "DARKS",
+    "ENTRY",
     "FLATS",
     "IMAGE_PIXEL_SIZE",
     "IMAGE_SHAPE",
+    "LINKED",
+    "MEDIUM",
     "MISSING",
+    "PAD",
+    "PHASE",
     "PIXEL_SIZE",
+    "REFERENCE",
     "RINGS",
     "ROWS",
     "VALUES",
@@ -33,8 +40,10 @@ __all__ = [
     "as_slice",
     "in_words",
     "selected",
+    "yes_or_no",
 ]
 
+_MOST_BINS = 2**14
 _MOST_ANGLES = 10**6  # a typing error rather than a scan
 
 Options = Mapping[str, Any]  # values by the names of options; what is not given is not there
@@ -133,6 +142,28 @@ def _positive(text: str) -> float:
     return value
 
 
+def _bins(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_BINS:
+        raise ValueError(f"{text!r} is not a whole number from 0 to {_MOST_BINS}, as in 128")
+    return int(text)
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise ValueError(f"{text!r} is not a whole number from 1, as in 4")
+    return int(text)
+
+
+def _phase(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(":"))
+    except ValueError:
+        numbers = ()
+    if not 1 <= len(numbers) <= 3 or not all(0 < number < math.inf for number in numbers):
+        raise ValueError(f"{text!r} is not delta/beta[:distance in mm[:energy in keV]], as in 800:150:25")
+    return numbers
+
+
 def _values(text: str) -> str:
     if text not in ("counts", "transmission", "integrals"):
         raise ValueError(f"{text!r} is neither counts, transmission nor integrals")
@@ -145,7 +176,8 @@ def _choice_of_missing(text: str) -> str:
     return text
 
 
-def _yes_or_no(text: str) -> bool:
+def yes_or_no(text: str) -> bool:
+    """Return a truth value as it is typed: true or false."""
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
     return text == "true"
@@ -171,11 +203,26 @@ PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _p
 IMAGE_PIXEL_SIZE = Option(
     "image_pixel_size", "the side of a pixel of the image, in mm or what else lengths are in", "LENGTH", _positive
 )
+BIN = Option("bin", "how many detector pixels along each side are joined to one", "NUMBER", _pixels)
 AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
 IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
 FLATS = Option("flats", "pictures of the open beam: a folder, a pattern or a file", "FILES", str, flag=True)
 DARKS = Option("darks", "pictures without beam: a folder, a pattern or a file", "FILES", str, flag=True)
-RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", _yes_or_no, flag=True)
+PHASE = Option(
+    "phase_retrieval",
+    "Paganin's filter for one material: delta/beta, and the distance in mm and the energy in keV if the file has none",
+    "RATIO[:MM[:KEV]]",
+    _phase,
+    flag=True,
+)
+PAD = Option("pad", "bins without a reading to add at both ends, for an object wider than the detector", "BINS", _bins)
+RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", yes_or_no, flag=True)
+
+LINKED = Option("linked", "whether to follow links to other files in the folder of the file", "true|false", yes_or_no)
+ENTRY = Option("entry", "which of the scans in the file, by the name of its group", "NAME", str)
+
+REFERENCE = Option("reference", "another scan to be taken off, as of the target turned or absent", "FILE", str)
+MEDIUM = Option("permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive)
 
 
 def selected(selection: slice | None, count: int, option: str) -> range:

@@ -32,6 +32,8 @@ from invprob.io.options import (
     IMAGE_PIXEL_SIZE,
     IMAGE_SHAPE,
     MISSING,
+    PAD,
+    PHASE,
     PIXEL_SIZE,
     RINGS,
     ROWS,
@@ -41,13 +43,15 @@ from invprob.io.options import (
     in_words,
     selected,
 )
+from invprob.io.phase_retrieval import PhaseRetrieval, retrieval_of
 from invprob.io.rotation_axis import RotationAxis, find_rotation_axis
 from invprob.operators import ParallelBeam
 from invprob.scan import Scan, Units
 
 __all__ = ["ACCEPTED", "Source", "axis_of", "open_views"]
 
-ACCEPTED = (ROWS, VIEWS, ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE, RINGS, VALUES, MISSING)
+_GEOMETRY = (ANGLES, ANGLES_UNIT, PIXEL_SIZE, AXIS, IMAGE_SHAPE, IMAGE_PIXEL_SIZE)
+ACCEPTED = (ROWS, VIEWS, *_GEOMETRY, RINGS, VALUES, MISSING, PHASE, PAD)
 _DIFFERING = {"white": 0.1, "dark": 1.0}  # of the mean: by how much the levels of exposures may differ; a rule of thumb
 _CORRECTIONS = {
     "counts": "-ln((data - dark) / (white - dark)) with mean fields",
@@ -95,6 +99,14 @@ class Source(ABC):
         """Return the side of a detector pixel in mm, where it is known."""
         return None
 
+    def distance(self) -> float | None:
+        """Return how far the detector lies behind the object in mm, where it is known."""
+        return None
+
+    def energy(self) -> float | None:
+        """Return the energy of the photons in keV, where it is known."""
+        return None
+
 
 @dataclass(frozen=True)
 class _Wanted:
@@ -130,8 +142,12 @@ class _Views:
         source, wanted = self.source, self.wanted if rows is None else replace(self.wanted, rows=rows)
         where = f"{source.where}: {source.named['theta']}"
         check_angles(wanted.angles[wanted.views], wanted.views, where, _OTHER_ANGLES)
-        counts = source.counts(wanted.views, wanted.rows)
-        integrals, clamped, dead, lost = _corrected(source, wanted, counts, self.options)
+        wide = replace(wanted, rows=_around(wanted.rows, source.shape[1], self.phase.margin)) if self.phase else wanted
+        counts = source.counts(wide.views, wide.rows)
+        own = [wide.rows.index(row) for row in wanted.rows]
+        integrals, clamped, dead, lost = _corrected(source, wide, counts, self.options, self.phase)
+        if wide is not wanted:
+            integrals, dead, lost = np.ascontiguousarray(integrals[own]), dead[own], lost[own]
         if dead.any():
             warnings.warn(f"{source.where}: {dead_words(dead)}", InputWarning, stacklevel=2)
         provenance = {
@@ -144,11 +160,23 @@ class _Views:
             "clamped": f"{clamped} of {integrals.size} transmissions raised to {MIN_TRANSMISSION:.3g}",
             "axis": f"column {self.axis.column:.2f}, {self.axis.known}",
             "pixel_size": self._size_in_words,
+            **({"phase": self.phase.words} if self.phase else {}),
+            **({"pad": f"{self._pad} bins without a reading at both ends"} if self._pad else {}),
             **({"missing": self.options[MISSING.name]} if MISSING.name in self.options else {}),
         }
         units = Units.attenuation("pixel" if self._pixel_size is None else "mm")
-        weights = weights_of(dead[:, None] | (lost & (self.options.get(MISSING.name) == "mask")))
-        return Scan(self.operator, torch.from_numpy(integrals), weights=weights, units=units, provenance=provenance)
+        gone = np.broadcast_to(dead[:, None] | (lost & (self.options.get(MISSING.name) == "mask")), integrals.shape)
+        if self._pad:
+            beside = [(0, 0), (0, 0), (self._pad, self._pad)]
+            integrals, gone = np.pad(integrals, beside), np.pad(gone, beside, constant_values=True)
+        weights = weights_of(gone)
+        return Scan(
+            self.operator,
+            torch.from_numpy(np.require(integrals, requirements="W")),
+            weights=weights,
+            units=units,
+            provenance=provenance,
+        )
 
     @cached_property
     def operator(self) -> ParallelBeam:
@@ -158,8 +186,20 @@ class _Views:
             return self._beam(shape or (self._width,) * 2)
 
     @cached_property
+    def phase(self) -> PhaseRetrieval | None:
+        """The filter that takes the fringes of edges away, where it is asked for."""
+        source, given = self.source, self.options.get(PHASE.name)
+        if given is None:
+            return None
+        return retrieval_of(given, source.where, self._pixel_size, source.distance(), source.energy())
+
+    @cached_property
     def _pixel_size(self) -> float | None:
         return float(self.options["pixel_size"]) if "pixel_size" in self.options else self.source.pixel_size()
+
+    @property
+    def _pad(self) -> int:
+        return int(self.options.get(PAD.name, 0))
 
     @property
     def _size_in_words(self) -> str:
@@ -175,14 +215,14 @@ class _Views:
         return width if width > _WIDER * one.detectors else one.detectors
 
     def _beam(self, shape: tuple[int, int]) -> ParallelBeam:
-        columns, size = len(self.wanted.columns), self._pixel_size or 1.0
+        columns, size = len(self.wanted.columns) + 2 * self._pad, self._pixel_size or 1.0
         return ParallelBeam(
             shape,
             folded(self.wanted.angles[self.wanted.views]),
             columns,
             pixel_size=self.options.get("image_pixel_size", size),
             detector_size=size,
-            axis_offset=self.axis.column - (columns - 1) / 2,
+            axis_offset=self.axis.column + self._pad - (columns - 1) / 2,
         )
 
 
@@ -197,12 +237,18 @@ def open_views(source: Source, options: Options) -> Stack:
     wanted = _wanted(source, options)
     axis, found = _axis(source, wanted, options)
     views = _Views(source, wanted, axis, options, fingerprint(source.path))
+    found = found | ({"phase": views.phase.words} if views.phase else {})
     return Stack(source.path, source.layout, wanted.rows, views.read, found, axis.obstacle)
 
 
 def axis_of(source: Source, options: Options) -> RotationAxis:
     """Return the rotation axis that the data tell; InputError where they do not."""
     return _find_axis(source, _wanted(source, options), options)
+
+
+def _around(rows: range, count: int, margin: int) -> range:
+    """Return the rows themselves, those between them, and a margin as far as there are some."""
+    return range(max(0, rows[0] - margin), min(count, rows[-1] + margin + 1))
 
 
 def _axis(source: Source, wanted: _Wanted, options: Options) -> tuple[_Axis, dict[str, str]]:
@@ -247,7 +293,11 @@ def _angles(source: Source, options: Options) -> NDArray[np.float64]:
 
 
 def _corrected(
-    source: Source, wanted: _Wanted, counts: NDArray[Any], options: Options
+    source: Source,
+    wanted: _Wanted,
+    counts: NDArray[Any],
+    options: Options,
+    phase: PhaseRetrieval | None = None,
 ) -> tuple[NDArray[np.float32], int, NDArray[np.bool_], NDArray[np.bool_]]:
     """Return the wanted line integrals (rows, views, columns), the clamped count, dead pixels and lost readings."""
     white, dark = _fields(source, wanted, options)
@@ -258,11 +308,17 @@ def _corrected(
     where = f"{source.where}: {source.named['data']}"
     lost = lost_readings(counts, options, where)
     counts = np.where(lost, white, counts) if lost.any() else counts
+
+    def retrieved(transmission: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = filled(transmission.swapaxes(0, 1), dead[:, None] | lost.swapaxes(0, 1)).swapaxes(0, 1)
+        return whole if phase is None else phase.retrieved(whole)
+
     if options.get("values") == "integrals":
         refuse_where(no_reading(counts), axes, f"{where}: the values are NaN or infinite", _OTHER_VIEWS)
         integrals, clamped = np.asarray(counts, dtype=np.float32), 0
+        integrals = integrals if phase is None else -np.log(np.maximum(retrieved(np.exp(-integrals)), MIN_TRANSMISSION))
     else:
-        integrals, clamped = line_integrals(counts, white, dark, axes, where)
+        integrals, clamped = line_integrals(counts, white, dark, axes, where, retrieved if phase else None)
     lost = lost.swapaxes(0, 1)
     return filled(np.ascontiguousarray(integrals.swapaxes(0, 1)), dead[:, None] | lost), clamped, dead, lost
 

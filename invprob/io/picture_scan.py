@@ -10,53 +10,24 @@ import torch
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.blur_kernels import FORM, kernel_of
+from invprob.io.blur_kernels import kernel_of
 from invprob.io.checks import sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.images import NUMPY, PHOTOS, TIFF, pages_of, read_picture, white_is_known
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import MASK, NOISE
 from invprob.io.npy import read_npy
-from invprob.io.options import Option, Options
+from invprob.io.options import Options
+from invprob.io.picture_options import BLUR, BOUNDARY, FACTOR, TURNED
 from invprob.linop import LinearOperator
 from invprob.operators import Blur, Downsample, Identity, Mask
-from invprob.operators.image.convolution import BOUNDARIES, Boundary
+from invprob.operators.image.convolution import Boundary
 from invprob.scan import Scan
 
-__all__ = ["BLUR", "BOUNDARY", "FACTOR", "READER", "TURNED", "open_picture", "scan_of_picture"]
+__all__ = ["READER", "open_picture", "scan_of_picture"]
 
 LAYOUT = "picture"
 _DEFAULT: Boundary = "reflect"
-
-
-def _boundary(text: str) -> str:
-    if text not in BOUNDARIES:
-        raise ValueError(f"{text!r} is none of {', '.join(BOUNDARIES)}")
-    return text
-
-
-def _factor(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ValueError(f"{text!r} is not a whole number of at least 1, as in 2")
-    return value
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return text == "true"
-
-
-BLUR = Option(
-    "blur", "what blurred the picture: a name with its pixels, or a picture, .npy or .mat", FORM, str, flag=True
-)
-TURNED = Option("turned", "whether the kernel lies turned by 180 degrees in its file", "true|false", _yes_or_no)
-BOUNDARY = Option("boundary", "what lies beyond the border of a blurred picture", "|".join(BOUNDARIES), _boundary)
-FACTOR = Option("factor", "how many pixels of the image along each side became one", "NUMBER", _factor, flag=True)
 
 
 def open_picture(path: Path, options: Options) -> Stack:

@@ -24,12 +24,13 @@ from invprob.io import (
     nxtomo,
     picture_scan,
     projections,
+    xtekct,
 )
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
 from invprob.io.receiver import with_coil_maps
 from invprob.io.rehearsal import rehearse
-from invprob.io.result_file import FORMAT as RESULT_FORMAT
+from invprob.io.result_form import FORMAT as RESULT_FORMAT
 from invprob.io.rings import without_rings
 from invprob.io.safe_hdf5 import dataset_names, read_text, touch
 from invprob.scan import Scan
@@ -58,6 +59,7 @@ READERS: dict[str, Reader] = {
     "bart": bart.READER,
     "medical": medical.READER,
     "picture": picture_scan.READER,
+    "xtekct": xtekct.READER,
     "projections": projections.READER,
     "numpy": numpy_array.READER,
     "multistatic": multistatic.READER,
@@ -75,6 +77,7 @@ def load_scan(
     axis: float | None = None,
     image_shape: tuple[int, int] | None = None,
     rings: bool | None = None,
+    phase_retrieval: float | tuple[float, ...] | None = None,
     **others: Any,
 ) -> Scan:
     """Read a scan: a file of any layout of `READERS`, a picture, a folder or pattern of projections.
@@ -83,12 +86,15 @@ def load_scan(
     `angles_unit`, "degrees" or "radians") replace those of the file; `angles_unit` alone replaces their unit.
     `pixel_size` is in mm; without one in the file or here, lengths are in pixels. `axis` is the detector
     column of the rotation axis, counted from 0 in bins; where the file needs one and none is given, it is
-    found. `rings` takes away what every bin adds to all views (`invprob.io.rings`); `others` are options of other
-    readers in `READERS`. Raises InputError, which names what is wrong and the command-line option that mends it, and
-    TypeError for an option that no reader has.
+    found. `rings` takes away what every bin adds to all views (`invprob.io.rings`), `phase_retrieval`, of delta/beta, a
+    distance in mm and an energy in keV, the fringes of edges (`invprob.io.phase_retrieval`); `others` are options of
+    other readers in `READERS`. Raises InputError, which names what is wrong and the command-line option that mends it,
+    and TypeError for an option that no reader has.
     """
     common = {"rows": rows, "views": views, "angles": angles, "angles_unit": angles_unit, "pixel_size": pixel_size}
-    return open_stack(path, **common, axis=axis, image_shape=image_shape, rings=rings, **others).load()
+    return open_stack(
+        path, **common, axis=axis, image_shape=image_shape, rings=rings, phase_retrieval=phase_retrieval, **others
+    ).load()
 
 
 def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:

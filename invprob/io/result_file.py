@@ -6,8 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,32 +15,26 @@ from torch import Tensor
 
 from invprob.certificate import Certificate
 from invprob.errors import InputError, OutputError, printable
-from invprob.grid import Grid, Units
+from invprob.grid import Channels, Grid, Units
 from invprob.io.atomic import check_output
-from invprob.io.attributes import check_format, read_json, write_array, write_attributes
+from invprob.io.attributes import write_array, write_attributes
 from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.result_form import FORMAT, IMAGES, LIBVER, VERSION, annotate, write_maps
-from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_numbers, read_text
-from invprob.io.sealing import check_seal
-from invprob.judgement import statements
-from invprob.linop.operator import Channels
-from invprob.result import INCOMPLETE, MISSING, STATUS, ParameterMap, Result, current_versions, grid_of
+from invprob.io.result_layout import (
+    OF_ITEMS,
+    damaged_certificate,
+    read_certificate,
+    read_item_status,
+    read_layout,
+    read_mapping,
+    read_number,
+)
+from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
+from invprob.result import ParameterMap, Result, current_versions, grid_of
 from invprob.scan import Scan
+from invprob.status import INCOMPLETE
 
-__all__ = [
-    "FORMAT",
-    "Layout",
-    "load_result",
-    "read_certificate",
-    "read_item_status",
-    "read_layout",
-    "read_mapping",
-    "run_attributes",
-    "save_result",
-]
-
-_SEALED = 3  # the version from which on a finished file has a digest
-_OF_ITEMS = (*STATUS, MISSING)
+__all__ = ["load_result", "run_attributes", "save_result"]
 
 
 def run_attributes(
@@ -76,8 +69,8 @@ def save_result(
     for a status that is not known.
     """
     for status in (result.status, *result.item_status):
-        if status not in (*_OF_ITEMS, INCOMPLETE):
-            raise ValueError(f"no status of a result is called {status!r}: known are {', '.join(_OF_ITEMS)}")
+        if status not in (*OF_ITEMS, INCOMPLETE):
+            raise ValueError(f"no status of a result is called {status!r}: known are {', '.join(OF_ITEMS)}")
     result = result if scan is None else result.of_scan(scan)
     sources = [result.provenance["source"]] if "source" in result.provenance else []
     attributes = {
@@ -119,7 +112,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
         layout = read_layout(file)
         columns = find(file, "history") if exists(file, "history") else ()
         unfinished = layout.status == INCOMPLETE
-        seconds, n_iter = _number(file, "seconds"), _optional(file, "n_iter")
+        seconds, n_iter = read_number(file, "seconds"), _optional(file, "n_iter")
         return Result(
             x=_read_unfinished(file, "image") if unfinished else _read_finished(file),
             status=layout.status,
@@ -127,7 +120,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             n_iter=torch.zeros(0, dtype=torch.int64) if n_iter is None else n_iter,
             seconds=math.nan if seconds is None else seconds,
             history={key: torch.from_numpy(read_array(file, f"history/{key}")) for key in columns},
-            certificate=read_certificate(file),
+            certificate=_certificate(file),
             settings=read_mapping(file, "settings"),
             samples=_others(file, "samples", unfinished),
             spread=_others(file, "spread", unfinished),
@@ -143,76 +136,6 @@ def load_result(path: str | os.PathLike[str]) -> Result:
         )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the image of a result file is to be read, without the image."""
-
-    shape: tuple[int, ...]
-    status: str
-    ndim: int
-    grid: Grid | None
-    channels: Channels | None
-    units: Units
-
-
-def read_layout(file: h5py.File) -> Layout:
-    """Read how the image of an open result file lies; InputError if the file is no result or damaged.
-
-    Version 1 knew squares only, of `pixel_size`, and images of two axes.
-    """
-    version = check_format(file, FORMAT, VERSION)
-    status = read_text(file, "status") or INCOMPLETE
-    check_seal(file, required=version >= _SEALED and status != INCOMPLETE)
-    shape = tuple(int(n) for n in dataset(file, "image").shape)
-    units = {key: read_text(file, f"{key}_unit") for key in ("length", "image", "data")}
-    known = Units(**{key: text for key, text in units.items() if text})
-    ndim, pixel_size = _number(file, "ndim"), _number(file, "pixel_size")
-    channels = read_text(file, "channels") or None
-    try:
-        axes = min(2, len(shape)) if ndim is None else int(ndim)
-        spacing = read_numbers(file, "spacing")
-        if spacing is None and "spacing" in file.attrs:
-            raise ValueError("no numbers")
-        given = () if pixel_size is None else (pixel_size,) * axes
-        lengths = given if spacing is None else tuple(spacing.tolist())
-        grid = Grid(lengths, known.length) if lengths else None
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{printable(file.filename)}: ndim or spacing are damaged ({printable(error)})") from error
-    fits = 1 <= axes <= len(shape) and (grid is None or grid.ndim <= axes)
-    if not fits or channels not in (None, *get_args(Channels)):
-        raise InputError(
-            f"{printable(file.filename)}: {axes} axes of an item, a spacing of {0 if grid is None else grid.ndim} and "
-            f"channels {printable(channels)} do not fit an image of {len(shape)} axes"
-        )
-    if status not in (*_OF_ITEMS, INCOMPLETE):
-        raise _unknown_status(file, status)
-    return Layout(shape, status, axes, grid, channels, known)  # type: ignore[arg-type]
-
-
-def read_item_status(file: h5py.File) -> tuple[str, ...]:
-    """Read the status of every item of an open result file; InputError for a word that is not known."""
-    found = read_json(file, "item_status") or ()
-    if not isinstance(found, list | tuple):
-        raise _unknown_status(file, found)
-    for status in found:
-        if status not in _OF_ITEMS:
-            raise _unknown_status(file, status)
-    return tuple(found)
-
-
-def read_mapping(file: h5py.File, key: str) -> dict[str, Any]:
-    """Read names and values of an open result file, none if there are none; InputError for anything else."""
-    found = read_json(file, key)
-    if found is not None and not isinstance(found, dict):
-        raise InputError(f"{printable(file.filename)}: {key} is damaged (no names and values): copy it again")
-    return found or {}
-
-
-def _unknown_status(file: h5py.File, status: object) -> InputError:
-    where, known = printable(file.filename), ", ".join(_OF_ITEMS)
-    return InputError(f"{where}: the status {printable(status)!r} is not known (known are {known}): update invprob")
-
-
 def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units) -> dict[str, Any]:
     """Return the attributes that say which axes make an item, where they lie, and in which units."""
     place: dict[str, Any] = {"ndim": ndim, **{f"{key}_unit": text for key, text in vars(units).items()}}
@@ -225,23 +148,18 @@ def _place(ndim: int, grid: Grid | None, channels: Channels | None, units: Units
     return place
 
 
-def read_certificate(file: h5py.File) -> Certificate | None:
-    """Read the certificate of an open result file, None if there is none; InputError for one that makes no sense."""
-    plain = read_mapping(file, "certificate")
-    if not plain:
-        return None
+def _certificate(file: h5py.File) -> Certificate | None:
+    plain = read_certificate(file)
     try:
-        found = Certificate.from_dict(plain)
-        statements(found.as_dict(), ())
+        return Certificate.from_dict(plain) if plain else None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{printable(file.filename)}: the certificate is damaged ({printable(error)})") from error
-    return found
+        raise damaged_certificate(file, error) from error
 
 
 def _read_finished(file: h5py.File) -> Tensor:
     """Read the image; InputError if it has more NaN than were written, as where HDF5 1.8 has lost a block."""
     image = torch.from_numpy(read_array(file, "image"))
-    if int((~torch.isfinite(image)).sum()) != _number(file, "not_finite"):
+    if int((~torch.isfinite(image)).sum()) != read_number(file, "not_finite"):
         raise InputError(f"{printable(file.filename)} has lost part of its image: compute or copy it again")
     return image
 
@@ -273,8 +191,3 @@ def _maps(file: h5py.File) -> dict[str, ParameterMap]:
         values, stored = torch.from_numpy(read_array(file, path)), dataset(file, path)
         found[name] = ParameterMap(values, read_text(stored, "unit") or "", bool(stored.attrs.get("of_image", False)))
     return found
-
-
-def _number(file: h5py.File, key: str) -> float | None:
-    values = read_numbers(file, key)
-    return float(values[0]) if values is not None and values.size == 1 else None

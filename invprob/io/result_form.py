@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from invprob.io.attributes import write_array, write_attributes, write_json
-from invprob.result import ParameterMap
+
+if TYPE_CHECKING:
+    from invprob.result import ParameterMap
 
 __all__ = ["FORMAT", "IMAGES", "LIBVER", "VERSION", "annotate", "write_maps"]
 

@@ -3,90 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from invprob.errors import InputError, printable
+from invprob.errors import InputError
 from invprob.files import files_of
 from invprob.io.layout import Reader, Stack
-from invprob.io.options import Options, as_slice
+from invprob.io.options import Options
 from invprob.io.readers import accepted_options, opened, reader_of
-from invprob.io.safe_hdf5 import dataset, dataset_names, find, open_hdf5, read_array, read_text
+from invprob.io.stored import AngleSummary, ScanSummary, ValueSummary, angle_summary, stored_datasets, value_summary
 from invprob.likelihood import Gaussian
-from invprob.scan import Scan, Units
+from invprob.scan import Scan
 
-__all__ = [
-    "AngleSummary",
-    "DatasetSummary",
-    "ScanSummary",
-    "ValueSummary",
-    "noise_in_words",
-    "scan_summary",
-    "stored_values",
-]
-
-_BLOCK, _BUDGET = 2**26, 2**30  # bytes read at a time, and at most
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """An array in the file; `unit` is empty where none is given."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class AngleSummary:
-    """The projection angles, in degrees."""
-
-    count: int
-    smallest: float
-    largest: float
-    repeated: int
-
-
-@dataclass(frozen=True)
-class ValueSummary:
-    """The range of the finite values (magnitudes if complex), how many are not, how many were read."""
-
-    smallest: float
-    largest: float
-    not_finite: int
-    checked: int
-    total: int
-
-
-@dataclass(frozen=True)
-class ScanSummary:
-    """A scan file at a glance; `hints` are sentences on what is missing, wrong or doubtful.
-
-    `geometry`, `units`, `noise`, `angles` and `rows` describe the scan as `load_scan` would return it; they are None
-    where not even a row of it can be read. `found` holds what was found in the data, in words by what it is. `values`
-    are the stored ones, before any correction.
-    """
-
-    path: str
-    layout: str
-    size: int
-    datasets: tuple[DatasetSummary, ...]
-    values: ValueSummary | None
-    rows: int | None
-    geometry: str | None
-    found: Mapping[str, str]
-    units: Units | None
-    noise: str | None
-    angles: AngleSummary | None
-    hints: tuple[str, ...]
+__all__ = ["ScanSummary", "noise_in_words", "scan_summary", "stored_values"]
 
 
 def scan_summary(path: str | os.PathLike[str], **options: Any) -> ScanSummary:
@@ -98,7 +30,7 @@ def scan_summary(path: str | os.PathLike[str], **options: Any) -> ScanSummary:
     path = Path(path)
     reader = reader_of(path)
     accepted = accepted_options(reader, options)
-    datasets, values = _stored(path, reader)
+    datasets, values = stored_datasets(path, reader.measurement)
     stack, hints = _look(path, reader, accepted)
     scan = stack.sample if stack else None
     return ScanSummary(
@@ -132,7 +64,7 @@ def noise_in_words(scan: Scan) -> str:
 
 def stored_values(stack: Stack) -> ValueSummary:
     """Return the range of the values in an opened file, before any correction, as far as they are stored as such."""
-    return _stored(stack.path, reader_of(stack.path))[1] or _of_scan(stack.sample)
+    return stored_datasets(stack.path, reader_of(stack.path).measurement)[1] or _of_scan(stack.sample)
 
 
 def _look(path: Path, reader: Reader, accepted: Options) -> tuple[Stack | None, list[str]]:
@@ -144,61 +76,12 @@ def _look(path: Path, reader: Reader, accepted: Options) -> tuple[Stack | None, 
         return None, [str(error)]
 
 
-def _stored(path: Path, reader: Reader) -> tuple[tuple[DatasetSummary, ...], ValueSummary | None]:
-    """Describe the datasets of an HDF5 file, and the values of the measurement if they can be read."""
-    measurement = reader.measurement
-    if measurement is None:
-        return (), None
-    with open_hdf5(path) as file:
-        datasets = tuple(_dataset_summary(file, name) for name in dataset_names(file))
-        try:
-            source = dataset(file, measurement)
-        except InputError:
-            return datasets, None
-        if not source.ndim:
-            return datasets, None
-        per_view = max(1, source.nbytes // source.shape[0])
-        views = range(0, source.shape[0], -(-source.nbytes // _BUDGET))
-        step = max(1, _BLOCK // per_view)
-        blocks = (views[i : i + step] for i in range(0, len(views), step))
-        parts = [_value_summary(read_array(file, measurement, (as_slice(b),)), source.size) for b in blocks]
-    return datasets, _merged(parts)
-
-
 def _of_scan(scan: Scan) -> ValueSummary:
-    return _value_summary(scan.data.numpy(), scan.data.numel())
-
-
-def _value_summary(values: NDArray[Any], total: int) -> ValueSummary:
-    magnitudes = np.abs(values) if np.iscomplexobj(values) else values
-    finite = magnitudes[np.isfinite(magnitudes)]
-    ends = (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
-    return ValueSummary(*ends, not_finite=values.size - finite.size, checked=values.size, total=total)
-
-
-def _merged(parts: list[ValueSummary]) -> ValueSummary:
-    return ValueSummary(
-        smallest=float(np.fmin.reduce([p.smallest for p in parts])),
-        largest=float(np.fmax.reduce([p.largest for p in parts])),
-        not_finite=sum(p.not_finite for p in parts),
-        checked=sum(p.checked for p in parts),
-        total=parts[0].total,
-    )
+    return value_summary(scan.data.numpy(), scan.data.numel())
 
 
 def _angle_summary(scan: Scan) -> AngleSummary | None:
     angles = getattr(scan.operator, "angles", None)
     if not isinstance(angles, np.ndarray):
         return None
-    degrees = np.rad2deg(angles)
-    repeated = degrees.size - np.unique(angles).size
-    return AngleSummary(degrees.size, float(degrees.min()), float(degrees.max()), repeated)
-
-
-def _dataset_summary(file: h5py.File, name: str) -> DatasetSummary:
-    data = find(file, name)
-    try:
-        dtype, unit = printable(data.dtype), read_text(data, "units") or ""
-    except (InputError, TypeError):  # a type that numpy does not know, or a unit that is no text
-        dtype, unit = "unknown", "unknown"
-    return DatasetSummary(printable(name), data.shape or (), dtype, printable(unit))
+    return angle_summary(angles)

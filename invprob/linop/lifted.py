@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from invprob.grid import Grid
+from invprob.grid import CHANNELS, Channels, Grid
 from invprob.linop.algebra import Wrapped, in_front_of_dot
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.linear import Coarser, LinearOperator
-from invprob.linop.operator import Channels, Place, Shape
-
-CHANNELS: tuple[str, ...] = get_args(Channels)
+from invprob.linop.operator import Place, Shape
 
 
 class Lifted(Wrapped):

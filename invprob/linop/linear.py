@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import torch
 from torch import Tensor
 
+from invprob.grid import Channels
 from invprob.linop.bases import Basis
 from invprob.linop.diagonal import Diagonal
 from invprob.linop.items import norm, per_item
 from invprob.linop.kernel import run_kernel
 from invprob.linop.krylov import collatz_wielandt, conjugate_gradient, power_iteration
 from invprob.linop.normal import solve_normal
-from invprob.linop.operator import Channels, Operator
+from invprob.linop.operator import Operator
 from invprob.linop.spectrum import Spectrum
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from invprob.grid import Grid, space_axes
+from invprob.grid import Channels, Grid, space_axes
 from invprob.linop.doors import as_tensor
 from invprob.linop.forward_mode import derivative_along
 from invprob.linop.module import COMPLEX_OF, Module, precision_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 DataKind = Literal["views", "picture", "samples"]
-Channels = Literal["colour", "echoes", "frames", "slices"]
 T = TypeVar("T")
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
+from invprob.doubt import Doubt
 from invprob.linop import LinearOperator
 from invprob.linop.algebra import Wrapped
-from invprob.linop.doubt import Doubt
 from invprob.linop.lifted import Lifted
 from invprob.methods.reporting import Progress, direct_result
 from invprob.methods.scales import first_image

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.certificate import Certificate
+from invprob.doubt import Doubt
 from invprob.likelihood import Gaussian
 from invprob.linop import LinearOperator, Operator
-from invprob.linop.doubt import Doubt
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invprob.doubt import Doubt
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.linop.doubt import Doubt
 from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of, filled
 from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, run

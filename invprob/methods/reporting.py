@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from invprob.certificate import Certificate, certify_image
+from invprob.doubt import Doubt
 from invprob.fidelities import QuadraticFidelity
 from invprob.functional import Functional
 from invprob.likelihood import Gaussian, Transmission
 from invprob.linop import Coarser
-from invprob.linop.doubt import Doubt
 from invprob.loop import Step, conclude, image_of, iterate
 from invprob.methods.examination import examined
 from invprob.methods.stack_views import few_views

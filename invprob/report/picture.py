@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from invprob.grid import Grid, space_axes
+from invprob.grid import Channels, Grid, space_axes
 from invprob.io.atomic import check_output, write_whole
 from invprob.linop.doors import as_tensor, takes_arrays
-from invprob.linop.operator import Channels
 from invprob.result import Result
 
 __all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "show"]

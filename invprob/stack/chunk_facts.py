@@ -15,7 +15,8 @@ from torch import Tensor
 from invprob.certificate import Certificate
 from invprob.io.attributes import plain
 from invprob.metrics import quality
-from invprob.result import MISSING, STATUS, Result
+from invprob.result import Result
+from invprob.status import MISSING, STATUS
 
 if TYPE_CHECKING:
     from invprob.scan import Scan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invprob.result import MISSING, STATUS
+from invprob.status import MISSING, STATUS
 
 if TYPE_CHECKING:
     from invprob.stack.chunk_facts import ChunkFacts

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.linop.doubt import Doubt
+from invprob.doubt import Doubt
 
 __all__ = ["sinogram_doubts"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.linop.doubt import Doubt, Grade
+from invprob.doubt import Doubt, Grade
 from invprob.operators.ct.arcs import find_arcs
 
 if TYPE_CHECKING:

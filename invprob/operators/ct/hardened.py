@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.linop.doubt import Doubt
+from invprob.doubt import Doubt
 from invprob.operators.ct.moments import noise_of, parallel_views
 from invprob.operators.ct.outline import find_outline
 

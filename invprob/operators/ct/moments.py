@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.linop.doubt import Doubt
+from invprob.doubt import Doubt
 
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT

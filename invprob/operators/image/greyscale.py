@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invprob.grid import Channels
 from invprob.linalg import Diagonal
 from invprob.linop import DataKind, LinearOperator
-from invprob.linop.operator import Channels
 
 
 class Greyscale(LinearOperator):

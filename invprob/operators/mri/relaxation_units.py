@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invprob.grid import Grid
+from invprob.grid import Channels, Grid
 from invprob.linalg import per_item
 from invprob.linop import Linearised
-from invprob.linop.operator import Channels, Operator
+from invprob.linop.operator import Operator
 from invprob.operators.mri.signal_models import SignalModel
 
 

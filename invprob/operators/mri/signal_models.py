@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invprob.grid import Grid
+from invprob.grid import Channels, Grid
 from invprob.linop import Linearised
-from invprob.linop.operator import Channels, Operator
+from invprob.linop.operator import Operator
 
 SLOWEST, FASTEST, RATES = 0.02, 15.0, 120  # rates among which a fit begins, relative to the usual one, and how many
 STEPS = 12  # of Gauss-Newton per pixel, after which digits are those of the precision
