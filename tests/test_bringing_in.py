@@ -363,3 +363,10 @@ def test_a_truncated_object_is_flat_where_it_is_seen_with_bins_beside_the_detect
         bare, mended = bare[inside], mended[20:68, 20:68][inside]
         assert float(mended.std()) < flatter * float(bare.std())
         assert abs(float(mended.mean()) - 0.01) < nearer * abs(float(bare.mean()) - 0.01)
+
+
+def test_a_kernel_in_colour_is_doubted(tmp_path):
+    saved(tmp_path / "grey.png", np.repeat(GREY[..., None], 3, axis=2))
+    assert kernel_of(str(tmp_path / "grey.png")).shape == GREY.shape
+    with pytest.warns(InputWarning, match="is in colour, a kernel is not"):
+        kernel_of(str(saved(tmp_path / "photo.png", COLOUR)))
