@@ -52,6 +52,16 @@ def test_pictures_of_a_photograph_keep_its_greys(tmp_path):
     assert other.high > 100
 
 
+@pytest.mark.parametrize("array", [GREY, COLOUR], ids=["grey", "colour"])
+def test_the_png_of_a_photograph_is_as_bright_as_the_photograph(invprob, tmp_path, array):
+    path = saved(tmp_path / "photo.png", array // 2 + 40)
+    done = invprob("reconstruct", "photo.png", "--method", "direct", "--png", "out.png")
+    assert done.code == 0
+    assert "black 0 to white 1" in done.out
+    out = np.asarray(Image.open(tmp_path / "out.png").convert("L" if array is GREY else "RGB"), dtype=int)
+    assert np.abs(out - np.asarray(Image.open(path))).max() <= 1
+
+
 def test_a_photograph_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the first row is the right side
