@@ -470,7 +470,7 @@ def here(monkeypatch):
     """Measure in this process: spawned ones would take longer to start than to work."""
     from invprob.cli import benchmark_run
 
-    monkeypatch.setattr(benchmark_run, "measure_all", lambda suite, folder, workers: measure_all(suite, folder))
+    monkeypatch.setattr(benchmark_run, "measure_all", lambda suite, folder, **_: measure_all(suite, folder))
 
 
 @pytest.fixture(scope="module")
@@ -551,7 +551,7 @@ def test_mistakes_are_told_before_anything_is_measured(invprob, tmp_path, argume
 def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(invprob, monkeypatch, tmp_path):
     from invprob.cli import benchmark_run
 
-    def impatient(suite, folder, workers):
+    def impatient(suite, folder, workers, plugins):
         for k, event in enumerate(measure_all(suite, folder)):
             if k == 2:
                 signal.raise_signal(signal.SIGINT)
@@ -565,7 +565,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(invprob, monkeypatch,
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text())["complete"] is False
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
     assert len(kept) == 6
-    monkeypatch.setattr(benchmark_run, "measure_all", lambda suite, folder, workers: measure_all(suite, folder))
+    monkeypatch.setattr(benchmark_run, "measure_all", lambda suite, folder, **_: measure_all(suite, folder))
     assert invprob(*QUICK, *FEW, "-o", "out").code == 0
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
 

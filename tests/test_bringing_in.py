@@ -52,6 +52,16 @@ def test_pictures_of_a_photograph_keep_its_greys(tmp_path):
     assert other.high > 100
 
 
+@pytest.mark.parametrize("array", [GREY, COLOUR], ids=["grey", "colour"])
+def test_the_png_of_a_photograph_is_as_bright_as_the_photograph(invprob, tmp_path, array):
+    path = saved(tmp_path / "photo.png", array // 2 + 40)
+    done = invprob("reconstruct", "photo.png", "--method", "direct", "--png", "out.png")
+    assert done.code == 0
+    assert "black 0 to white 1" in done.out
+    out = np.asarray(Image.open(tmp_path / "out.png").convert("L" if array is GREY else "RGB"), dtype=int)
+    assert np.abs(out - np.asarray(Image.open(path))).max() <= 1
+
+
 def test_a_photograph_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the first row is the right side
@@ -363,3 +373,10 @@ def test_a_truncated_object_is_flat_where_it_is_seen_with_bins_beside_the_detect
         bare, mended = bare[inside], mended[20:68, 20:68][inside]
         assert float(mended.std()) < flatter * float(bare.std())
         assert abs(float(mended.mean()) - 0.01) < nearer * abs(float(bare.mean()) - 0.01)
+
+
+def test_a_kernel_in_colour_is_doubted(tmp_path):
+    saved(tmp_path / "grey.png", np.repeat(GREY[..., None], 3, axis=2))
+    assert kernel_of(str(tmp_path / "grey.png")).shape == GREY.shape
+    with pytest.warns(InputWarning, match="is in colour, a kernel is not"):
+        kernel_of(str(saved(tmp_path / "photo.png", COLOUR)))

@@ -1,11 +1,13 @@
 """The command line must answer at once, so nothing heavy may be imported before a command runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from sealed import edit
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "numpy", "scipy", "numba", "h5py", "matplotlib", "jinja2", "skimage", "tifffile", "PIL")
@@ -147,3 +149,14 @@ def test_what_is_read_from_the_source_is_what_is_there():
         assert list(known) == list(written)
         for name, setting in written.items():
             assert setting.default in (..., known[name]), (method, name)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("config", "[1]"), ("config", "3"), ("lift", "3"), ("lift", "[2]"), ("name", "parallel-beem")]
+)
+def test_a_geometry_that_makes_no_sense_is_one_line(invprob, files, tmp_path, key, text):
+    shutil.copy(files / "scan.h5", tmp_path / "bad.h5")
+    edit(tmp_path / "bad.h5", lambda file: file["operator"].attrs.__setitem__(key, text))
+    done = invprob("inspect", "bad.h5")
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert ("did you mean parallel-beam" if key == "name" else "no geometry that can be understood") in done.err

@@ -1,6 +1,8 @@
 """The names at the top of the package: what scripts rely on."""
 
+import ast
 import importlib
+from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
@@ -50,3 +52,13 @@ def test_submodules_and_unknown_names():
     assert isinstance(registry, ModuleType)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = invprob.nonsense
+
+
+def test_names_that_are_loaded_on_first_use_are_told_to_type_checkers():
+    for package in (invprob, invprob.io):
+        tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+        block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        told = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert told == set(package.__all__) - {"__version__"}
+        for name in package.__all__:
+            assert getattr(package, name) is not None

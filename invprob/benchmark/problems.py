@@ -193,7 +193,6 @@ STANDARD = (
     "noise-coloured",
     "holes-random",
     "finer-2",
-    "wave-holes",
     "mri-4",
 )
 QUICK = ("ct-30", "dose-1e3", "blur-gaussian", "noise-coloured", "holes-random", "finer-2")

@@ -56,7 +56,7 @@ def benchmark(
 ) -> int:
     """Measure all methods on phantoms and write one page about it, with tables as CSV and JSON.
 
-    As a rule ten problems of 128 pixels, eight images each: under an hour on two cores.
+    As a rule nine problems of 128 pixels, eight images each: under an hour on two cores.
     Every method runs with the strength it chooses itself, and with one tuned on validation images with as many tries
     as all others. What is done is kept: after Ctrl-C the same command goes on. With --compare the exit code is 5 if
     something got worse by more than the tolerance.

@@ -92,7 +92,7 @@ class Exports:
         """Write the picture and return in words what it is."""
         from invprob.report import show
 
-        picture = show(shown.x, shown.ndim, grid=shown.grid, channels=shown.channels)
+        picture = show(shown)
         picture.save(path, overwrite=overwrite)
         what = f"picture, {picture.caption}" if picture.caption else "picture"
         return f"{what}, black {picture.low:.4g} to white {picture.high:.4g} {_unit(shown.units.image)}".rstrip()

@@ -77,7 +77,7 @@ Blur = Annotated[
     str | None,
     typer.Option(
         metavar="KERNEL",
-        help="What blurred it: gaussian:1.5, disc:3, box:5, motion:9:30, or a PNG, .npy or .mat[:NUMBER].",
+        help="What blurred it: gaussian:1.5, disc:3, box:5, motion:9:30, or a PNG, .npy or .mat[:NUMBER from 0].",
         rich_help_panel=_PICTURE,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from invprob.errors import InputError, printable
+from invprob.errors import InputError, InputWarning, printable
 from invprob.files import check_file
 from invprob.io.images import read_picture
 from invprob.io.npy import MAGIC, read_npy
@@ -20,6 +21,7 @@ from invprob.io.safe_hdf5 import dataset_names, find, open_hdf5, read_array
 
 __all__ = ["kernel_of"]
 
+_COLOURFUL = 0.05  # of white: by how much the colours of a kernel may differ
 _WIDEST = 512  # pixels to either side: a typing error rather than a lens
 _FINE = 16  # points per pixel that a disc and a line of motion are drawn with
 
@@ -119,13 +121,26 @@ def _from_file(text: str) -> NDArray[np.float64]:
         array = np.asarray(read_npy(path), dtype=np.float64)
         kernels = list(array) if array.ndim == 3 else [array]
     else:
-        picture = read_picture(path).astype(np.float64)
-        kernels = [picture.mean(0) if picture.ndim == 3 else picture]
+        kernels = [_grey(path)]
     if number is None and len(kernels) > 1:
         raise InputError(f"{printable(path)} holds {len(kernels)} kernels: say which, as in {printable(path)}:0")
     if not kernels or (number or 0) >= len(kernels):
         raise InputError(f"{printable(path)} holds {len(kernels)} kernels, counted from 0: there is no {number or 0}")
     return kernels[number or 0]
+
+
+def _grey(path: Path) -> NDArray[np.float64]:
+    """Return a picture of a kernel, its mean over colours; a warning says where these differ, as in a photograph."""
+    picture = read_picture(path).astype(np.float64)
+    if picture.ndim == 2:
+        return picture
+    if np.abs(picture - picture.mean(0)).max() > _COLOURFUL * np.abs(picture).max():
+        warnings.warn(
+            f"{printable(path)} is in colour, a kernel is not: its mean over colours is taken; is it the right file?",
+            InputWarning,
+            stacklevel=2,
+        )
+    return np.asarray(picture.mean(0))
 
 
 def _of_hdf5(path: Path) -> list[NDArray[np.float64]]:

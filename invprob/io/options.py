@@ -94,7 +94,8 @@ def _angles(text: str) -> NDArray[np.float64]:
         parts = text.split(":")
         (first, last), count = map(float, parts[:-1]), int(parts[-1])
     except ValueError:
-        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180, and no file of angles") from None
+        what = "" if ":" in text else f", and there is no file {text}"
+        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180{what}") from None
     if count > _MOST_ANGLES:
         raise ValueError(f"{text!r} asks for {count} angles, more than {_MOST_ANGLES}")
     if count < 1 or not (math.isfinite(first) and math.isfinite(last)):

@@ -333,7 +333,7 @@ def _fields(source: Source, wanted: _Wanted, options: Options) -> tuple[NDArray[
         data = source.named["data"]
         raise InputError(
             f"{source.where} holds no open-beam field ({source.named['white']}), without which counts are no line "
-            f"integrals: {source.remedy}say what {data} holds by {VALUES.typed}=integrals, or {VALUES.typed}="
+            f"integrals: {source.remedy}say what is in {data} by {VALUES.typed}=integrals, or {VALUES.typed}="
             "transmission for counts divided by the open beam"
         )
     dark = _mean_field(source, "dark", wanted)

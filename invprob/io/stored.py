@@ -125,14 +125,19 @@ def own_summary(path: Path) -> ScanSummary:
 def _geometry(file: h5py.File) -> Iterator[str]:
     """Yield the arguments of the operator in words."""
     group = find(file, "operator")
-    for key, value in (read_json(group, "config") or {}).items():
+    config, lifts = read_json(group, "config"), read_json(group, "lift") or []
+    known = isinstance(lifts, list) and all(isinstance(lift, dict) and "shape" in lift for lift in lifts)
+    if not isinstance(config, dict) or not known:
+        raise InputError(f"{printable(file.filename)} holds no geometry that can be understood: save the scan again")
+    for key, value in config.items():
         if value not in (None, [], 0.0):
             told = " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in _listed(value))
             yield f"{key.replace('_', ' ')} {printable(told)}"
     for key in group:
         yield f"{dataset(file, f'operator/{key}').size} {printable(key)}"
-    for lift in read_json(group, "lift") or ():
-        yield f"for each of {' x '.join(map(str, lift['shape']))} {printable(lift.get('channels') or 'channels')}"
+    for lift in lifts:
+        count = " x ".join(map(str, _listed(lift["shape"])))
+        yield f"for each of {printable(count)} {printable(lift.get('channels') or 'channels')}"
 
 
 def _listed(value: Any) -> list[Any]:
