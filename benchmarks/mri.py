@@ -249,7 +249,7 @@ def spiral(folder: Path, python: str | None) -> None:
         print(f"Spiral, every {fold}. interleaf")
         A = NonCartesianMRI(FIELD, omega[::fold], maps)
         scan = Scan(A, y[:, ::fold].contiguous())
-        steps = iterate(ConjugateGradient(max_iter=STEPS, tol=0.0, normal=True), Problem(A, scan.data).fidelity())
+        steps = iterate(ConjugateGradient(max_iter=STEPS, tol=0.0, normal=True), Problem(A, scan.data, None).fidelity())
         qualities = [quality(step.state.x) for step in steps]
         best = max(qualities)
         print(f"  conjugate gradients, best of {STEPS} steps: {best:.1f} dB after {1 + qualities.index(best)}")

@@ -20,6 +20,7 @@ from invprob.operators.mri.density import pipe_menon, voronoi
 from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.priors import TotalVariation
 from invprob.problem import Problem
+from invprob.report.page import save_report
 from invprob.solvers import ADMM, ConjugateGradient
 from invprob.solvers.base import never
 
@@ -469,6 +470,18 @@ def test_replicas_tell_the_noise():
     result = reconstruct(scan, "cg-sense", strength=0.05, replicas=8)
     assert result.spread.shape == result.x.shape
     assert any(note.startswith("g-factor") for note in result.certificate.notes)
+
+
+def test_the_g_factor_is_a_map_of_the_result_and_of_its_page(tmp_path):
+    scan = _scan()
+    result = reconstruct(scan, "cg-sense", strength=0.05, replicas=8)
+    g, A = result.maps["g-factor"], scan.operator
+    assert g.values.shape == A.image_shape and g.unit == "" and not g.of_image
+    # sigma is that of the scan, whatever the recipe has divided the data by
+    assert torch.allclose(g.values, g_factor(A, result.spread, scan.noise), rtol=1e-4, equal_nan=True)
+    save_report(tmp_path / "page.html", result)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("g-factor") >= 2 and "grey where the data do not say" in page
 
 
 def test_methods_of_mri_are_for_mri():
