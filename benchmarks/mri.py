@@ -12,6 +12,7 @@ import math
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,8 @@ def density() -> None:
 
 def timed(scan: Scan, method: str, **settings: Any) -> tuple[float, Tensor, Any]:
     """Return the processor seconds of a reconstruction without its second look, its image and the strength."""
-    start, last = time.process_time(), None
-    for last in progress(scan, method, **settings):
-        pass
-    if last is None:
-        raise RuntimeError(f"{method} ended without a result")
+    start = time.process_time()
+    (last,) = deque(progress(scan, method, **settings), maxlen=1)
     result = last.result()
     return time.process_time() - start, result.x, result.settings.get("strength")
 

@@ -476,12 +476,14 @@ def test_the_g_factor_is_a_map_of_the_result_and_of_its_page(tmp_path):
     scan = _scan()
     result = reconstruct(scan, "cg-sense", strength=0.05, replicas=8)
     g, A = result.maps["g-factor"], scan.operator
-    assert g.values.shape == A.image_shape and g.unit == "" and not g.of_image
+    assert g.values.shape == A.image_shape
+    assert (g.unit, g.of_image) == ("", False)
     # sigma is that of the scan, whatever the recipe has divided the data by
     assert torch.allclose(g.values, g_factor(A, result.spread, scan.noise), rtol=1e-4, equal_nan=True)
     save_report(tmp_path / "page.html", result)
     page = (tmp_path / "page.html").read_text()
-    assert page.count("g-factor") >= 2 and "grey where the data do not say" in page
+    assert page.count("g-factor") >= 2
+    assert "grey where the data do not say" in page
 
 
 def test_methods_of_mri_are_for_mri():

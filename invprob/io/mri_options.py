@@ -6,7 +6,7 @@ import math
 
 from invprob.io.options import Option
 
-__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "MASK", "NOISE", "TRAJECTORY", "TRAJECTORY_UNIT"]
+__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "FRAMES", "MASK", "NOISE", "TRAJECTORY", "TRAJECTORY_UNIT"]
 
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x")
 # as they are typed -> as `radians_per_pixel` knows them
@@ -54,6 +54,7 @@ MASK = Option(
 )
 AXES = Option("axes", "what the axes of the array are, from first to last", "coil,y,x", _axes)
 COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in .npy or .cfl", "FILE", str)
+FRAMES = Option("frames", "the axis whose images are one item: echoes, frames of a film", "echo|contrast|...", str)
 NOISE = Option("noise", "the standard deviation of a reading's noise, sigma^2 = E|n|^2", "NUMBER", _level, flag=True)
 TRAJECTORY = Option("trajectory", "where k-space was sampled, (*samples, 2) in .npy as (ky, kx), or .cfl", "FILE", str)
 TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), _unit)
