@@ -6,17 +6,9 @@ import math
 
 from invprob.io.options import Option
 
-__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "FRAMES", "MASK", "NOISE", "TRAJECTORY", "TRAJECTORY_UNIT"]
+__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "FRAMES", "MASK", "NOISE"]
 
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x")
-# as they are typed -> as `radians_per_pixel` knows them
-UNITS = {
-    "rad/pixel": "rad/pixel",
-    "cycles/pixel": "cycles/pixel",
-    "cycles/fov": "cycles/fov",
-    "1/m": "1/m",
-    "rad/m": "rad/m",
-}
 
 
 def _axes(text: str) -> tuple[str, ...]:
@@ -25,12 +17,6 @@ def _axes(text: str) -> tuple[str, ...]:
     if unknown or len(set(names)) < len(names):
         raise ValueError(f"{text!r} is not a list of different axes of {', '.join(AXIS_NAMES)}, sample")
     return names
-
-
-def _unit(text: str) -> str:
-    if text.strip().lower() not in UNITS:
-        raise ValueError(f"{text!r} is no unit of a trajectory; known: {', '.join(UNITS)}")
-    return UNITS[text.strip().lower()]
 
 
 def _level(text: str) -> float:
@@ -56,6 +42,4 @@ AXES = Option("axes", "what the axes of the array are, from first to last", "coi
 COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in .npy or .cfl", "FILE", str)
 FRAMES = Option("frames", "the axis whose images are one item: echoes, frames of a film", "echo|contrast|...", str)
 NOISE = Option("noise", "the standard deviation of a reading's noise, sigma^2 = E|n|^2", "NUMBER", _level, flag=True)
-TRAJECTORY = Option("trajectory", "where k-space was sampled, (*samples, 2) in .npy as (ky, kx), or .cfl", "FILE", str)
-TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), _unit)
 CONJUGATE = Option("conjugate", "whether samples are conjugated; by default those of Siemens", "true|false", _yes_or_no)
