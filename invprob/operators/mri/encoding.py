@@ -177,7 +177,9 @@ class Encoding(LinearOperator):
         if conjugate is None or self.maps is None:
             return images if conjugate is None else images * conjugate
         # coil by coil, each while it is near: faster than a product of all that is summed afterwards
-        for image, factor in zip(images.split(1, axis), self._of(conjugate, some).split(1, axis), strict=True):
+        conjugate = self._of(conjugate, some)
+        for coil in range(images.shape[axis]):
+            image, factor = images.narrow(axis, coil, 1), conjugate.narrow(axis, coil, 1)
             total = image * factor if total is None else total.addcmul_(image, factor)
         if total is None:
             raise RuntimeError("a block has at least one coil")
