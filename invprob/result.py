@@ -36,7 +36,7 @@ class ParameterMap:
 
     Arguments:
         values: `(*batch, *space)`.
-        unit: such as "ms"; "" for that of the image.
+        unit: such as "ms"; "" for a plain number, and for that of the image where the values go with it.
         of_image: whether the values go with the image, doubled when it is.
     """
 

@@ -14,14 +14,18 @@ from invprob import Scan, metrics, phantoms, reconstruct
 from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
 from invprob.loop import solve
+from invprob.methods.strength import Found
+from invprob.methods.wavelet_sparsity import _strongest_of_equals
 from invprob.operators import CartesianMRI, NonCartesianMRI, radians_per_pixel
 from invprob.operators.fourier.toeplitz import toeplitz_kernel
 from invprob.operators.mri.density import pipe_menon, voronoi
 from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.priors import TotalVariation
 from invprob.problem import Problem
+from invprob.report.page import save_report
 from invprob.solvers import ADMM, ConjugateGradient
 from invprob.solvers.base import never
+from invprob.tuning import Choice
 
 DOUBLE = torch.float64
 COMPLEX = torch.complex128
@@ -85,7 +89,8 @@ def test_coils_in_blocks_are_the_coils(monkeypatch):
         A = make()
         t = x if not A.lacks_maps else randn((3, 4, 5), COMPLEX)
         whole = A(t), A.gram(t, w), A.adjoint(A(t))
-        monkeypatch.setattr("invprob.operators.mri.encoding.BLOCK", 2 * 16 * 20)
+        for name in ("BLOCK", "NEAR"):
+            monkeypatch.setattr(f"invprob.operators.mri.encoding.{name}", 2 * 16 * 20)
         parts = A(t), A.gram(t, w), A.adjoint(A(t))
         monkeypatch.undo()
         assert all(relative(a, b) <= 1e-14 for a, b in zip(parts, whole, strict=True))
@@ -471,6 +476,31 @@ def test_replicas_tell_the_noise():
     assert any(note.startswith("g-factor") for note in result.certificate.notes)
 
 
+def test_the_g_factor_is_a_map_of_the_result_and_of_its_page(tmp_path):
+    scan = _scan()
+    result = reconstruct(scan, "cg-sense", strength=0.05, replicas=8)
+    g, A = result.maps["g-factor"], scan.operator
+    assert g.values.shape == A.image_shape
+    assert (g.unit, g.of_image) == ("", False)
+    # sigma is that of the scan, whatever the recipe has divided the data by
+    assert torch.allclose(g.values, g_factor(A, result.spread, scan.noise), rtol=1e-4, equal_nan=True)
+    save_report(tmp_path / "page.html", result)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("g-factor") >= 2
+    assert "grey where the data do not say" in page
+
+
+def test_few_readings_take_the_strongest_of_strengths_that_predict_alike():
+    nan = math.nan
+    trials = torch.tensor([[4.0, nan], [2.0, 2.0], [1.0, 1.0]], dtype=DOUBLE)
+    scores = torch.tensor([[1.019, nan], [1.5, 1.03], [1.0, 1.0]], dtype=DOUBLE)  # squares: 1 % is 1.0201
+    best = torch.tensor([1.1, 1.2], dtype=DOUBLE)
+    choice = Choice(best, "held-out data", trials, scores, torch.zeros(2, dtype=torch.bool))
+    found = _strongest_of_equals(Found(best, choice), choice)
+    assert found.strength.tolist() == [4.0, 1.2]
+    assert found.choice.strength.tolist() == [4.0, 1.2]
+
+
 def test_methods_of_mri_are_for_mri():
     from invprob.operators import Identity
 
@@ -520,6 +550,21 @@ def test_simulated_scans_fit_their_truth(geometry):
     misfit = torch.linalg.vector_norm(scan.operator(scan.truth) * _seen(scan) - scan.data)
     assert 0.001 < float(misfit / torch.linalg.vector_norm(scan.data)) < 0.2  # the same physics, another discretisation
     assert torch.equal(magnet.scan(2, percent=0.1, command="simulate").data, scan.data)
+
+
+def test_simulated_echoes_decay_with_the_t2_of_each_tissue():
+    scan = Magnet("shepp-logan", "cartesian", 48, 3, 2.0, 24, seed=1, echoes=(20.0, 60.0)).scan(
+        0, percent=0.1, command="simulate"
+    )
+    A = scan.operator
+    assert (A.frames, scan.data.shape, scan.truth.shape) == (2, (2, 3, 48, 48), (2, 48, 48))
+    assert not torch.equal(A.mask[0], A.mask[1])
+    misfit = torch.linalg.vector_norm(A(scan.truth) - scan.data) / torch.linalg.vector_norm(scan.data)
+    assert 0.001 < float(misfit) < 0.2
+    tissues, ratio = phantoms.vials(24), (scan.truth[1] / scan.truth[0]).real
+    middle = [tuple((24 + torch.stack([-y, x])).round().int().tolist()) for x, y in tissues.shapes.centres[1:]]
+    found = torch.stack([ratio[at] for at in middle])
+    assert torch.allclose(found, torch.exp(-40 / tissues.t2[1:]).float(), rtol=1e-4)
 
 
 def _seen(scan: Scan) -> Tensor:

@@ -425,6 +425,50 @@ def test_contrasts_and_slices_are_items(tmp_path):
         loaded(tmp_path / "b.h5", records[:-40])
 
 
+ECHO_TIMES = np.array([20.0, 40.0, 80.0])  # ms
+
+
+def echoes(t2=50.0):
+    """K-space at the echo times of an object with one T2, (echo, coil, y, x)."""
+    noise = truth.noise((len(ECHO_TIMES), *CLEAN.shape), SIGMA)
+    return (np.exp(-ECHO_TIMES / t2)[:, None, None, None] * CLEAN + noise).astype(np.complex64)
+
+
+def test_contrasts_become_a_map_on_the_command_line(invprob, tmp_path):
+    across = (echoes() * SOME).swapaxes(2, 3)
+    records = [r for i, echo in enumerate(across) for r in files.lines(echo, np.flatnonzero(SOME), contrast=i)]
+    files.write_ismrmrd(tmp_path / "a.h5", records, files.header(32, 40))
+    settings = ["echo_times=20,40,80", "strength=1e-3", "max_iter=3"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    done = invprob("reconstruct", "a.h5", "--read", "frames=contrast", "--method", "t2-map", *options)
+    assert done.code == 0, done.err
+    t2 = load_result(tmp_path / "a_t2-map.h5").maps["T2"].values.numpy()[truth.inside(BODY, SHAPE).T]
+    assert np.nanmedian(np.abs(t2 - 50)) <= 1.5
+
+
+def test_echoes_of_a_cfl_pair_are_frames(tmp_path):
+    kspace = echoes() * SOME
+    save_cfl(tmp_path / "a", kspace[:, None, :, None])  # dimensions 5, the echoes, 4, the maps, 3, the coils
+    scan = load_scan(tmp_path / "a.hdr", frames="echo")
+    assert scan.operator.frames == 3
+    np.testing.assert_array_equal(scan.data.numpy(), kspace)
+
+
+def test_frames_of_a_stack_keep_its_rows(tmp_path):
+    """The axis of the frames may stand before or after that of the rows, and maps are those of all frames together."""
+    kspace = np.stack([echoes() * SOME, 2 * echoes() * SOME])  # (slice, echo, coil, y, x)
+    np.save(tmp_path / "a.npy", kspace)
+    np.save(tmp_path / "b.npy", kspace.swapaxes(0, 1))
+    one = load_scan(tmp_path / "a.npy", axes=("slice", "echo", "coil", "y", "x"), frames="echo", rows=slice(1, 2))
+    other = load_scan(tmp_path / "b.npy", axes=("echo", "slice", "coil", "y", "x"), frames="echo", rows=slice(1, 2))
+    for scan in (one, other):
+        assert (scan.operator.frames, scan.data.shape) == (3, (1, 3, 4, *SHAPE))
+        np.testing.assert_array_equal(scan.data[0].numpy(), kspace[1])
+    assert one.operator.maps.shape == (1, 4, *SHAPE)
+    with pytest.raises(InputError, match="no axis 'frame' of several images for --read frames: it has slice, echo"):
+        load_scan(tmp_path / "a.npy", axes=("slice", "echo", "coil", "y", "x"), frames="frame")
+
+
 def test_noise_makes_the_coils_white(tmp_path):
     rng = np.random.default_rng(0)
     mix = rng.standard_normal((4, 4)) + 1j * rng.standard_normal((4, 4))

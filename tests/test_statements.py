@@ -17,6 +17,7 @@ TABLES = {
     "docs/performance.md": "benchmarks/slices.py",
     "docs/limited-angle.md": "benchmarks/limited_angle.py",
     "docs/radar.md": "benchmarks/radar.py",
+    "docs/mri.md": "benchmarks/mri.py",
     "docs/reliability.md": "faults",
 }
 DOCS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))

@@ -23,6 +23,14 @@ def positive(text: str) -> float:
     return value
 
 
+def times(text: str, option: str) -> tuple[float, ...]:
+    """Return numbers greater than zero, separated by commas, that rise."""
+    found = tuple(positive(part) for part in text.split(","))
+    if list(found) != sorted(set(found)):
+        raise typer.BadParameter(f"{text!r} are times that do not rise", param_hint=f"'{option}'")
+    return found
+
+
 def strength(text: str) -> str | float:
     """Return "auto", or a number that is not negative."""
     if text == "auto":

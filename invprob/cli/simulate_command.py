@@ -67,6 +67,9 @@ def simulate(
         float,
         typer.Option(parser=parse.positive, metavar="R", help="Measure one in R lines, for --geometry cartesian."),
     ] = 4.0,
+    echoes: Annotated[
+        str | None, typer.Option(metavar="MS,MS,...", help="Tissues of known T2 at these echo times, for t2-map.")
+    ] = None,
     frequencies: Annotated[int | None, typer.Option(min=1, help="Of the radar, from 4 to 16 GHz; default 10.")] = None,
     snr: Annotated[
         float | None, typer.Option(metavar="DB", help="Mean power of the radar's data over that of noise; default 30.")
@@ -93,6 +96,10 @@ def simulate(
     if geometry in MRI and (photons is not None or arc is not None or thin or phantom is Phantom.ORGAN):
         raise UsageError("MRI scans ellipses and counts nothing: leave out --photons, --arc, --thin and the organ")
 
+    if echoes and (geometry is not Geometry.CARTESIAN or rows or phantom is not Phantom.SHEPP_LOGAN):
+        raise UsageError("--echoes scans vials on lines: add --geometry cartesian, leave out --phantom and --rows")
+    echo_times = parse.times(echoes, "--echoes") if echoes else ()
+
     of_radar = (phantom is Phantom.RADAR_TARGET, geometry is Geometry.X_ARRAY)
     if any(of_radar) != all(of_radar):
         raise UsageError("--phantom radar-target and --geometry x-array go together: give both")
@@ -113,7 +120,7 @@ def simulate(
         check_output(output, 2**20, overwrite=overwrite)
         scan = scan_target(frequencies or 10, 30.0 if snr is None else snr, seed, command=context.obj)
     elif geometry in MRI:
-        build = Magnet(phantom, geometry, size, coils, acceleration, views, seed)
+        build = Magnet(phantom, geometry, size, coils, acceleration, views, seed, echo_times)
         check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
         scan = build.scan(rows, percent=(0.1 if noise is None else noise) or None, command=context.obj)
     else:
@@ -123,7 +130,7 @@ def simulate(
         percent = 1.0 if noise is None and photons is None else noise
         scan = build.scan(rows, percent=percent or None, photons=photons, command=context.obj)
     save_scan(output, scan, overwrite=overwrite)
-    _tell(scan, f"{phantom}, seed {seed}" + (f", {rows} rows" if rows else ""), output)
+    _tell(scan, f"{'vials' if echoes else phantom}, seed {seed}" + (f", {rows} rows" if rows else ""), output)
     return 0
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from invprob.errors import InputError, printable
 from invprob.io.cfl import is_cfl, read_cfl
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import COILS, NOISE
-from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, not_zero
+from invprob.io.mri_options import COILS, FRAMES, NOISE
+from invprob.io.mri_scan import KSpace, as_samples, frames_of, k_space_stack, not_zero
 from invprob.io.options import ROWS, Options, as_slice, selected
 
 __all__ = ["READER", "open_bart"]
@@ -38,12 +38,16 @@ def open_bart(path: Path, options: Options) -> Stack:
     kept = [sizes[d] for d in (*batch, _COIL, *space)]
     samples = as_samples(array.reshape(kept), where)
     names = [_NAMES.get(d, f"dimension {d}") for d in batch]
-    rows = selected(options.get("rows"), kept[0], ROWS.typed) if batch else None
-    if not batch and "rows" in options:
+    frames = frames_of(options, names, where)
+    if frames:
+        samples = np.moveaxis(samples, names.index(frames), len(names) - 1)
+        names.remove(frames)
+    rows = selected(options.get("rows"), len(samples), ROWS.typed) if names else None
+    if not names and "rows" in options:
         ROWS.refuse(because="the file holds a single item")
 
     def load(some: range | None) -> KSpace:
-        part = samples if some is None else np.ascontiguousarray(samples[as_slice(some)])
+        part = np.ascontiguousarray(samples if some is None else samples[as_slice(some)])
         extents = dict(zip(names, map(range, part.shape), strict=False))
         return KSpace(
             part,
@@ -52,6 +56,7 @@ def open_bart(path: Path, options: Options) -> Stack:
             where,
             extents if some is None else extents | {names[0]: some},
             provenance={"mask": "where any coil is not 0"},
+            frames=frames,
         )
 
     return k_space_stack(path, LAYOUT, rows, load, options)
@@ -64,7 +69,7 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about="a pair .hdr and .cfl, either of which may be named",
-    accepts=(ROWS, COILS, NOISE),
+    accepts=(ROWS, COILS, NOISE, FRAMES),
     otherwise="the sizes in the file say what its axes are",
     recognises=_recognises,
     open=open_bart,

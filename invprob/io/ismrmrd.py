@@ -22,8 +22,8 @@ from invprob.io.acquisitions import Acquisitions, acquisition_group, flagged, op
 from invprob.io.checks import sound_geometry
 from invprob.io.ismrmrd_header import MAX_HEADER, Encoding, Header, Limit, parse_header
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import COILS, CONJUGATE, NOISE
-from invprob.io.mri_scan import KSpace, k_space_stack
+from invprob.io.mri_options import COILS, CONJUGATE, FRAMES, NOISE
+from invprob.io.mri_scan import KSpace, frames_of, k_space_stack, with_frames
 from invprob.io.options import ROWS, Options, as_slice, selected
 from invprob.io.read_out import without_oversampling
 from invprob.io.safe_hdf5 import exists, memory_limit, open_hdf5, read_string
@@ -62,6 +62,7 @@ def open_ismrmrd(path: Path, options: Options) -> Stack:
             )
         acquisitions = open_acquisitions(file, f"{group}/data")
         kspace = _assembled(acquisitions, header, options, where)
+        kspace = with_frames(kspace, frames_of(options, kspace.batch, where))
     first = next(iter(kspace.batch), None)
     rows = selected(options.get("rows"), kspace.samples.shape[0], ROWS.typed) if first else None
     if first is None and "rows" in options:
@@ -254,7 +255,7 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about="HDF5 with acquisitions and an XML header; slices, contrasts and repetitions are rows",
-    accepts=(ROWS, COILS, NOISE, CONJUGATE),
+    accepts=(ROWS, COILS, NOISE, CONJUGATE, FRAMES),
     otherwise="the header says what the data are",
     recognises=_recognises,
     open=open_ismrmrd,

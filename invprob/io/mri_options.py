@@ -6,7 +6,7 @@ import math
 
 from invprob.io.options import Option, yes_or_no
 
-__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "MASK", "NOISE"]
+__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "FRAMES", "MASK", "NOISE"]
 
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x")
 
@@ -34,5 +34,6 @@ MASK = Option(
 )
 AXES = Option("axes", "what the axes of the array are, from first to last", "coil,y,x", _axes)
 COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in .npy or .cfl", "FILE", str)
+FRAMES = Option("frames", "the axis whose images are one item: echoes, frames of a film", "echo|contrast|...", str)
 NOISE = Option("noise", "the standard deviation of a reading's noise, sigma^2 = E|n|^2", "NUMBER", _level, flag=True)
 CONJUGATE = Option("conjugate", "whether samples are conjugated; by default those of Siemens", "true|false", yes_or_no)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -19,7 +19,7 @@ from invprob.io.cfl import is_cfl, read_cfl
 from invprob.io.checks import refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Stack
-from invprob.io.mri_options import COILS, NOISE
+from invprob.io.mri_options import COILS, FRAMES, NOISE
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.options import Options, in_words
 from invprob.io.receiver import Receiver, calibrated
@@ -27,7 +27,17 @@ from invprob.operators import CartesianMRI
 from invprob.operators.mri.calibration import calibrate
 from invprob.scan import Scan
 
-__all__ = ["KSpace", "array_of_file", "as_samples", "cartesian_scan", "k_space_stack", "mask_of_file", "not_zero"]
+__all__ = [
+    "KSpace",
+    "array_of_file",
+    "as_samples",
+    "cartesian_scan",
+    "frames_of",
+    "k_space_stack",
+    "mask_of_file",
+    "not_zero",
+    "with_frames",
+]
 
 _SPACE = ("z", "y", "x")
 
@@ -37,15 +47,16 @@ class KSpace:
     """Cartesian k-space as a file holds it.
 
     Arguments:
-        samples: `(*batch, coils, *grid)`, complex64.
-        measured: which positions of the grid are readings, booleans `(*batch, *grid)` or `grid`.
+        samples: `(*batch, [frames], coils, *grid)`, complex64.
+        measured: which positions of the grid are readings, booleans `(*batch, [frames], *grid)` or `grid`.
         ndim: how many axes the grid has, the last ones.
         where: the file and the array, for messages.
         batch: the indices in the file along the axes in front of the coils, by the names of these axes.
         noise: sigma of the samples where the file tells it.
-        counts: how many readings a sample is the mean of, `(*batch, *grid)`, where not one alone.
-        calibration: samples `(*batch, coils, *grid)` and where they are, from which maps come in place of `samples`.
+        counts: how many readings a sample is the mean of, `(*batch, [frames], *grid)`, where not one alone.
+        calibration: samples and where they are, shaped as `samples` and `measured`, from which maps come instead.
         provenance: texts by name.
+        frames: the name of the axis before the coils along which images are one item; "" where there is none.
     """
 
     samples: NDArray[np.complex64]
@@ -57,6 +68,17 @@ class KSpace:
     counts: NDArray[np.float32] | None = None
     calibration: tuple[NDArray[np.complex64], NDArray[np.bool_]] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    frames: str = ""
+
+    @property
+    def times(self) -> int:
+        """How many frames an item has."""
+        return int(self.samples.shape[-self.ndim - 2]) if self.frames else 1
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The shape of the batch."""
+        return self.samples.shape[: -self.ndim - 1 - bool(self.frames)]
 
     @property
     def coils(self) -> int:
@@ -67,6 +89,36 @@ class KSpace:
     def grid(self) -> tuple[int, ...]:
         """The axes of k-space."""
         return self.samples.shape[-self.ndim :]
+
+
+def frames_of(options: Options, names: Iterable[str], where: str) -> str:
+    """Return the axis along which images are one item, "" for none; InputError unless the file has it."""
+    asked, known = str(options.get(FRAMES.name, "")), list(names)
+    if asked and asked not in known:
+        has = f"has {', '.join(known)}" if known else "holds a single image"
+        raise InputError(f"{where} has no axis {printable(asked, 40)!r} of several images for {FRAMES.typed}: it {has}")
+    return asked
+
+
+def with_frames(kspace: KSpace, name: str) -> KSpace:
+    """Return k-space whose images along an axis of the batch, by its name, are one item; as it is for ""."""
+    if not name:
+        return kspace
+    axis, last = list(kspace.batch).index(name), len(kspace.batch) - 1
+
+    def moved(part: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(np.moveaxis(part, axis, last))
+
+    own = kspace.calibration
+    return replace(
+        kspace,
+        samples=moved(kspace.samples),
+        measured=moved(kspace.measured) if kspace.measured.ndim > kspace.ndim else kspace.measured,
+        batch={other: extent for other, extent in kspace.batch.items() if other != name},
+        counts=None if kspace.counts is None else moved(kspace.counts),
+        calibration=None if own is None else (moved(own[0]), moved(own[1])),
+        frames=name,
+    )
 
 
 def as_samples(values: NDArray[Any], where: str) -> NDArray[np.complex64]:
@@ -123,7 +175,9 @@ def cartesian_scan(kspace: KSpace, options: Options) -> Scan:
     y = torch.from_numpy(np.where(seen, kspace.samples, 0))
     receiver = _receiver(kspace, y, torch.from_numpy(seen.copy()), options)
     with sound_geometry(kspace.where):
-        operator = CartesianMRI(measured, receiver.maps, image_shape=kspace.grid, sets=receiver.sets)
+        operator = CartesianMRI(
+            measured, receiver.maps, image_shape=kspace.grid, sets=receiver.sets, frames=kspace.times
+        )
     share = {"measured": f"{np.count_nonzero(measured)} of {measured.size} positions of k-space"}
     y = y.squeeze(-d - 1) if receiver.maps is None else y
     return Scan(
@@ -140,9 +194,9 @@ def _without_coils(kspace: KSpace) -> tuple[int, ...]:
 
 
 def _mask(kspace: KSpace) -> NDArray[np.bool_]:
-    """Return the mask `(*batch, *grid)`, or `grid` where it is the same for all items."""
+    """Return the mask `(*batch, [frames], *grid)`, without the batch where it is the same for all items."""
     measured = np.broadcast_to(kspace.measured, _without_coils(kspace))
-    first = measured.reshape(-1, *kspace.grid)[0]
+    first = measured.reshape(-1, *measured.shape[len(kspace.lead) :])[0]
     return np.array(first if (measured == first).all() else measured)
 
 
@@ -150,7 +204,7 @@ def _check_readings(kspace: KSpace, seen: NDArray[np.bool_]) -> None:
     """Refuse readings that are not finite or nothing but zeros, and warn of what is left out."""
     if not seen.any():
         raise InputError(f"{kspace.where} is zero everywhere: nothing was measured")
-    names = [*kspace.batch, "coil", *_SPACE[3 - kspace.ndim :]]
+    names = [*kspace.batch, *([kspace.frames] if kspace.frames else []), "coil", *_SPACE[3 - kspace.ndim :]]
     extents = [*kspace.batch.values(), *map(range, kspace.samples.shape[len(kspace.batch) :])]
     refuse_where(
         ~np.isfinite(kspace.samples) & seen,
@@ -187,11 +241,14 @@ def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> Rece
         return Receiver(None, 1, sigma, words)
     if kspace.calibration is not None:
         y, seen = (torch.from_numpy(np.ascontiguousarray(part)) for part in kspace.calibration)
-    items = zip(y.reshape(-1, *y.shape[-kspace.ndim - 1 :]), seen.reshape(-1, *kspace.grid), strict=True)
+    frames = (kspace.times,) if kspace.frames else ()
+    items = y.reshape(-1, *frames, *y.shape[-kspace.ndim - 1 :])
+    masks = seen.reshape(-1, *frames, *kspace.grid)
+    sets = 1 if frames else None  # frames share their maps, of which there is one set then
     with sound_geometry(kspace.where):
-        blind = [(item, CartesianMRI(mask, kspace.coils, image_shape=kspace.grid)) for item, mask in items]
-        found = [calibrate(item, A) for item, A in blind]
-    return calibrated(found, kspace.samples.shape[: -kspace.ndim - 1], sigma, words)
+        blind = [CartesianMRI(mask, kspace.coils, image_shape=kspace.grid, frames=kspace.times) for mask in masks]
+        found = [calibrate(item, A, sets=sets) for item, A in zip(items, blind, strict=True)]
+    return calibrated(found, kspace.lead, sigma, words)
 
 
 def _given_maps(path: Path, kspace: KSpace) -> Tensor:

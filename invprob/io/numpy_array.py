@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import AXES, COILS, MASK, NOISE
-from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, mask_of_file, not_zero
+from invprob.io.mri_options import AXES, COILS, FRAMES, MASK, NOISE
+from invprob.io.mri_scan import KSpace, as_samples, frames_of, k_space_stack, mask_of_file, not_zero
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.options import ROWS, Options, as_slice, selected
 
@@ -24,14 +24,19 @@ _SPACE, _BATCH = ("z", "y", "x"), ("slice", "frame", "echo")
 def open_numpy(path: Path, options: Options) -> Stack:
     """Open a `.npy` file of k-space with centred axes; slices, frames and echoes are items of their own.
 
+    The axis that the option `frames` names is part of each item.
+
     What was measured is what the option `mask` says: a file of 0 and 1 that broadcasts against the axes of space, or
     "auto", the default, where any coil is not 0.
     """
     array = read_npy(path)
     names = _names(array, options, printable(path))
-    batch = [name for name in _BATCH if name in names]
+    several = [name for name, n in zip(names, array.shape, strict=True) if name in _BATCH and n > 1]
+    frames = frames_of(options, several, printable(path))
+    batch = [name for name in _BATCH if name in names and name != frames]
     space = [name for name in _SPACE if name in names]
-    order = [names.index(name) for name in (*batch, *(["coil"] if "coil" in names else []), *space)]
+    inner = [name for name in (frames, "coil") if name in names]
+    order = [names.index(name) for name in (*batch, *inner, *space)]
     ordered = array.transpose(order)
     if "coil" not in names:
         ordered = np.expand_dims(ordered, -len(space) - 1)
@@ -54,6 +59,7 @@ def open_numpy(path: Path, options: Options) -> Stack:
             printable(path),
             extents if some is None else extents | {batch[0]: some},
             provenance={"axes": ", ".join(names), "mask": told},
+            frames=frames,
         )
 
     return k_space_stack(path, LAYOUT, rows, load, options)
@@ -85,7 +91,7 @@ def _recognises(probe: Probe) -> bool:
 READER = Reader(
     layout=LAYOUT,
     about="a complex array in .npy, with --read axes=coil,y,x or the like",
-    accepts=(ROWS, AXES, MASK, COILS, NOISE),
+    accepts=(ROWS, AXES, MASK, COILS, NOISE, FRAMES),
     otherwise="an array holds nothing but k-space",
     recognises=_recognises,
     open=open_numpy,

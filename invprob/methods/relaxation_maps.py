@@ -26,8 +26,10 @@ from invprob.solvers import ADMM, GaussNewton
 
 FAINT = 0.05  # of the magnetisation's 99th percentile: a pixel below it has no relaxation time to be told
 SHORTEST = 0.5  # ms: times all below it are seconds that were taken for ms
-OF_PARAMETERS = 0.6  # their lam relative to that of images, which many more numbers than two per pixel ask for
-OF_IMAGES = 2e-3  # residual at which the images that the maps begin from are good enough
+# lam of the images and of the parameters behind them, relative to the strength: images are many more numbers than two
+# per pixel, and the model itself holds down what lam does in them
+OF_IMAGES, OF_PARAMETERS = 0.6, 0.2
+IMAGES_TOL = 2e-3  # residual at which the images that the maps begin from are good enough
 INNER = 20  # steps of ADMM for one direction of Gauss-Newton
 
 Times = str | Sequence[float] | None
@@ -198,11 +200,9 @@ def _images(problem: Problem, strength: Strength) -> Generator[Progress, None, t
 
     def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:
         lam = chosen * largest
-        g = TotalVariation(
-            OF_PARAMETERS * lam, ndim=on.ndim, axes=A.grid.ndim, spacing=A.grid.relative, shared_edges=True
-        )
+        g = TotalVariation(OF_IMAGES * lam, ndim=on.ndim, axes=A.grid.ndim, spacing=A.grid.relative, shared_edges=True)
         f = on.fidelity(keep)
-        return admm(f, g, penalty(lam, size, A), tol=OF_IMAGES, max_iter=100), f, g
+        return admm(f, g, penalty(lam, size, A), tol=IMAGES_TOL, max_iter=100), f, g
 
     found = yield from choose([problem], parts, given)
     chosen, at = found.strength, found.at

@@ -20,7 +20,7 @@ from invprob.methods.strength import Strength, fixed
 from invprob.operators.mri.encoding import Encoding
 from invprob.operators.mri.replicas import g_factor, noise_map
 from invprob.problem import Problem
-from invprob.result import Result
+from invprob.result import ParameterMap, Result
 from invprob.solvers import ConjugateGradient
 from invprob.solvers.conjugate_gradient import CGState
 
@@ -62,7 +62,8 @@ def cg_sense(
             and a little less quality. By default not.
         max_iter: the most steps.
         replicas: of noise that are reconstructed with as many steps, for the noise in every pixel (`Result.spread`) and
-            the g-factor; 0 (the default) for none. They cost as much as so many reconstructions.
+            the g-factor (`Result.maps`, and its median in the certificate); 0 (the default) for none. They cost as much
+            as so many reconstructions.
 
     ValueError for other data than those of MRI.
     """
@@ -141,10 +142,12 @@ def _told(event: Progress, problem: Problem, of: Problem, replicas: int) -> Resu
         weights=of.weights,
         replicas=replicas,
     )
-    facts = done.certificate
-    if facts is not None and A.maps is not None and sd.shape == A.domain_shape:
-        g = g_factor(A, sd, noise)
-        middle, high = (float(torch.nanquantile(g.flatten(), q)) for q in (0.5, 0.99))
-        note = f"g-factor {middle:.2f} in the median, {high:.2f} at the 99th percentile: {replicas} replicas of "
+    done = replace(done, spread=sd if problem.noise is not None else None)
+    if A.maps is None or sd.shape != A.image_shape:
+        return done
+    g, facts = g_factor(A, sd, noise), done.certificate
+    middle, high = (float(torch.nanquantile(g.flatten(), q)) for q in (0.5, 0.99))
+    note = f"g-factor {middle:.2f} in the median, {high:.2f} at the 99th percentile: {replicas} replicas of "
+    if facts is not None:
         facts = replace(facts, notes=(*facts.notes, f"{note}noise, {steps} steps"))
-    return replace(done, spread=sd if problem.noise is not None else None, certificate=facts)
+    return replace(done, maps={"g-factor": ParameterMap(g, "")}, certificate=facts)

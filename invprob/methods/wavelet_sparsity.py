@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from invprob.fidelities import Misfit
@@ -13,11 +15,12 @@ from invprob.methods.constraints import Bound, Constraint, Support, constraint_o
 from invprob.methods.continuation import continued
 from invprob.methods.reporting import Progress, of_own_readings, run
 from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started
-from invprob.methods.sense import encoding_of
-from invprob.methods.strength import Strength, choose, fixed
+from invprob.methods.sense import ALIKE, encoding_of
+from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.priors import Sum, WaveletL1
 from invprob.problem import Problem
 from invprob.solvers import ADMM
+from invprob.tuning import Choice
 
 
 def wavelet(
@@ -60,8 +63,8 @@ def l1_wavelet(
     which speeds convergence and keeps the noise of dense samples from deciding.
 
     Arguments:
-        strength: lam relative to max |A^H W y|, a number >= 0; "auto" (the default) predicts held-out lines, shots or
-            points best.
+        strength: lam relative to max |A^H W y|, a number >= 0; "auto" (the default) is the largest that predicts
+            held-out lines, shots or points about as well as any.
         wavelet: the name of an orthogonal wavelet, as PyWavelets has it; by default "db4".
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
@@ -70,7 +73,9 @@ def l1_wavelet(
     """
     encoding_of(problem.linear, "l1-wavelet")
     told = {"nonnegative": False}
-    events = _sparse(problem.balanced(), strength, wavelet, Constraint(), told, tol=tol, max_iter=max_iter)
+    events = _sparse(
+        problem.balanced(), strength, wavelet, Constraint(), told, tol=tol, max_iter=max_iter, few_readings=True
+    )
     yield from of_own_readings(problem, events)
 
 
@@ -83,6 +88,7 @@ def _sparse(
     *,
     tol: float,
     max_iter: int,
+    few_readings: bool = False,
 ) -> Iterator[Progress]:
     largest, first = peak(problem), first_image(problem)
     size = contrast(first, problem.ndim)
@@ -97,8 +103,19 @@ def _sparse(
 
     given = fixed(strength)
     found = yield from choose([problem], parts, given)
+    if few_readings and found.choice is not None:
+        # the last trial was the weakest: what noise it has left in the image a loose tolerance would not take away
+        found = replace(_strongest_of_equals(found, found.choice), at=None)
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "wavelet": name, "tol": tol, **told}
     start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
     yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)
+
+
+def _strongest_of_equals(found: Found, choice: Choice) -> Found:
+    """Return the largest strength tried that predicts held-out readings about as well as the best; few tell little."""
+    scores = torch.where(choice.scores.isnan(), torch.inf, choice.scores)
+    alike = scores <= (1 + ALIKE) ** 2 * scores.amin(0)  # scores are squares of errors
+    strength = torch.maximum(found.strength, torch.where(alike, choice.trials, 0.0).amax(0))
+    return replace(found, strength=strength, choice=replace(choice, strength=strength))

@@ -196,7 +196,8 @@ def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:
         return Panel(name, draw(), _unit(result.units.image))
     most = bulk(found.values, 0.98)
     shown = draw(window=(0.0, most), colours=_MAPS)
-    note = f"0 to {most:.3g} {found.unit}, grey where the data do not say"
+    scale = f"0 to {most:.3g} {found.unit}".rstrip()
+    note = f"{scale}, grey where the data do not say"
     return Panel(name, replace(shown, blank=np.isnan(shown.values)), found.unit, note)
 
 

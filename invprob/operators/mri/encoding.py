@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from invprob import linalg
+from invprob import linalg, processor
 from invprob.grid import Grid
 from invprob.linop import Bound, DataKind, LinearOperator
 from invprob.linop.items import broadcast_batch
@@ -146,16 +146,16 @@ class Encoding(LinearOperator):
         batch = tuple(broadcast_batch(y.shape[: y.ndim - len(self.range_shape)], self.parameter_batch))
         if not y.numel():
             return y.new_zeros(*batch, *self.domain_shape)
-        y, table = self._data_axes(y), self._table()
+        y, conjugate = self._data_axes(y), self._conjugate_table()
         total: Tensor | None = None
         parts = []
         for some in self._blocks(y):
             images = self._pulled(y if some is None else y.narrow(-len(self._samples) - 1, *some))
-            part = self._combined(images, table, some)
+            done = self._combined(images, conjugate, some, total)
             if self._known:
-                total = part if total is None else total + part
+                total = done
             else:
-                parts.append(part)
+                parts.append(done)
         x = torch.cat(parts, dim=-self._space - 1) if total is None else total
         return x.reshape(*x.shape[: x.ndim - self._space - 3], *self.domain_shape)
 
@@ -166,19 +166,21 @@ class Encoding(LinearOperator):
         images = x if table is None else x * self._of(table, some)
         return images.squeeze(-self._space - 3) if self.sets == 1 else images.sum(-self._space - 3)
 
-    def _combined(self, images: Tensor, table: Tensor | None, some: tuple[int, int] | None) -> Tensor:
-        """Return S^H of coil images, (..., sets, frames, 1 or coils, *image)."""
+    def _combined(
+        self, images: Tensor, conjugate: Tensor | None, some: tuple[int, int] | None, total: Tensor | None = None
+    ) -> Tensor:
+        """Return S^H of coil images, (..., sets, frames, 1 or coils, *image), added to what other coils came to."""
         images, axis = images.unsqueeze(-self._space - 3), -self._space - 1
-        if table is None:
-            return images
-        conjugate = self._of(self._cached("conjugate", lambda: table.conj().resolve_conj()), some)
-        if self.maps is None:
-            return images * conjugate
+        if conjugate is None or self.maps is None:
+            return images if conjugate is None else images * conjugate
         # coil by coil, each while it is near: faster than a product of all that is summed afterwards
-        total = images.select(axis, 0) * conjugate.select(axis, 0)
-        for coil in range(1, images.shape[axis]):
-            total = torch.addcmul(total, images.select(axis, coil), conjugate.select(axis, coil))
-        return total.unsqueeze(axis)
+        conjugate = self._of(conjugate, some)
+        for coil in range(images.shape[axis]):
+            image, factor = images.narrow(axis, coil, 1), conjugate.narrow(axis, coil, 1)
+            total = image * factor if total is None else total.addcmul_(image, factor)
+        if total is None:
+            raise RuntimeError("a block has at least one coil")
+        return total
 
     def _of(self, table: Tensor, some: tuple[int, int] | None) -> Tensor:
         return table if some is None or self.maps is None else table.narrow(-self._space - 1, *some)
@@ -197,6 +199,10 @@ class Encoding(LinearOperator):
 
         return self._cached("table", compute)
 
+    def _conjugate_table(self) -> Tensor | None:
+        table = self._table()
+        return None if table is None else self._cached("conjugate", lambda: table.conj().resolve_conj())
+
     def _image_axes(self, x: Tensor) -> Tensor:
         batch = x.shape[: x.ndim - len(self.domain_shape)]
         coils = 1 if self._known or self.coils is None else self.coils
@@ -211,12 +217,12 @@ class Encoding(LinearOperator):
         coils = (1,) if self.coils is None else item[k - len(self._samples) - 1 : k - len(self._samples)]
         return y.reshape(*batch, *frames, *coils, *item[k - len(self._samples) :])
 
-    def _blocks(self, t: Tensor) -> Iterator[tuple[int, int] | None]:
-        """Yield (first, count) of the coils that are worked on together; None for all of them."""
+    def _blocks(self, t: Tensor, most: int = BLOCK) -> Iterator[tuple[int, int] | None]:
+        """Yield (first, count) of the coils, of so many bytes, that are worked on together; None for all of them."""
         coils, d = self.coils or 1, self._space
         items = math.prod(broadcast_batch(t.shape[: t.ndim - 3 - d] if t.ndim > 3 + d else (), self.parameter_batch))
         one = max(1, items) * self.frames * math.prod(self.image_shape) * (8 if self.dtype == torch.float32 else 16)
-        size = max(1, BLOCK // one)
+        size = max(1, most // one)
         if size >= coils:
             yield None
         else:
@@ -229,22 +235,23 @@ class Encoding(LinearOperator):
 
         F is the FFT along some axes of space, counted from the end.
         """
-        table, d = self._table(), self._space
+        table, conjugate, d = self._table(), self._conjugate_table(), self._space
+        kernel = kernel.to(x.dtype) if axes else kernel  # once, not for every coil
         total: Tensor | None = None
         parts = []
-        for some in self._blocks(x):
+        # coils that half the cache of a core holds stay there from one step to the next; sums run coil by coil, so that no
+        # result depends on it
+        for some in self._blocks(x, processor.second_level_cache() // 2 if x.device.type == "cpu" else BLOCK):
             images = self._coil_images(x, table, some)
             if axes:
                 images = torch.fft.fftn(images, dim=tuple(axes))
             part = kernel if some is None or kernel.shape[-d - 1] == 1 else kernel.narrow(-d - 1, *some)
-            fits = len(part.shape) <= images.ndim and not part.requires_grad
-            fits = fits and torch.broadcast_shapes(images.shape, part.shape) == images.shape  # type: ignore[no-untyped-call]
-            images = images.mul_(part) if fits and axes else images * part
+            images = _scaled(images, part) if axes else images * part
             if axes:
                 images = torch.fft.ifftn(images, dim=tuple(axes))
-            done = self._combined(images, table, some)
+            done = self._combined(images, conjugate, some, total)
             if self._known:
-                total = done if total is None else total + done
+                total = done
             else:
                 parts.append(done)
         return torch.cat(parts, dim=-d - 1) if total is None else total
@@ -310,6 +317,13 @@ class Encoding(LinearOperator):
         if self.frames > 1:
             found["frames"] = self.frames
         return found
+
+
+def _scaled(images: Tensor, factors: Tensor) -> Tensor:
+    """Return images times factors, which broadcast, in their place where they keep their shape."""
+    pairs = zip(reversed(factors.shape), reversed(images.shape), strict=False)
+    stays = factors.ndim <= images.ndim and all(n in (1, m) for n, m in pairs)
+    return images.mul_(factors) if stays and not factors.requires_grad else images * factors
 
 
 def checked_maps(name: str, coils: ArrayLike | Tensor, space: Shape, sets: int) -> Tensor:
