@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from rewriting import rewrite
 
 from invprob import Scan, load_scan, reconstruct
-from invprob.benchmark.problems import PROBLEMS, case_names, cases
+from invprob.benchmark.problems import PROBLEMS, cases
 from invprob.judgement import statements, verdict
 from invprob.methods import progress, segment
 from invprob.metrics import psnr
@@ -123,7 +123,7 @@ def packed(seed: int, pixels: int) -> NDArray[np.bool_]:
 
 
 def made(disc: str, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[np.bool_]]:
-    """Return the readings of a generated disc, simulated on pixels and bins many times as fine, and its truth."""
+    """Return the readings of a generated disc, simulated on finer pixels and bins, and its truth."""
     angles = np.deg2rad(begin + np.arange(PER_DEGREE * degrees + 1) / PER_DEGREE)
     width = 0.14832 * 512 / size
     A = FanBeam(
@@ -136,7 +136,7 @@ def made(disc: str, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[
         detector_size=0.4 * 256 / size,
     )
     seed = int(disc.removeprefix(MADE).removeprefix(PACKED))
-    truth = packed(seed, 1024) if disc.startswith(PACKED) else plate(seed, 1024)
+    truth = (packed if disc.startswith(PACKED) else plate)(seed, 4 * size)
     lengths = detected(torch.from_numpy(truth).float(), A)
     y = -torch.stack([share * torch.exp(-mu * lengths) for share, mu in BEAM]).sum(0).log()
     noise = 0.003 * float(y.max()) * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
@@ -195,15 +195,15 @@ def key(disc: str, degrees: int, begin: int, method: str, size: int) -> str:
 def of_several_materials(size: int, problems: Sequence[str], count: int) -> str:
     """Return a table of how near to the truth bodies of several materials come out: tuned tv, limited-angle."""
     lines = [f"| {size} x {size} | tv, best of {len(STRENGTHS)} strengths | limited-angle |", "|---|---|---|"]
-    for name in problems:
-        of = cases(PROBLEMS[name], size, "test", count)
-        for k, body in enumerate(case_names(PROBLEMS[name], "test", count)):
+    for problem in (problem for problem in PROBLEMS if problem.name in problems):
+        of = cases(problem, size, "test", count)
+        for k, body in enumerate(of.names):
             scan = replace(of.scan, data=of.scan.data[k], noise=of.scan.noise[k], truth=None)
             span = float(of.truth[k].max() - of.truth[k].min())
             tuned = [reconstruct(scan, "tv", strength=strength).x for strength in STRENGTHS]
             best = max(float(psnr(x, of.truth[k], data_range=span)) for x in tuned)
             automatic = float(psnr(reconstruct(scan, "limited-angle").x, of.truth[k], data_range=span))
-            lines.append(f"| {name}, {body.replace(' test', '')} | {best:.2f} dB | {automatic:.2f} dB |")
+            lines.append(f"| {problem.name}, {body.replace(' test', '')} | {best:.2f} dB | {automatic:.2f} dB |")
     return "\n".join(lines)
 
 
@@ -241,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path())
     parser.add_argument("--bodies", nargs="+", help="problems of the benchmark of several materials, and nothing else")
-    parser.add_argument("--count", type=int, default=4, help="how many bodies a problem")
+    parser.add_argument("--count", type=int, default=2, help="how many bodies a problem")
     parser.add_argument("--picture", action="store_true", help="the picture of the page, and nothing else")
     parser.add_argument("--json", type=Path, default=Path("limited_angle.json"))
     parser.add_argument("--discs", nargs="+", default=DISCS)
@@ -257,7 +257,7 @@ def main() -> None:
         print(text)
         return
     if asked.picture:
-        picture(192)
+        picture(96)
         return
     units = itertools.product(asked.methods[::-1], asked.degrees, asked.begin, asked.discs)
     for method, degrees, begin, disc in () if asked.write else units:
