@@ -12,7 +12,6 @@ as many polygons as have room, under a beam of four energies with 0.3 % of noise
     python benchmarks/limited_angle.py DATA --json arcs.json --degrees 60 --begin 0 --methods limited-angle
     python benchmarks/limited_angle.py --json arcs.json --write          # what the file has, into docs/limited-angle.md
     python benchmarks/limited_angle.py --bodies arc-60 arc-90 --size 64  # of several materials, in decibels
-    python benchmarks/limited_angle.py --picture                         # that of the page, of generated discs
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-import matplotlib as mpl
 import numpy as np
 import scipy.io
 import torch
@@ -43,15 +41,11 @@ from invprob.metrics import psnr
 from invprob.operators import FanBeam
 from invprob.phantoms.detector import detected
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 PAGE = Path(__file__).parents[1] / "docs" / "limited-angle.md"
 DISCS, METHODS = ("ta", "tb"), ("tv", "limited-angle")
 DEGREES, BEGINS = (30, 40, 50, 60, 70, 80, 90), (0, 120, 235)
 PER_DEGREE = 2
 MADE, PACKED = "made", "packed"
-PICTURED = (("made1", 60), ("packed0", 60), ("made2", 30))
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
 BEAM = ((0.2, 0.025), (0.4, 0.033), (0.25, 0.045), (0.15, 0.09))  # shares and attenuations per mm of four energies
 GREEN = "good"
@@ -207,25 +201,6 @@ def of_several_materials(size: int, problems: Sequence[str], count: int) -> str:
     return "\n".join(lines)
 
 
-def picture(size: int) -> None:
-    """Draw what methods make of generated discs, and what their arcs leave unseen, into the page's folder."""
-    figure, places = plt.subplots(len(PICTURED), 4, figsize=(10.4, 8.0), layout="constrained")
-    for row, (disc, degrees) in zip(places, PICTURED, strict=True):
-        scan, truth = made(disc, degrees, 0, size)
-        plain, found = (reconstruct(scan, method).x for method in METHODS)
-        slopes = scan.operator.unseen_edges(found)
-        unseen = 0.7 * (found / found.max()).clamp(0, 1)[..., None].repeat(1, 1, 3)
-        if slopes is not None:
-            unseen[slopes > 0.2 * slopes.max()] = torch.tensor([1.0, 0.15, 0.1])
-        for place, image, title in zip(
-            row, (plain, found, unseen, truth), (*METHODS, "edges that no ray sees", "truth"), strict=True
-        ):
-            place.imshow(image, cmap="gray", vmin=0)
-            place.set_title(title if place is not row[0] else f"{degrees} degrees: {title}", fontsize=10)
-            place.axis("off")
-    figure.savefig(PAGE.parent / "pictures" / "limited-angle.png", dpi=80)
-
-
 def saved(path: Path) -> dict[str, dict[str, float | str]]:
     """Return the rows of a file, to which other runs may add meanwhile."""
     rows: dict[str, dict[str, float | str]] = json.loads(path.read_text()) if path.exists() else {}
@@ -242,7 +217,6 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", default=Path())
     parser.add_argument("--bodies", nargs="+", help="problems of the benchmark of several materials, and nothing else")
     parser.add_argument("--count", type=int, default=2, help="how many bodies a problem")
-    parser.add_argument("--picture", action="store_true", help="the picture of the page, and nothing else")
     parser.add_argument("--json", type=Path, default=Path("limited_angle.json"))
     parser.add_argument("--discs", nargs="+", default=DISCS)
     parser.add_argument("--degrees", nargs="+", type=int, default=DEGREES)
@@ -255,9 +229,6 @@ def main() -> None:
         text = of_several_materials(asked.size, asked.bodies, asked.count)
         rewrite(text, "python benchmarks/limited_angle.py --bodies arc-60 arc-90 --size 64", PAGE)
         print(text)
-        return
-    if asked.picture:
-        picture(96)
         return
     units = itertools.product(asked.methods[::-1], asked.degrees, asked.begin, asked.discs)
     for method, degrees, begin, disc in () if asked.write else units:

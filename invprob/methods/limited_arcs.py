@@ -30,13 +30,10 @@ from invprob.solvers import ADMM, State
 
 OUTLINES = ("disc", "ellipse", "convex")  # which are tried, from the one that knows most
 # total variation relative to max |A^H y|: less than that of one value fills what no ray tells with grey
-WEAKEST = 2e-4
-CONVEX, DRAWN, FINISH = 40, 30, 40  # iterations without a pull to the grey values, with each, and on each finer grid
-# relative to ADMM's penalty, which follows the strength: what stays grey is segmented at random, and twice as much
-# decides before the curve is known (of ta from 60 degrees 0.917 instead of 0.989)
-PULLS = (0.05, 0.1)
-ROUNDS, SETTLED = 5, 0.003  # of reconstruction and curve; relative change of the curve that is none
-MANY = 64  # views, of which every other one tells a coarse grid as much
+WEAKEST = 3e-4
+CONVEX, DRAWN, FINISH = 40, 25, 40  # iterations without and with a pull to the grey values, and on each finer grid
+PULL = 0.1  # of the pull, relative to ADMM's penalty: more than half decides before the data do
+ROUNDS, SETTLED = 8, 0.003  # of reconstruction and curve; relative change of the curve that is none
 ONE_MATERIAL = (
     0.05  # misfit of a curve to the readings, over their size, beyond which the object is not of one material
 )
@@ -131,7 +128,7 @@ def _one(
     """Yield the reconstruction of one material, or what stands for it where the data are not such."""
     levels = _fine_enough(pyramid(problem.quadratic()))
     try:
-        curve, at, chosen = yield from _curve(_of_few_views(levels[0]), constraint, given, tol)
+        curve, at, chosen = yield from _curve(levels[0], constraint, given, tol)
     except NoCurveError as error:
         if material == "one":
             raise
@@ -147,7 +144,7 @@ def _one(
     settings = {"strength": chosen.tolist(), "tol": tol}
     for level in levels:
         on = _linear(level, curve, beam_hardening == "auto" and curve.size > NOTICED)
-        solver, f, g = _parts(on, constraint, chosen, PULLS[-1], tol, FINISH)
+        solver, f, g = _parts(on, constraint, chosen, PULL, tol, FINISH)
         start = continued(on, solver, f, g, at, chosen)
         events = run(f"one material, {_size(level)}", on, solver, f, g, state=start, settings=settings)
         story = _story(curve, left, constraint, beam_hardening)
@@ -160,12 +157,6 @@ def _one(
 def _fine_enough(levels: Sequence[Problem]) -> Sequence[Problem]:
     """Return the grids that know the thickness of an object, and be it the last alone."""
     return [level for level in levels if min(level.A.domain_shape) >= COARSEST] or levels[-1:]
-
-
-def _of_few_views(level: Problem) -> Problem:
-    """Return the problem with as many views as its grid can tell apart."""
-    few = level.linear.thinned() if level.A.range_shape[0] > MANY else None
-    return level if few is None else _of_few_views(level.of_views(few))
 
 
 def _story(curve: HardeningCurve, left: float, constraint: Constraint, beam_hardening: str) -> dict[str, Any]:
@@ -216,7 +207,7 @@ def _round(
     chosen = constant(on, max(WEAKEST, EXPECTED * float(pull_of_noise(on))) if given is None else given)
     inside = coarse_support(constraint.support, level.A.domain_shape) if constraint.support is not None else None
     image = 0.7 * _of(inside, level)
-    for pull, steps in ((0.0, CONVEX), *((pull, DRAWN) for pull in PULLS)):
+    for pull, steps in ((0.0, CONVEX), (PULL, DRAWN)):
         solver, f, g = _parts(on, constraint, chosen, pull, tol, steps)
         start = started(on, solver, f, g, image) if at is None else continued(on, solver, f, g, at, chosen)
         events = run("one material and its curve", on, solver, f, g, state=start, settings={})
