@@ -4,14 +4,14 @@ DATA holds the discs of the Helsinki Tomography Challenge 2022 (doi:10.5281/zeno
 every half degree and the official segmentations of their full reconstructions. Methods choose everything themselves;
 the score is Matthews' correlation of the image, segmented by Otsu's threshold, with the official segmentation.
 
-made0, made1, ... are generated discs, of holes of one kind each (ellipses, slots, triangles) under a beam of four
-energies with 0.3 % of noise, on which choices are made.
+made0, made1, ... are generated discs, of holes of one kind each (ellipses, slots, triangles), packed0, packed1, ... of
+as many polygons as have room, under a beam of four energies with 0.3 % of noise; choices are made on these.
 
-    python benchmarks/limited_angle.py DATA --json arcs.json             # the rows that the file lacks, then the table
-    python benchmarks/limited_angle.py DATA --json arcs.json --discs made0 made1 made2 --degrees 30 60 --begin 0
+    python benchmarks/limited_angle.py DATA --json arcs.json --size 256  # the rows that the file lacks, then the table
+    python benchmarks/limited_angle.py --json arcs.json --discs made0 made1 packed0 --degrees 30 60 --begin 0
     python benchmarks/limited_angle.py DATA --json arcs.json --degrees 60 --begin 0 --methods limited-angle
-    python benchmarks/limited_angle.py DATA --json arcs.json --table     # what the file has
-    python benchmarks/limited_angle.py --ellipses 1 2 3 --size 64        # of several materials, in decibels
+    python benchmarks/limited_angle.py --json arcs.json --write          # what the file has, into docs/limited-angle.md
+    python benchmarks/limited_angle.py --bodies arc-60 arc-90 --size 64  # of several materials, in decibels
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -30,22 +31,21 @@ import numpy as np
 import scipy.io
 import torch
 from numpy.typing import NDArray
+from rewriting import rewrite
 
 from invprob import Scan, load_scan, reconstruct
-from invprob.benchmark.noise import gaussian
+from invprob.benchmark.problems import PROBLEMS, cases
 from invprob.judgement import statements, verdict
 from invprob.methods import progress, segment
 from invprob.metrics import psnr
 from invprob.operators import FanBeam
 from invprob.phantoms.detector import detected
-from invprob.phantoms.instruments import instrument
-from invprob.phantoms.random import seeded
-from invprob.phantoms.scenes import phantom
 
+PAGE = Path(__file__).parents[1] / "docs" / "limited-angle.md"
 DISCS, METHODS = ("ta", "tb"), ("tv", "limited-angle")
 DEGREES, BEGINS = (30, 40, 50, 60, 70, 80, 90), (0, 120, 235)
 PER_DEGREE = 2
-MADE = "made"
+MADE, PACKED = "made", "packed"
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
 BEAM = ((0.2, 0.025), (0.4, 0.033), (0.25, 0.045), (0.15, 0.09))  # shares and attenuations per mm of four energies
 GREEN = "good"
@@ -92,8 +92,32 @@ def plate(seed: int, pixels: int) -> NDArray[np.bool_]:
     return material
 
 
-def made(seed: int, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[np.bool_]]:
-    """Return the readings of a generated disc, simulated on pixels and bins many times as fine, and its truth."""
+def packed(seed: int, pixels: int) -> NDArray[np.bool_]:
+    """Return a disc of one material with as many convex polygons cut out as have room, walls between them."""
+    rng = np.random.default_rng(1000 + seed)
+    across = (np.arange(pixels) + 0.5) / pixels * 2 - 1
+    x, y = np.meshgrid(across, -across)
+    radius, (centre_x, centre_y) = rng.uniform(0.7, 0.9), rng.uniform(-0.05, 0.05, 2)
+    x, y = x - centre_x, y - centre_y
+    material, wall, holes = x**2 + y**2 < radius**2, radius * rng.uniform(0.03, 0.07), []
+    for _ in range(4000):
+        size, way = radius * rng.uniform(0.06, 0.22), rng.uniform(0, 2 * np.pi)
+        off = (0.95 * radius - size) * np.sqrt(rng.uniform())
+        u, v = off * np.cos(way), off * np.sin(way)
+        if len(holes) == 18 or any(math.hypot(u - p, v - q) < size + other + wall for p, q, other in holes):
+            continue
+        holes.append((u, v, size))
+        corners, turn = rng.integers(3, 8), rng.uniform(0, 2 * np.pi)
+        hole = (x - u) ** 2 + (y - v) ** 2 < size**2
+        for normal in turn + 2 * np.pi * np.arange(corners) / corners:
+            height = size * max(0.6, math.cos(math.pi / corners))
+            hole &= (x - u) * np.cos(normal) + (y - v) * np.sin(normal) < height
+        material &= ~hole
+    return material
+
+
+def made(disc: str, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[np.bool_]]:
+    """Return the readings of a generated disc, simulated on finer pixels and bins, and its truth."""
     angles = np.deg2rad(begin + np.arange(PER_DEGREE * degrees + 1) / PER_DEGREE)
     width = 0.14832 * 512 / size
     A = FanBeam(
@@ -105,7 +129,8 @@ def made(seed: int, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[
         pixel_size=width,
         detector_size=0.4 * 256 / size,
     )
-    truth = plate(seed, 1024)
+    seed = int(disc.removeprefix(MADE).removeprefix(PACKED))
+    truth = (packed if disc.startswith(PACKED) else plate)(seed, 4 * size)
     lengths = detected(torch.from_numpy(truth).float(), A)
     y = -torch.stack([share * torch.exp(-mu * lengths) for share, mu in BEAM]).sum(0).log()
     noise = 0.003 * float(y.max()) * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
@@ -114,8 +139,8 @@ def made(seed: int, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[
 
 def measured(data: Path, disc: str, degrees: int, begin: int, size: int) -> tuple[Scan, NDArray[np.bool_]]:
     """Return a scan of a disc and what it is."""
-    if disc.startswith(MADE):
-        return made(int(disc.removeprefix(MADE)), degrees, begin, size)
+    if disc.startswith((MADE, PACKED)):
+        return made(disc, degrees, begin, size)
     truth = scipy.io.loadmat(data / f"htc2022_{disc}_full_recon_fbp_seg.mat")["reconFullFbpSeg"] > 0
     return arc(data, disc, degrees, begin, size), truth
 
@@ -154,53 +179,70 @@ def table(rows: dict[str, dict[str, float | str]], discs: Sequence[str], size: i
     for degrees in sorted({d for d, _ in scores}):
         means = [scores.get((degrees, method)) for method in METHODS]
         lines.append(f"| mean, {degrees} | {' | '.join(f'{mean(m):.3f}' if m else '-' for m in means)} | | |")
-    return "\n".join(lines)
+    return "\n".join(lines) if scores else ""
 
 
 def key(disc: str, degrees: int, begin: int, method: str, size: int) -> str:
     return f"{disc} {degrees} {begin} {method} {size}"
 
 
-def of_several_materials(size: int, seeds: Sequence[int]) -> str:
-    """Return a table of how near to the truth analytic ellipses come out of 60 degrees: tuned tv, limited-angle."""
-    tool = instrument("parallel-beam", views=41, arc=math.radians(60))((size, size))
-    lines = [f"| {size} x {size}: ellipses | tv, best of {len(STRENGTHS)} strengths | limited-angle |", "|---|---|---|"]
-    for seed in seeds:
-        scene = phantom("ellipses")((size, size), seeded(f"limited angle {seed}"))
-        data, noise, _ = gaussian(tool.measure(scene), seeded(f"limited angle noise {seed}"), level=0.01)
-        scan = Scan(tool.operator, data, noise=noise)
-        span = float(scene.truth.max() - scene.truth.min())
-        tuned = [reconstruct(scan, "tv", strength=strength).x for strength in STRENGTHS]
-        best = max(float(psnr(x, scene.truth, data_range=span)) for x in tuned)
-        automatic = float(psnr(reconstruct(scan, "limited-angle").x, scene.truth, data_range=span))
-        lines.append(f"| {seed} | {best:.2f} dB | {automatic:.2f} dB |")
+def of_several_materials(size: int, problems: Sequence[str], count: int) -> str:
+    """Return a table of how near to the truth bodies of several materials come out: tuned tv, limited-angle."""
+    lines = [f"| {size} x {size} | tv, best of {len(STRENGTHS)} strengths | limited-angle |", "|---|---|---|"]
+    for problem in (problem for problem in PROBLEMS if problem.name in problems):
+        of = cases(problem, size, "test", count)
+        for k, body in enumerate(of.names):
+            scan = replace(of.scan, data=of.scan.data[k], noise=of.scan.noise[k], truth=None)
+            span = float(of.truth[k].max() - of.truth[k].min())
+            tuned = [reconstruct(scan, "tv", strength=strength).x for strength in STRENGTHS]
+            best = max(float(psnr(x, of.truth[k], data_range=span)) for x in tuned)
+            automatic = float(psnr(reconstruct(scan, "limited-angle").x, of.truth[k], data_range=span))
+            lines.append(f"| {problem.name}, {body.replace(' test', '')} | {best:.2f} dB | {automatic:.2f} dB |")
     return "\n".join(lines)
+
+
+def saved(path: Path) -> dict[str, dict[str, float | str]]:
+    """Return the rows of a file, to which other runs may add meanwhile."""
+    rows: dict[str, dict[str, float | str]] = json.loads(path.read_text()) if path.exists() else {}
+    return rows
+
+
+def generated(rows: Iterable[str]) -> list[str]:
+    """Return the generated discs among rows, in order."""
+    return sorted({name.split()[0] for name in rows} - set(DISCS))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path())
-    parser.add_argument("--ellipses", type=int, nargs="+", help="seeds of analytic ellipses, and nothing else")
+    parser.add_argument("--bodies", nargs="+", help="problems of the benchmark of several materials, and nothing else")
+    parser.add_argument("--count", type=int, default=2, help="how many bodies a problem")
     parser.add_argument("--json", type=Path, default=Path("limited_angle.json"))
     parser.add_argument("--discs", nargs="+", default=DISCS)
     parser.add_argument("--degrees", nargs="+", type=int, default=DEGREES)
     parser.add_argument("--begin", nargs="+", type=int, default=BEGINS)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--size", type=int, default=512, help="512, 256 or 128")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--write", action="store_true", help="the rows of the file into the page, and measure nothing")
     asked = parser.parse_args()
-    if asked.ellipses:
-        print(of_several_materials(asked.size, asked.ellipses))
+    if asked.bodies:
+        text = of_several_materials(asked.size, asked.bodies, asked.count)
+        rewrite(text, "python benchmarks/limited_angle.py --bodies arc-60 arc-90 --size 64", PAGE)
+        print(text)
         return
-    rows = json.loads(asked.json.read_text()) if asked.json.exists() else {}
     units = itertools.product(asked.methods[::-1], asked.degrees, asked.begin, asked.discs)
-    for method, degrees, begin, disc in () if asked.table else units:
+    for method, degrees, begin, disc in () if asked.write else units:
         name = key(disc, degrees, begin, method, asked.size)
-        if name not in rows:
-            rows[name] = row(asked.data, disc, degrees, begin, method, asked.size)
-            asked.json.write_text(json.dumps(rows, indent=1))
-            print(name, rows[name], flush=True)
-    print(table(rows, asked.discs, asked.size))
+        if name not in saved(asked.json):
+            found = row(asked.data, disc, degrees, begin, method, asked.size)
+            asked.json.write_text(json.dumps(saved(asked.json) | {name: found}, indent=1))
+            print(name, found, flush=True)
+    rows = saved(asked.json)
+    if asked.write:
+        tables = (table(rows, discs, size) for discs in (DISCS, generated(rows)) for size in (256, 512))
+        rewrite("\n\n".join(filter(None, tables)), "python benchmarks/limited_angle.py --write", PAGE)
+    else:
+        print(table(rows, asked.discs, asked.size))
     broken = [name for name, found in rows.items() if found["verdict"] == GREEN and float(found["score"]) < 0.9]
     if broken:
         raise SystemExit(f"green verdicts of images that are not: {', '.join(broken)}")

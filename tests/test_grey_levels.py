@@ -76,3 +76,17 @@ def test_admm_keeps_an_image_within_its_support():
     assert float(bounded.x[~disc].abs().max()) == 0
     errors = [float((result.x - disc.double()).norm()) for result in (bounded, free)]
     assert errors[0] < 0.1 * errors[1]
+
+
+def test_three_known_grey_values_are_reached_from_an_arc():
+    A = ParallelBeam((24, 24), torch.linspace(0, 1.05, 15, dtype=DOUBLE), 36, dtype=DOUBLE)
+    row, column = torch.meshgrid(torch.arange(24) - 11.5, torch.arange(24) - 11.5, indexing="ij")
+    truth = 0.4 * (row**2 + column**2 < 81).double() + 0.6 * ((row - 2) ** 2 + (column + 1) ** 2 < 10).double()
+    noise = 0.02 * torch.randn(A.range_shape, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+    f = L2(A, A(truth) + noise)
+    x = plain = solve(ADMM(max_iter=80), f, Sum(TotalVariation(0.1), Box(0.0, 1.0))).x
+    for pull in (0.2, 0.5, 1.0):
+        x = solve(ADMM(max_iter=40), f, Sum(TotalVariation(0.1), GreyLevels(LEVELS, pull)), x0=x).x
+    off = [(image - truth).abs() for image in (x, plain)]
+    assert float((off[0] < 1e-6).double().mean()) > 0.9 > float((off[1] < 1e-6).double().mean()) + 0.1
+    assert float(off[0].mean()) < float(off[1].mean())

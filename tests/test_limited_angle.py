@@ -137,3 +137,15 @@ def test_labels_are_from_dark_to_bright_per_item():
         segment(x, 9)
     with pytest.raises(ValueError, match="fewer than 3 different values"):
         segment(torch.tensor([[0.0, 1.0]]), 3)
+
+
+def test_three_grey_values_are_labelled_no_worse_than_by_tv():
+    inclusion = (7.0, -6.0, 5.0)
+    truth = sum(way * pixels(*disc).int() for way, disc in ((1, DISC), (-1, HOLE), (1, inclusion)))
+    scan = measured(VALUE * (HOLED + chords(*inclusion)))
+    wrong = {}
+    for method in ("limited-angle", "tv"):
+        found = reconstruct(scan, method, strength=0.003, max_iter=60)
+        wrong[method] = int((segment(found.x, 3) != truth).sum())
+    assert wrong["limited-angle"] <= wrong["tv"]
+    assert wrong["limited-angle"] < 0.15 * pixels(*DISC).sum()
