@@ -15,6 +15,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+# A path, not an import hook, so that editors and type checkers see the package, too.
+EDITABLE := $(PIP) --config-settings editable_mode=compat --editable
 
 # One thread per library, as there are as many test processes as cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
@@ -69,15 +71,15 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing invprob and what it needs; the first time this takes some minutes"
-	$(PIP) --editable .
+	$(EDITABLE) .
 	@touch $@
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	@echo "installing what the tests need"
-	$(PIP) --editable '.[test]'
+	$(EDITABLE) '.[test]'
 	@touch $@
 
 $(VENV)/installed-for-docs: $(VENV)/installed
 	@echo "installing what the site needs"
-	$(PIP) --editable '.[docs]'
+	$(EDITABLE) '.[docs]'
 	@touch $@
