@@ -1,8 +1,8 @@
 """What crash safety costs: the time in the writer beside that of computing, for a method of 10 ms a slice.
 
-A run is the whole life of a result: its room is claimed, its chunks are computed and written with checksums, journal and
-fsync, with facts as a method gives them, it is sealed and gets its name. Both times are of one run, so that what else
-the machine does meets both.
+A run is the whole life of a result: its room is claimed, its chunks are computed and written with checksums, journal
+and fsync, with facts as a method gives them, it is sealed and gets its name. Both times are of one run, so that what
+else the machine does meets both.
 """
 
 from __future__ import annotations
