@@ -1,7 +1,7 @@
-"""Faults and bad inputs, tried on the real program: `python -m faults [ROW ...] [--trials N] [--seed S]`.
+"""Faults and bad inputs, tried on the real program: `python -m faults [NAME ...] [--trials N] [--seed S] [--write]`.
 
 Every campaign is bounded and seeded; it yields what was tried and what was found. What is bad makes the exit code 1.
-The rows are those of docs/reliability.md.
+The rows are those of docs/reliability.md, whose tables `--write` brings up to date.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
-from faults import attacks, geometry, kills, memory, mutants, numbers, outputs, workers
+from faults import attacks, cost, geometry, kills, memory, mutants, numbers, outputs, table, workers
 from faults.program import Found
 
 CAMPAIGNS = {
@@ -24,6 +25,7 @@ CAMPAIGNS = {
     "numbers": numbers.campaign,
     "memory": memory.campaign,
     "workers": workers.campaign,
+    "cost": cost.campaign,
 }
 
 
@@ -32,26 +34,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("campaigns", nargs="*", choices=[*CAMPAIGNS, []], help="all by default")
     parser.add_argument("--trials", type=int, default=20, help="of each kind")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first mutant, to go on with others")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write what was found into docs/reliability.md")
     given = parser.parse_args()
     bad = 0
     for name in given.campaigns or CAMPAIGNS:
         start, found = time.monotonic(), []
+        more = {"first": given.first} if name == "mutants" else {}
         with tempfile.TemporaryDirectory() as folder:
-            for trial in CAMPAIGNS[name](Path(folder), given.trials, given.seed):
+            for trial in CAMPAIGNS[name](Path(folder), given.trials, given.seed, **more):
                 found.append(trial)
                 if trial.bad:
                     print(f"  BAD {trial.what}: {trial.bad}", flush=True)
         bad += _tell(name, found, time.monotonic() - start)
+        if given.write:
+            table.write(name, given.trials, given.seed, found)
     return int(bad > 0)
 
 
 def _tell(name: str, found: list[Found], seconds: float) -> int:
     bad = sum(trial.bad is not None for trial in found)
-    kinds: dict[str, int] = {}
-    for trial in found:
-        kinds[trial.outcome] = kinds.get(trial.outcome, 0) + 1
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(kinds.items(), key=lambda kind: -kind[1]))
+    kinds = Counter(trial.outcome for trial in found)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in kinds.most_common())
     print(f"{name:10} {len(found):5} trials, {bad} bad, {seconds:.0f} s: {told}", flush=True)
     return bad
 

@@ -17,11 +17,11 @@ import torch
 from faults.program import Found
 from faults.scans import stack
 from invprob.io import load_result, open_stack
-from invprob.stack import StackReconstruction, memory
+from invprob.stack import StackReconstruction
 
 __all__ = ["campaign", "content"]
 
-_ROWS, _BATCH = 1000, 4
+_ROWS = 1000
 _METHODS = {"fbp": {}, "tv": {"strength": 0.05, "max_iter": 4}}
 
 
@@ -78,7 +78,6 @@ def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
         return child, read
     try:
         os.chdir(folder)
-        memory._MAX_ROWS = _BATCH
         scan, settings = open_stack("s.h5"), _METHODS[method]
         for event in StackReconstruction(scan, output, method, settings=settings, resume=True).events():
             if event.kind in ("kept", "stored") and event.rows is not None:

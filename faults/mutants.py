@@ -1,36 +1,139 @@
-"""Rows 2 and 3: files cut short, and files with changed bytes. In own files no change may pass in silence."""
+"""Rows 2 and 3: files cut short, and files with changed bytes. In own files no change may pass in silence.
+
+The first mutants of a layout go through the command line. The others are read, one after another, by a copy of this
+process, which is replaced when it dies; what it dies of, what hangs it, and what it cannot say in words is tried again
+on the command line, whose word counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import resource
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from faults.program import Found, Outcome, judged, run
-from faults.scans import layouts
+from faults.program import Found, judged, run
+from faults.scans import challenge, layouts
+from invprob.errors import InputError, ResourceError
+from invprob.io import load_result, open_stack
 
 __all__ = ["campaign"]
 
 _SLOW = 10.0  # seconds of the processor
+_MEMORY = 2**30  # bytes above what the process has
+_COMMANDS = 2  # mutants of a layout that go through the command line
+_CUTS = (0.0, 0.1, 0.5, 0.99)
+_AT_ONCE = 1000  # mutants that one process reads: what parsers leave behind stays bounded
 
 
-def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield the trials: cuts at every tenth, then changes of 1 to 16 bytes, of runs, and of zeroed blocks."""
-    generator = np.random.default_rng(seed)
-    for layout, source in layouts(folder).items():
-        content = source.read_bytes()
-        target = folder / f"mutant{source.suffix}"
-        target.write_bytes(content)
-        command = ["inspect" if layout == "own result" else "check", target.name]
-        sound = run(command, folder)
-        for cut in np.linspace(0, 1, 11)[:-1]:
-            target.write_bytes(content[: int(cut * len(content))])
-            yield judged(f"{layout} cut at {cut:.0%}", run(command, folder), [3])
-        for trial in range(trials):
-            target.write_bytes(_mutated(content, generator))
-            found = run(command, folder)
-            yield _silent(judged(f"{layout} mutant {trial}", found), layout, found, sound, target, content)
+@dataclass(frozen=True)
+class _Layout:
+    """A sound file, and how it is read; `said` is all that a file of the program's own says."""
+
+    name: str
+    content: bytes
+    target: Path
+    read: Callable[[Path], object]
+    said: dict[str, object] | None
+
+    @property
+    def command(self) -> list[str]:
+        """What reads it on the command line."""
+        return ["inspect" if self.read is load_result else "check", self.target.name]
+
+    def mutant(self, seed: int, trial: int) -> bytes:
+        """Return the file with some of its bytes changed, the same ones for the same trial."""
+        return _mutated(self.content, np.random.default_rng([seed, len(self.content), trial]))
+
+    def word(self, mutant: bytes) -> str:
+        """Read a mutant, and return what came of it."""
+        self.target.write_bytes(mutant)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.read(self.target)
+        except InputError:
+            return "refused"
+        except (ResourceError, MemoryError):
+            return "memory"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}".replace("\n", " ")
+        if self.said is None or mutant == self.content:
+            return "read"
+        with suppress(OSError, RuntimeError, ValueError, KeyError):  # what is not read may be damaged: reading it tells
+            return "unharmed" if _said(self.target) == self.said else "silent"
+        return "unharmed"
+
+
+def campaign(folder: Path, trials: int, seed: int, first: int = 0) -> Iterator[Found]:
+    """Yield the trials from number `first` on: cuts, then changes of bytes, of runs, zeroed blocks."""
+    for layout in _layouts(folder):
+        if first == 0:
+            for cut in _CUTS:
+                layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])
+                allowed = [0, 3] if layout.name == "multistatic" else [3]  # of text a part may be whole
+                yield judged(f"{layout.name} cut at {cut:.0%}", run(layout.command, folder), allowed)
+        last = first + trials
+        for trial in range(first, min(last, max(first, _COMMANDS))):
+            yield _commanded(layout, folder, seed, trial)
+        yield from _served(layout, folder, seed, max(first, _COMMANDS), last)
+
+
+def _layouts(folder: Path) -> Iterator[_Layout]:
+    """Yield every layout of `invprob.io.READERS`, results, and MATLAB's with and without compression."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from layout_files import WRITERS
+
+    for name, path in layouts(folder).items():
+        if not name.startswith("own"):
+            continue
+        yield _layout(name, path, folder, load_result if name == "own result" else _load)
+    for compressed in (True, False):
+        source = challenge(folder / "sound.mat", compressed=compressed)
+        yield _layout("matlab" if compressed else "matlab, plain", source, folder, _load)
+    for name, write in WRITERS.items():
+        if name in ("invprob-scan", "matlab"):
+            continue
+        source = folder / "scan"
+        source.unlink(missing_ok=True)
+        write(source)
+        yield _layout(name, source, folder, _load)
+
+
+def _layout(name: str, source: Path, folder: Path, read: Callable[[Path], object]) -> _Layout:
+    target = folder / f"mutant{source.suffix}"
+    if (folder / "scan.hdr").is_symlink():  # the values of the pair
+        shutil.copyfile(folder / "scan.cfl", target.with_suffix(".cfl"))
+        (folder / "mutant.hdr").unlink(missing_ok=True)
+        (folder / "mutant.hdr").symlink_to(target.name)
+        (folder / "scan.hdr").unlink()
+    content = source.read_bytes()
+    target.write_bytes(content)
+    return _Layout(name, content, target, read, _said(target) if name.startswith("own") else None)
+
+
+def _load(path: Path) -> object:
+    return open_stack(path).load()
+
+
+def _said(path: Path) -> dict[str, object]:
+    """Return all that is in an HDF5 file but the digest over it."""
+    import h5py
+
+    with h5py.File(path) as file:
+        found: dict[str, object] = {k: str(file.attrs[k]) for k in file.attrs if k != "digest"}
+        file.visititems(
+            lambda name, item: found.__setitem__(name, item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
+        )
+    return found
 
 
 def _mutated(content: bytes, generator: np.random.Generator) -> bytes:
@@ -48,17 +151,57 @@ def _mutated(content: bytes, generator: np.random.Generator) -> bytes:
     return bytes(mutant)
 
 
-def _silent(trial: Found, layout: str, found: Outcome, sound: Outcome, target: Path, content: bytes) -> Found:
-    """Return the trial, bad too if an own file says something else than it did, without a complaint."""
-    if trial.bad is None and found.seconds > _SLOW:
-        return Found(trial.what, trial.outcome, f"took {found.seconds:.0f} s")
-    if trial.bad is not None or not layout.startswith("own") or found.code or target.read_bytes() == content:
-        return trial
-    return (
-        trial if _steady(found.out) == _steady(sound.out) else Found(trial.what, "silent", "a change passed in silence")
-    )
+def _commanded(layout: _Layout, folder: Path, seed: int, trial: int) -> Found:
+    """Let the command line read a mutant."""
+    mutant = layout.mutant(seed, trial)
+    layout.target.write_bytes(mutant)
+    found = run(layout.command, folder)
+    told = judged(f"{layout.name} mutant {trial}", found)
+    if told.bad is None and found.seconds > _SLOW:
+        return Found(told.what, told.outcome, f"took {found.seconds:.0f} s")
+    if told.bad is None and found.code == 0:
+        word = layout.word(mutant)
+        return Found(told.what, word, "a change passed in silence" if word == "silent" else None)
+    return told
 
 
-def _steady(text: str) -> list[str]:
-    """Return the lines that are the same whenever a command is run."""
-    return [line for line in text.splitlines() if not line.startswith(("time", "memory"))]
+def _served(layout: _Layout, folder: Path, seed: int, first: int, last: int) -> Iterator[Found]:
+    """Let copies of this process read mutants; whatever else than an answer comes of one goes to the command line."""
+    while first < last:
+        stop = min(last, first + _AT_ONCE)
+        child, pipe = _server(layout, seed, range(first, stop))
+        with os.fdopen(pipe, "r", errors="replace") as answers:
+            for line in answers:
+                word = line.rstrip("\n")
+                if word == "silent":
+                    yield Found(f"{layout.name} mutant {first}", word, "a change passed in silence")
+                elif word in ("read", "refused", "unharmed"):
+                    yield Found(f"{layout.name} mutant {first}", word)
+                else:
+                    yield _commanded(layout, folder, seed, first)
+                first += 1
+        os.waitpid(child, 0)
+        if first < stop:  # it died of this one
+            yield _commanded(layout, folder, seed, first)
+            first += 1
+
+
+def _server(layout: _Layout, seed: int, trials: range) -> tuple[int, int]:
+    """Begin to read mutants in a copy of this process, and return it with what it tells, a line for each."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        return child, read
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (held + _MEMORY, held + _MEMORY))
+        for trial in trials:
+            mutant = layout.mutant(seed, trial)
+            signal.setitimer(signal.ITIMER_PROF, _SLOW)  # its signal ends the process
+            os.write(write, f"{layout.word(mutant)[:500]}\n".encode("utf-8", "replace"))
+    finally:
+        os._exit(0)

@@ -18,7 +18,7 @@ ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn settings."""
+    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in any setting."""
     scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
     for method in METHODS:
         for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
@@ -29,9 +29,16 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         method = str(generator.choice(list(METHODS)))
         names = [name for name in settings_of(find_recipe(method)) if name != "max_iter"]
         if names:
-            setting, value = str(generator.choice(names)), str(generator.choice(ABSURD))
+            setting, value = str(generator.choice(names)), _number(generator)
             scan = scans[int(generator.integers(len(scans)))]
             yield _tried(folder, scan.name, method, ["--set", f"{setting}={value}"])
+
+
+def _number(generator: np.random.Generator) -> str:
+    """Return an absurd number, or one of any size that double precision knows."""
+    if generator.random() < 0.5:
+        return str(generator.choice(ABSURD))
+    return f"{generator.choice([-1, 1]) * 10.0 ** generator.uniform(-320, 308):.3g}"
 
 
 def _tried(folder: Path, scan: str, method: str, more: list[str]) -> Found:

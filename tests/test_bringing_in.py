@@ -6,9 +6,9 @@ import pytest
 import scipy.io
 import tifffile
 import torch
+from layout_files import ANGLES, COLUMNS, ROW_COUNT, VIEWS, exposed, write_exchange, write_nxtomo
 from PIL import Image
 from scipy import ndimage
-from test_readers import ANGLES, COLUMNS, ROW_COUNT, VIEWS, exposed, write_exchange, write_nxtomo
 
 from invprob import reconstruct, show
 from invprob.errors import InputError, InputWarning

@@ -134,6 +134,62 @@ def test_a_cluster_that_is_not_there_is_named(scan_file):
         pass
 
 
+class Died:
+    """Stands for a chunk whose workers were lost."""
+
+    status = "error"
+
+    def exception(self):
+        from distributed import KilledWorker
+
+        return KilledWorker("chunk", None, 4)
+
+    def result(self):
+        raise self.exception()
+
+
+class Finished:
+    status = "finished"
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def result(self):
+        return self.answer
+
+
+class Losing:
+    """Stands for a client: notes what is under way with a chunk, and loses the workers of some so many times."""
+
+    def __init__(self, losses):
+        self.losses, self.handed_out = losses, []
+
+    def nthreads(self):
+        return {"one": 1, "other": 1}
+
+    def submit(self, _, chunk, **__):
+        self.handed_out.append(chunk)
+        self.losses[chunk] = self.losses.get(chunk, 0) - 1
+        return Died() if self.losses[chunk] >= 0 else Finished(chunk)
+
+    def cancel(self, _):
+        pass
+
+
+@pytest.mark.parametrize(("losses", "lost"), [({2: 1}, []), ({2: 1, 0: 1}, []), ({2: 2}, [2])])
+def test_what_died_among_others_is_tried_again_alone(monkeypatch, losses, lost):
+    distributed = pytest.importorskip("distributed")
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(distributed, "wait", lambda futures, **_: SimpleNamespace(done=set(futures)))
+    client = Losing(dict(losses))
+    ends = dict(end for end in cluster.computed(client, {key: key for key in range(6)}) if end is not None)
+    assert client.handed_out[:6] == list(range(6))
+    assert sorted(client.handed_out[6:]) == sorted(losses)
+    assert sorted(ends) == list(range(6))
+    assert [key for key in ends if isinstance(ends[key], ResourceError)] == lost
+
+
 @pytest.mark.filterwarnings("default")  # a cluster that loses a worker has many
 def test_a_worker_that_is_killed_loses_nothing(scan_file):
     own, client = started(processes=True)

@@ -4,32 +4,14 @@ import importlib
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from layout_files import dicom
 
 from invprob import load_scan
 from invprob.errors import InputError
 from invprob.operators import Downsample, Identity
 
 STORED = np.arange(-40, 152, dtype=np.int16).reshape(12, 16)
-
-
-def dicom(path, stored, slope=1, intercept=0, frames=None):
-    file = pydicom.Dataset()
-    file.file_meta = pydicom.dataset.FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = CTImageStorage
-    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = generate_uid(entropy_srcs=["a test"])
-    file.Rows, file.Columns = stored.shape[-2:]
-    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
-    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 1
-    file.RescaleSlope, file.RescaleIntercept = slope, intercept
-    if frames is not None:
-        file.NumberOfFrames = frames
-    file.PixelData = stored.astype("<i2").tobytes()
-    file.save_as(path, enforce_file_format=True)
-    return path
 
 
 def nifti(path, values):

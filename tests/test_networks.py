@@ -130,6 +130,22 @@ def test_tiled_is_as_whole(shape):
     assert (metrics.psnr(without, whole, data_range=1.0) < metrics.psnr(tiled, whole, data_range=1.0) - 10).all()
 
 
+class Blurring(torch.nn.Module):
+    """A denoiser that looks at 4 pixels around each and no further."""
+
+    def forward(self, x, sigma):
+        del sigma
+        return torch.nn.functional.conv2d(x[:, None], torch.ones(1, 1, 9, 9) / 81, padding=4)[:, 0]
+
+
+def test_seams_of_a_denoiser_that_sees_so_far_are_none():
+    x = noise(2, 150, 211)
+    whole = Blurring()(x, 0.1)
+    near, far = (denoise_tiled(Blurring(), x, 0.1, tile=64, overlap=n, bf16=False) for n in (16, 4))
+    assert float((near - whole).abs().max()) < 1e-5
+    assert float((far - whole).abs().max()) > 1e-3, "an overlap too small shows"
+
+
 def test_bfloat16_is_close_where_it_is_wanted():
     net, x = network(), noise(64, 64)
     full, half = (denoise_tiled(net, x, 0.1, bf16=bf16) for bf16 in (False, True))

@@ -101,7 +101,7 @@ def check(
     need, one = sum(bytes_of_a_row(row)) / 2**30, "the image" if stack.rows is None else "one row"
     fitting = "" if stack.rows is None else f"; {at_once} of {len(stack)} fit at a time"
     fact("memory", f"about {need:.2g} GiB for {one} with tv{fitting}")
-    doubts = stack.doubts()
+    doubts = [*stack.doubts(), *_doubts_of_readings(row)]
     for doubt in doubts:
         warn(doubt)
     if values.not_finite and not _readable(stack, at_once):
@@ -111,6 +111,18 @@ def check(
     if not doubts:
         say("Nothing in it looks doubtful.")
     return ExitCode.OK
+
+
+def _doubts_of_readings(scan: Scan) -> list[str]:
+    """Return what the verdict on an image would say of the readings themselves."""
+    import torch
+
+    from invprob.methods.examination import data_doubts, noise_in_data
+    from invprob.problem import Problem
+
+    noise = None if scan.noise is None else torch.as_tensor(scan.noise, dtype=torch.float64).expand(scan.batch_shape)
+    problem = Problem(scan.operator, scan.data, noise, scan.weights, likelihood=scan.likelihood)
+    return list(data_doubts(problem, noise_in_data(problem), {}))
 
 
 def _readable(stack: Stack, at_once: int) -> bool:

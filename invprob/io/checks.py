@@ -15,6 +15,7 @@ from invprob.errors import InputError, InputWarning, printable
 __all__ = [
     "angle_doubts",
     "angles_in_radians",
+    "called_degrees",
     "check_angles",
     "folded",
     "no_reading",
@@ -22,6 +23,7 @@ __all__ = [
     "sound_geometry",
 ]
 
+_FEW, _NEAR = 10, 0.005  # angles that tell nothing of their unit; how near to pi degrees, relatively, is no chance
 _RADIANS = {
     **dict.fromkeys(("degrees", "degree", "deg", "°"), np.pi / 180),
     **dict.fromkeys(("radians", "radian", "rad"), 1.0),
@@ -70,6 +72,15 @@ def check_angles(angles: NDArray[np.float64], views: range, where: str, remedy: 
         warnings.warn(f"{where}: {doubt}", InputWarning, stacklevel=2)
 
 
+def called_degrees(angles: NDArray[np.float64]) -> bool:
+    """Return whether angles span pi or 2 pi degrees, as radians of half a turn or of a full one do by a wrong unit."""
+    if angles.size <= _FEW:
+        return False
+    span = np.rad2deg(np.ptp(angles))
+    steps = (angles.size - 1) / angles.size  # the last view may close the turn, or be one step before that
+    return any(abs(span - turn * part) < _NEAR * turn for turn in (np.pi, 2 * np.pi) for part in (1.0, steps))
+
+
 @contextmanager
 def sound_geometry(where: str) -> Iterator[None]:
     """Turn an operator's complaint about its arguments into an InputError with a place."""
@@ -85,7 +96,7 @@ def angle_doubts(angles: NDArray[np.float64]) -> list[str]:
     span = float(np.ptp(angles)) if angles.size else 0.0
     if angles.size and np.abs(angles).max() > 4 * np.pi:
         doubts.append(f"the angles reach {np.rad2deg(np.abs(angles).max()):.6g} degrees: is the unit degrees instead?")
-    if angles.size > 10 and span < np.deg2rad(0.1):
+    if angles.size > _FEW and (span < np.deg2rad(0.1) or called_degrees(angles)):
         doubts.append(f"{angles.size} angles span only {np.rad2deg(span):.2g} degrees: is the unit radians instead?")
     repeated = angles.size - np.unique(angles).size
     if repeated:

@@ -16,6 +16,7 @@ __all__ = ["MIN_TRANSMISSION", "line_integrals", "mean_field"]
 
 # One step of a 16-bit detector: a beam weaker than this was not measured.
 MIN_TRANSMISSION = 2.0**-16
+_CORRECTED = "or say --read values=integrals if these are line integrals and no counts"
 _MAX_CLAMPED = 0.01
 # Further from the pixel's median than this many times what is usual, and than this share of the level, an exposure was
 # none of the open beam, or of the dark current; no measurement on record.
@@ -84,9 +85,10 @@ def line_integrals(
     transmission /= beam.astype(np.float32)
     low = int(np.count_nonzero(transmission < MIN_TRANSMISSION))
     if low > _MAX_CLAMPED * transmission.size:
+        others = "or leave rows out with --rows" if low < transmission.size / 2 else _CORRECTED
         raise InputError(
             f"{where}: {low} of {transmission.size} transmissions are zero or negative, more than "
-            f"{_MAX_CLAMPED:.0%}: check that the fields belong to these data, or leave rows out with --rows"
+            f"{_MAX_CLAMPED:.0%}: check that the fields belong to these data, {others}"
         )
     np.maximum(transmission, MIN_TRANSMISSION, out=transmission)
     if retrieved is not None:

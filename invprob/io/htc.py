@@ -144,4 +144,5 @@ READER = Reader(
     otherwise="the file holds a single detector row with its angles in degrees and its detector in mm",
     recognises=_recognises,
     open=open_challenge,
+    parse=read_struct,
 )

@@ -60,7 +60,8 @@ class Reader:
     `accepts` are the options that `open` honours; given another, the user is told to leave it out, `otherwise` being
     the reason. `recognises` looks at the content of a file, never at its name; `open` looks at the file as far as it
     must to know its rows, and raises InputError for what cannot be a scan. `measurement` is the main dataset of an HDF5
-    layout, whose stored values a summary tells of.
+    layout, whose stored values a summary tells of. `parse` reads what is parsed of a file that is no HDF5, and computes
+    nothing: it is tried first where a crash does no harm.
     """
 
     layout: str
@@ -70,6 +71,7 @@ class Reader:
     recognises: Callable[[Probe], bool]
     open: Callable[[Path, Options], Stack]
     measurement: str | None = None
+    parse: Callable[[Path], object] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -134,4 +134,5 @@ READER = Reader(
     otherwise="a medical picture has none",
     recognises=_recognises,
     open=_open,
+    parse=read_slice,
 )

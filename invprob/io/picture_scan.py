@@ -117,4 +117,5 @@ READER = Reader(
     otherwise="a picture has none",
     recognises=_recognises,
     open=open_picture,
+    parse=read_picture,
 )

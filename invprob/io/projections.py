@@ -136,6 +136,11 @@ def _recognises(probe: Probe) -> bool:
     return False
 
 
+def _first_page(path: Path) -> None:
+    if _head(path).startswith(TIFF):
+        pages_of(path).read(0)
+
+
 READER = Reader(
     layout=LAYOUT,
     about="TIFF files in a folder (or a pattern), TIFF of many pages, real .npy of (view, row, column)",
@@ -143,4 +148,5 @@ READER = Reader(
     otherwise="these are real projections of a parallel beam; k-space is complex",
     recognises=_recognises,
     open=open_projections,
+    parse=_first_page,
 )

@@ -140,8 +140,10 @@ def _touch(path: Path) -> None:
     with probed(path) as probe:
         if probe.hdf5 is not None:
             touch(probe.hdf5)
-        elif htc.READER.recognises(probe):
-            htc.read_struct(path)
+            return
+        parse = next((reader.parse for reader in READERS.values() if reader.recognises(probe)), None)
+        if parse is not None:
+            parse(path)
 
 
 def known_options() -> dict[str, Option]:

@@ -20,13 +20,13 @@ from invprob.errors import InputError, printable
 
 __all__ = ["rehearse"]
 
-SECONDS = 20  # of processor time; what is read here is little
-_WAIT = 3.0  # times as long may pass: the machine may be busy
+SECONDS, _PER_SECOND = 8, 2**24  # of processor time, and one more for so many bytes of the file
+_WAIT = 15.0  # times as long may pass: the machine may be busy
 _MEMORY = 2 * 2**30  # bytes on top of what this process has and of a few times the file
 _OUT_OF_MEMORY, _TICK = 77, 0.002
 
 
-def rehearse(path: Path, read: Callable[[], object], seconds: int = SECONDS) -> None:
+def rehearse(path: Path, read: Callable[[], object], seconds: int | None = None) -> None:
     """Call `read` in a copy of this process; InputError if it crashes, takes too long or asks for too much memory.
 
     What it raises is no matter here: it will be raised again. Where there is no `fork` nothing is tried. The copy has
@@ -34,6 +34,7 @@ def rehearse(path: Path, read: Callable[[], object], seconds: int = SECONDS) -> 
     """
     if not hasattr(os, "fork"):
         return
+    seconds = SECONDS + os.stat(path).st_size // _PER_SECOND if seconds is None else seconds
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the copy starts none and uses none
         child = os.fork()

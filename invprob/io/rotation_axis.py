@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError
+from invprob.io.checks import called_degrees
 from invprob.io.mirror_views import MirrorPairs, axis_of_pairs, lowest, register
 from invprob.operators.ct.arcs import ARC, GAP
 
@@ -71,12 +72,13 @@ def find_rotation_axis(sinogram: ArrayLike, angles: ArrayLike) -> RotationAxis:
     if not pairs.count:
         span = np.rad2deg(theta[-1] - theta[0])
         held = "span" if span < 180 else "have holes in every half turn of the"
-        raise InputError(f"the views {held} {span:.4g} degrees, and finding the axis takes 180: {_SUPPLY}")
+        unit = "is the unit of the angles radians instead? Else " if called_degrees(theta) else ""
+        raise InputError(f"the views {held} {span:.4g} degrees, and finding the axis takes 180: {unit}{_SUPPLY}")
     column, correlation = register(pairs)
     if column is None:
         raise InputError(
             f"projections half a turn apart are not mirror images (correlation {correlation:.2f}), "
-            f"so the axis cannot be found: check the angles, or {_SUPPLY}"
+            f"so the axis cannot be found: check the angles and the order of the axes, or {_SUPPLY}"
         )
     central = _CENTRAL * (bins - 1) <= column <= (1 - _CENTRAL) * (bins - 1)
     found = axis_of_pairs(pairs, column) if pairs.around else None

@@ -237,10 +237,12 @@ def dataset_names(file: h5py.File) -> list[str]:
 
 
 def touch(file: h5py.File) -> None:
-    """Read what a file holds, of large datasets the beginning, as far as it can be read; complaints are passed over."""
+    """Read what a file holds, texts and records too, of large datasets the beginning; complaints are passed over."""
     for name in dataset_names(file):
         with suppress(InputError, *_OWN_ERRORS):
-            data = dataset(file, name)
+            data, where = find(file, name), _place(file, name)
+            _check_storage(data, where)
+            _check_size(data, where)
             first = data.chunks[0] if data.chunks else 1
             whole = math.prod(data.shape) * data.dtype.itemsize <= _BOMB_BYTES
             np.asarray(data[() if whole else slice(first)])

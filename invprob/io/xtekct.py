@@ -247,6 +247,10 @@ def _recognises(probe: Probe) -> bool:
     return _begins(probe.head)
 
 
+def _first_picture(path: Path) -> None:
+    pages_of(_described(path).pictures[0]).read(0)
+
+
 READER = Reader(
     layout=LAYOUT,
     about="a .xtekct of a Nikon desk scanner with its TIFF files, or the folder of both: a cone beam",
@@ -254,4 +258,5 @@ READER = Reader(
     otherwise="the file holds the geometry of a cone beam",
     recognises=_recognises,
     open=open_xtekct,
+    parse=_first_picture,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from invprob.linop import LinearOperator, Operator
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-__all__ = ["examined", "noise_in_data", "residual_correlation", "shared_by_blocks"]
+__all__ = ["data_doubts", "examined", "noise_in_data", "residual_correlation", "shared_by_blocks"]
 
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
@@ -58,7 +58,7 @@ def examined(
     changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x, Ax)}
     seen = noise_in_data(problem) if whole is None else noise_in_data(whole, NEIGHBOURS)
     notes, tried = facts.notes, unexplained(problem, x, Ax) if whole is None else ()
-    doubts = [*facts.doubts, *tried, *_data_doubts(problem, seen, settings)]
+    doubts = [*facts.doubts, *tried, *data_doubts(problem, seen, settings)]
     if problem.noise is None and seen is not None and bool((seen[0] > 0).all()):
         found = problem.noise_seen(x, Ax).to(seen[0])
         changes["residual_to_noise"] = found / torch.minimum(torch.maximum(found, seen[0]), seen[1])
@@ -232,8 +232,8 @@ def _size(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
 
 
-def _data_doubts(problem: Problem, seen: tuple[Tensor, Tensor] | None, settings: dict[str, Any]) -> Iterator[Doubt]:
-    """Yield what is doubtful about the data themselves, whatever the image."""
+def data_doubts(problem: Problem, seen: Levels | None, settings: Mapping[str, Any]) -> Iterator[Doubt]:
+    """Yield what is doubtful about the data themselves, whatever the image; `seen` is `noise_in_data(problem)`."""
     sigma = problem.noise if problem.noise is not None else None if seen is None else seen[1]
     if seen is not None and problem.noise is not None and bool((problem.noise > OVERSTATED * seen[1]).any()):
         times = float(linalg.ratio(problem.noise.double(), seen[1]).max())

@@ -71,11 +71,13 @@ def computed(client: Client, chunks: Mapping[int, Chunk]) -> Generator[tuple[int
     """Yield what the workers made of chunks, with their keys, as they come, and None while there is nothing.
 
     No more are handed out than the workers need, so that results do not pile up. A chunk that takes much longer than
-    others did is given to one more worker; whichever is first counts.
+    others did is given to one more worker; whichever is first counts. One whose workers died is tried again at the end,
+    alone: it may have waited for others that were to blame.
     """
     from distributed import wait
 
     left, under_way, took = iter(chunks.items()), dict[Any, tuple[int, float]](), list[float]()
+    blamed, alone = list[int](), set[int]()
 
     def hand_out(key: int, chunk: Chunk) -> None:
         under_way[client.submit(_on_worker, chunk, pure=False, retries=1)] = (key, time.monotonic())
@@ -85,6 +87,10 @@ def computed(client: Client, chunks: Mapping[int, Chunk]) -> Generator[tuple[int
             room = _AHEAD * max(1, len(client.nthreads())) - len(under_way)
             for key, chunk in islice(left, max(0, room)):
                 hand_out(key, chunk)
+            if not under_way and blamed:
+                key = blamed.pop()
+                alone.add(key)
+                hand_out(key, chunks[key])
             if not under_way:
                 return
             try:
@@ -102,6 +108,9 @@ def computed(client: Client, chunks: Mapping[int, Chunk]) -> Generator[tuple[int
                 for other in twins:
                     del under_way[other]
                 client.cancel(twins)
+                if key not in alone and _died(future):
+                    blamed.append(key)
+                    continue
                 took.append(time.monotonic() - since)
                 yield key, _end(future)
             for key in _late(under_way, took):
@@ -117,6 +126,13 @@ def _late(under_way: Mapping[Any, tuple[int, float]], took: list[float]) -> list
     limit = time.monotonic() - max(_LEAST, _PATIENCE * statistics.median(took))
     keys = [key for key, _ in under_way.values()]
     return [key for key, since in under_way.values() if since < limit and keys.count(key) == 1]
+
+
+def _died(future: Future) -> bool:
+    """Return whether the workers of a chunk were lost, one after another."""
+    from distributed import KilledWorker
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def _end(future: Future) -> Done | Exception:

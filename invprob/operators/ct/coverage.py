@@ -19,6 +19,7 @@ __all__ = ["coverage_doubts", "field_of_view", "is_limited", "is_truncated"]
 # But for _SAME rules of thumb, not measured: they lead to hints, never to errors.
 _SAME = 1e-7  # radians between two views of one direction: what single precision makes of it
 _EDGE, _VISIBLE = 0.01, 0.05  # share of the bins that make an edge; of the peak that is more than a bad flat field
+_BRIGHT = 0.9  # of the peak at both edges: so are counts, where nothing is in the way
 _SURE = 4.0  # standard errors that the noise at the edge explains
 _GROUPS = 8  # arcs in which truncation is sought: an oblong object is cut in some views only
 _MISSING = 0.03  # share of the directions that may be missing
@@ -84,9 +85,10 @@ def _cut_off(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
     if not cut:
         return []
     where = "both edges" if len(cut) == 2 else f"the {next(iter(cut))} edge"
+    counts = ", or these are counts and no line integrals" if len(cut) == 2 and min(cut.values()) > _BRIGHT else ""
     text = (
         f"the line integrals do not fall to zero at {where} of the detector ({max(cut.values()):.0%} of their peak): "
-        "the object is truncated, and its values near the border cannot be trusted"
+        f"the object is truncated{counts}, and its values near the border cannot be trusted"
     )
     return [Doubt(text, "fair", "trust edges, not values, or measure with a wider field of view")]
 

@@ -239,8 +239,8 @@ class Encoding(LinearOperator):
         kernel = kernel.to(x.dtype) if axes else kernel  # once, not for every coil
         total: Tensor | None = None
         parts = []
-        # coils that half the cache of a core holds stay there from one step to the next; sums run coil by coil, so that no
-        # result depends on it
+        # coils that half the cache of a core holds stay there from one step to the next; sums run coil by coil, so that
+        # no result depends on it
         for some in self._blocks(x, processor.second_level_cache() // 2 if x.device.type == "cpu" else BLOCK):
             images = self._coil_images(x, table, some)
             if axes:
