@@ -8,7 +8,7 @@ import torch
 from laws import image_of, mismatch, randn, relative
 
 import invprob
-from invprob.methods.scales import is_constrained
+from invprob.methods.scales import kept_nonnegative
 from invprob.operators import ParallelBeam
 from invprob.operators.ct.fourier_slice import by_view
 from invprob.phantoms import shepp_logan
@@ -141,8 +141,8 @@ def test_methods_keep_images_above_zero_all_the_same():
     assert not A.nonnegative
     for B in (A, 2 * A, A.lift((2,))):
         y = B(x.expand(B.domain_shape))
-        assert is_constrained(Problem(B, y, None), None)
-    assert not is_constrained(Problem(-A, -y[0], None), None)
+        assert kept_nonnegative(Problem(B, y, None), None)
+    assert not kept_nonnegative(Problem(-A, -y[0], None), None)
     result = invprob.reconstruct(invprob.Scan(A, A(x)), method="tv", strength=1e-4)
     assert bool((result.x >= 0).all())
     assert relative(result.x, x) <= 0.1

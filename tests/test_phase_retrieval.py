@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from test_readers import write_nxtomo
+from layout_files import write_nxtomo
 
 from invprob.errors import InputError, InputWarning
 from invprob.io import load_result, load_scan, open_stack

@@ -34,6 +34,7 @@ VALUES = {
     "coils": "maps.npy",
     "noise": 0.1,
     "conjugate": True,
+    "frames": "slice",
     "reference": "scan",
     "permittivity": 4.0,
     "blur": "gaussian:1",

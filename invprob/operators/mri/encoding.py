@@ -177,7 +177,7 @@ class Encoding(LinearOperator):
         conjugate = self._of(conjugate, some)
         for coil in range(images.shape[axis]):
             image, factor = images.narrow(axis, coil, 1), conjugate.narrow(axis, coil, 1)
-            total = image * factor if total is None else total.addcmul_(image, factor)
+            total = image * factor if total is None else torch.addcmul(total, image, factor)
         if total is None:
             raise RuntimeError("a block has at least one coil")
         return total
