@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import torch
 
-from faults.program import Found
+from faults.program import Found, begun
 from faults.scans import stack
 from invprob.io import load_result, open_stack
 from invprob.stack import StackReconstruction
@@ -71,19 +71,15 @@ def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
     """Begin or go on in a copy of this process, and return it with what it writes of every batch."""
     import_module("invprob.operators.ct.joseph")
     torch.set_num_threads(1)
-    read, write = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(write)
-        return child, read
-    try:
+
+    def work(pipe: int) -> None:
         os.chdir(folder)
         scan, settings = open_stack("s.h5"), _METHODS[method]
         for event in StackReconstruction(scan, output, method, settings=settings, resume=True).events():
             if event.kind in ("kept", "stored") and event.rows is not None:
-                os.write(write, f"{event.kind} {event.rows[0]} {event.rows[-1]}\n".encode())
-    finally:
-        os._exit(0)
+                os.write(pipe, f"{event.kind} {event.rows[0]} {event.rows[-1]}\n".encode())
+
+    return begun(work)
 
 
 def _wait(run: tuple[int, int]) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.program import Found, judged, run
+from faults.program import Found, begun, judged, run
 from faults.scans import challenge, layouts
 from invprob.errors import InputError, ResourceError
 from invprob.io import load_result, open_stack
@@ -188,12 +188,8 @@ def _served(layout: _Layout, folder: Path, seed: int, first: int, last: int) -> 
 
 def _server(layout: _Layout, seed: int, trials: range) -> tuple[int, int]:
     """Begin to read mutants in a copy of this process, and return it with what it tells, a line for each."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(write)
-        return child, read
-    try:
+
+    def work(pipe: int) -> None:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
@@ -202,6 +198,6 @@ def _server(layout: _Layout, seed: int, trials: range) -> tuple[int, int]:
         for trial in trials:
             mutant = layout.mutant(seed, trial)
             signal.setitimer(signal.ITIMER_PROF, _SLOW)  # its signal ends the process
-            os.write(write, f"{layout.word(mutant)[:500]}\n".encode("utf-8", "replace"))
-    finally:
-        os._exit(0)
+            os.write(pipe, f"{layout.word(mutant)[:500]}\n".encode("utf-8", "replace"))
+
+    return begun(work)

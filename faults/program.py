@@ -7,12 +7,12 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-__all__ = ["Found", "Outcome", "judged", "run"]
+__all__ = ["Found", "Outcome", "begun", "judged", "run"]
 
 _LIMIT = 60  # seconds of the processor; a hang is longer than anything that is tried here
 _WAIT = 20  # times as long may pass: the machine may be busy
@@ -62,6 +62,20 @@ def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_siz
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     out, err = ((folder / f".{name}").read_text(errors="replace") for name in ("out", "err"))
     return Outcome(code, out, err, usage.ru_utime + usage.ru_stime)
+
+
+def begun(work: Callable[[int], object]) -> tuple[int, int]:
+    """Begin `work(pipe)` in a copy of this process, and return the copy and where what it writes there can be read."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        return child, read
+    try:
+        os.close(read)
+        work(write)
+    finally:
+        os._exit(0)
 
 
 def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None) -> Found:
