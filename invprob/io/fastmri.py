@@ -22,7 +22,7 @@ from invprob.io.mri_options import COILS, MASK, NOISE
 from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, mask_of_file
 from invprob.io.options import ROWS, Options, as_slice, selected
 from invprob.io.read_out import without_oversampling
-from invprob.io.safe_hdf5 import dataset, exists, open_hdf5, read_array, read_string
+from invprob.io.safe_hdf5 import dataset, exists, open_hdf5, read_array, read_numbers, read_string, read_text
 
 __all__ = ["READER", "open_fastmri"]
 
@@ -68,7 +68,7 @@ def open_fastmri(path: Path, options: Options) -> Stack:
         columns = _measured(header.encodings[0], width, where)
         if exists(file, "mask"):
             columns = columns & _given(read_array(file, "mask"), width, where)
-        told = {name: printable(file.attrs[name]) for name in _TOLD if name in file.attrs}
+        told = {name: printable(said) for name in _TOLD if (said := _said(file, name)) is not None}
     told["mask"] = f"{np.count_nonzero(columns)} of {width} phase encodings"
     if MASK.name in options and options[MASK.name] != "auto":
         columns = columns & mask_of_file(Path(options[MASK.name]), (width,))
@@ -76,6 +76,12 @@ def open_fastmri(path: Path, options: Options) -> Stack:
     opened = _FastMRI(path, header.encodings[0], columns, told)
     rows = selected(options.get("rows"), count, ROWS.typed)
     return k_space_stack(path, LAYOUT, rows, opened.load, options)
+
+
+def _said(file: h5py.File, name: str) -> object:
+    """Return what an attribute says, a number or a text, None if there is none."""
+    numbers = read_numbers(file, name)
+    return read_text(file, name) if numbers is None else numbers.tolist()[0] if numbers.size == 1 else numbers.tolist()
 
 
 def _measured(encoding: Encoding, width: int, where: str) -> NDArray[np.bool_]:
