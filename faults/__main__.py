@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from faults import attacks, cost, geometry, kills, memory, mutants, numbers, outputs, table, workers
+from faults import attacks, caps, cost, geometry, kills, memory, mutants, numbers, outputs, table, workers
 from faults.program import Found
 
 CAMPAIGNS = {
@@ -24,6 +24,7 @@ CAMPAIGNS = {
     "geometry": geometry.campaign,
     "numbers": numbers.campaign,
     "memory": memory.campaign,
+    "caps": caps.campaign,
     "workers": workers.campaign,
     "cost": cost.campaign,
 }

@@ -31,12 +31,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and the seconds of the processor that it took; a negative code is a signal's."""
+    """How a command ended, the seconds of the processor and the bytes that it took; a negative code is a signal's."""
 
     code: int
     out: str
     err: str
     seconds: float
+    peak: int = 0
 
 
 def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_size: int | None = None) -> Outcome:
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_siz
         time.sleep(_TICK)
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     out, err = ((folder / f".{name}").read_text(errors="replace") for name in ("out", "err"))
-    return Outcome(code, out, err, usage.ru_utime + usage.ru_stime)
+    return Outcome(code, out, err, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)
 
 
 def begun(work: Callable[[int], object]) -> tuple[int, int]:

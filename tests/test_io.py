@@ -640,6 +640,21 @@ def result():
     )
 
 
+def test_an_index_that_does_not_lead_to_the_values_is_damage(tmp_path, result):
+    path = tmp_path / "result.h5"
+    save_result(path, result)
+    with h5py.File(path) as file:
+        chunk = file["image"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    after = content.index(struct.pack("<Q", chunk.byte_offset)) + 8  # the key that bounds the chunks before it
+    content[after : after + 8 * (result.x.ndim + 2)] = bytes(8 * (result.x.ndim + 2))
+    path.write_bytes(content)
+    with h5py.File(path) as file:
+        assert not file["image"][()].any()  # HDF5 says nothing
+    with pytest.raises(InputError, match="damaged"):
+        load_result(path)
+
+
 def test_a_result_comes_back_with_its_story(tmp_path, scan, result):
     save_result(tmp_path / "out.h5", result, scan=scan, command="invprob reconstruct scan.h5")
     back = load_result(tmp_path / "out.h5")

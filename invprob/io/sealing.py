@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import h5py
@@ -48,7 +49,7 @@ def check_seal(file: h5py.File, *, required: bool) -> None:
     try:
         with open(file.filename, "rb") as stream:
             same = told == _digest(file, reader(stream.fileno()))
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{where} is damaged ({printable(error, 120)}): copy it again from its source") from error
     if not same:
         raise InputError(
@@ -106,13 +107,26 @@ def _pieces(file: h5py.File, read: Read) -> Iterator[bytes]:
             if here.chunks is None:
                 yield np.asarray(here[()]).tobytes()
             else:
-                yield chunk_sums(read, *places(here))
+                offsets, size = places(here)
+                _check_reached(here, offsets)
+                yield chunk_sums(read, offsets, size)
             continue
         for key in sorted(here, reverse=True):
             link = here.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise ValueError("a link that this program does not make")
             waiting.append((f"{path}{key}/", here[key]))
+
+
+def _check_reached(data: h5py.Dataset, offsets: np.ndarray[Any, Any]) -> None:
+    """Raise where a damaged index lists a chunk but does not lead to it, which would be read as zeros.
+
+    The way is that of reading, into no room at all: a chunk that is found does not fit, which is a ValueError.
+    """
+    for place in zip(*np.nonzero(offsets), strict=True):
+        corner = tuple(int(i) * c for i, c in zip(place, data.chunks, strict=True))
+        with suppress(ValueError):
+            data.id.read_direct_chunk(corner, out=bytearray())
 
 
 def _attribute(owner: Any, key: str) -> Iterator[bytes]:

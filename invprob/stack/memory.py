@@ -20,6 +20,7 @@ __all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
 
 # What the hungriest method, tv, was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1
 # to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
+# A picture's own readings are among those images: 12 megapixels take 60.
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
 _OWN = 2**29  # bytes of the libraries, where the system does not say
@@ -66,8 +67,10 @@ def bytes_of_a_row(row: Scan) -> tuple[int, int]:
     A = row.operator
     rays = math.prod(A.range_shape)
     rest = math.prod(row.batch_shape[1:])
-    per_row = rest * row.data.element_size() * (_IMAGES * math.prod(A.domain_shape) + _SINOGRAMS * rays)
-    return _FIXED + _PER_RAY * rays, per_row
+    size, pixels = rest * row.data.element_size(), math.prod(A.domain_shape)
+    if A.data_kind == "picture":
+        return _FIXED, size * _IMAGES * max(pixels, rays)
+    return _FIXED + _PER_RAY * rays, size * (_IMAGES * pixels + _SINOGRAMS * rays)
 
 
 def _own_bytes() -> int:
