@@ -115,7 +115,7 @@ def files(tmp_path_factory):
         ("reconstruct scan.h5 --read axsi=3", 2, ["no reader has an option 'axsi'; did you mean axis"]),
         ("reconstruct scan.h5 --read values=numbers", 2, ["neither counts, transmission nor integrals"]),
         ("check scan.h5 --views a", 2, ["--views"]),
-        ("import scan.h5 --read boundary=none", 2, ["none of periodic, valid, zero, reflect"]),
+        ("import scan.h5 --read boundary=none", 2, ["neither periodic, valid, zero nor reflect"]),
         ("reconstruct scan.h5 --try strenght=1:2:3", 2, ["--try strenght: no setting of the method"]),
         ("reconstruct scan.h5 --method fbp --try strength=1:2:3", 2, ["--try strength"]),
     ],

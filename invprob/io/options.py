@@ -39,11 +39,12 @@ __all__ = [
     "Options",
     "as_slice",
     "in_words",
+    "one_of",
     "selected",
+    "whole",
     "yes_or_no",
 ]
 
-_MOST_BINS = 2**14
 _MOST_ANGLES = 10**6  # a typing error rather than a scan
 
 Options = Mapping[str, Any]  # values by the names of options; what is not given is not there
@@ -143,16 +144,26 @@ def _positive(text: str) -> float:
     return value
 
 
-def _bins(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MOST_BINS:
-        raise ValueError(f"{text!r} is not a whole number from 0 to {_MOST_BINS}, as in 128")
-    return int(text)
+def whole(first: int, last: int, example: int) -> Callable[[str], int]:
+    """Return how a whole number from `first` to `last` is read."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not first <= int(text) <= last:
+            raise ValueError(f"{text!r} is not a whole number from {first} to {last}, as in {example}")
+        return int(text)
+
+    return parse
 
 
-def _pixels(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise ValueError(f"{text!r} is not a whole number from 1, as in 4")
-    return int(text)
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return how one of some words is read."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is neither {', '.join(words[:-1])} nor {words[-1]}")
+        return text
+
+    return parse
 
 
 def _phase(text: str) -> tuple[float, ...]:
@@ -165,36 +176,22 @@ def _phase(text: str) -> tuple[float, ...]:
     return numbers
 
 
-def _values(text: str) -> str:
-    if text not in ("counts", "transmission", "integrals"):
-        raise ValueError(f"{text!r} is neither counts, transmission nor integrals")
-    return text
-
-
-def _choice_of_missing(text: str) -> str:
-    if text not in ("refuse", "mask", "interpolate"):
-        raise ValueError(f"{text!r} is neither refuse, mask nor interpolate")
-    return text
-
-
 def yes_or_no(text: str) -> bool:
     """Return a truth value as it is typed: true or false."""
-    if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return text == "true"
+    return one_of("true", "false")(text) == "true"
 
 
 VALUES = Option(
     "values",
     "what the data are: counts, as a rule; transmission, counts over the open beam; integrals, their -ln",
     "counts|transmission|integrals",
-    _values,
+    one_of("counts", "transmission", "integrals"),
 )
 MISSING = Option(
     "missing",
     "readings that are NaN or infinite: refuse them (as a rule); mask, so that they count nowhere; or interpolate",
     "refuse|mask|interpolate",
-    _choice_of_missing,
+    one_of("refuse", "mask", "interpolate"),
 )
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
@@ -204,7 +201,7 @@ PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _p
 IMAGE_PIXEL_SIZE = Option(
     "image_pixel_size", "the side of a pixel of the image, in mm or what else lengths are in", "LENGTH", _positive
 )
-BIN = Option("bin", "how many detector pixels along each side are joined to one", "NUMBER", _pixels)
+BIN = Option("bin", "how many detector pixels along each side are joined to one", "NUMBER", whole(1, 1024, 4))
 AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
 IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
 FLATS = Option("flats", "pictures of the open beam: a folder, a pattern or a file", "FILES", str, flag=True)
@@ -216,7 +213,12 @@ PHASE = Option(
     _phase,
     flag=True,
 )
-PAD = Option("pad", "bins without a reading to add at both ends, for an object wider than the detector", "BINS", _bins)
+PAD = Option(
+    "pad",
+    "bins without a reading to add at both ends, for an object wider than the detector",
+    "BINS",
+    whole(0, 2**14, 128),
+)
 RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", yes_or_no, flag=True)
 
 LINKED = Option("linked", "whether to follow links to other files in the folder of the file", "true|false", yes_or_no)
