@@ -14,7 +14,7 @@ from invprob.linop import LinearOperator
 from invprob.metrics import psnr
 from invprob.operators import Blur, Downsample, Identity, Mask, ParallelBeam, RandomProjection
 from invprob.phantoms.mixtures import training_images
-from invprob.priors import Denoiser
+from invprob.priors import Denoiser, load_pretrained
 from invprob.priors.denoiser_functions import Clipped, KeepsZero
 from invprob.solvers import HQS
 
@@ -86,6 +86,17 @@ def test_scaling_the_data_scales_the_image(method):
     A, y, sigma, _ = noisy("deblur")
     plain, scaled = (reconstruct(Scan(A, c * y, c * sigma), method).x / c for c in (1.0, 3.7e-3))
     assert relative(scaled, plain) < 2e-3  # the network may compute in bfloat16
+
+
+def test_scales_far_from_one_change_nothing():
+    A, y, sigma, _ = noisy("deblur")
+    y, network = y.double(), load_pretrained("denoiser").network.requires_grad_(False)  # which computes in float32
+    plain, octaves, small = (
+        reconstruct(Scan(A, (c * y).float(), c * sigma), "pnp", denoiser=network).x.double() / c
+        for c in (1.0, 2.0**-66, 1e-20)
+    )
+    assert torch.equal(octaves, plain)
+    assert relative(small, plain) < 1e-4
 
 
 @pytest.mark.parametrize("method", METHODS)
