@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from faults.program import Found
+from faults.program import Found, begun
 from invprob.methods import reconstruct
 from invprob.methods.entry import find_recipe, settings_of
 from invprob.operators import Blur, CartesianMRI, NearFieldMIMO, ParallelBeam
@@ -129,21 +129,18 @@ def _status(key: str) -> int:
 def _in_a_copy(work: Callable[[], Any]) -> Any:
     """Return what `work` returns in a copy of this process with one thread, None if it raises ValueError."""
     torch.set_num_threads(1)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def told(pipe: int) -> None:
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)
         found = None
-        try:
-            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)
-            with suppress(ValueError):
-                found = work()
-            os.write(write, pickle.dumps(found))
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as stream:
-        told = stream.read()
+        with suppress(ValueError):
+            found = work()
+        os.write(pipe, pickle.dumps(found))
+
+    child, pipe = begun(told)
+    with os.fdopen(pipe, "rb") as stream:
+        answer = stream.read()
     os.waitpid(child, 0)
-    if not told:
+    if not answer:
         raise RuntimeError("the copy of the process died")
-    return pickle.loads(told)
+    return pickle.loads(answer)
