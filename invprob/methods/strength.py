@@ -76,8 +76,9 @@ def choose(
     level is known or a picture shows it, by generalised cross-validation where it is not. Views, and pictures with as
     many readings as pixels, take the stronger of what both ask for, as a model error looks like detail to the one, and
     noise like signal to the other. Both take the noise for white: where what is left of views is not, views set aside
-    have their say, too. Other samples, and readings with outliers, are set aside and predicted: what a prior makes of
-    few samples hangs on a noise level that is wrong by far.
+    have their say, too. Samples and readings with outliers are set aside and predicted: what a prior makes of few
+    samples hangs on a noise level that is wrong by far. Where samples are no fewer than pixels, cross-validation may
+    ask for more: readings set aside say little of wavelets.
 
     Arguments:
         levels: the problem on grids from coarse to fine; the search is bracketed on the coarsest and ends on the first
@@ -92,9 +93,10 @@ def choose(
     start = EXPECTED * pull_of_noise(finest) if start is None else start
     index = next((i for i, level in enumerate(levels) if _side(level.A) >= SEARCH_SIZE), len(levels) - 1)
     on = _as_least_squares(levels[index])
-    if on is not None and on.A.data_kind == "samples":
+    samples = levels[-1].A.data_kind == "samples"
+    if on is not None and samples and not _determined(on):
         on = None
-    if index > 0 or on is None:
+    if index > 0 or on is None or samples:
         held_out = MinimumSearch(start, rounds=ROUNDS)
         at = yield from search_held_out(held_out, levels[0], parts)
         start = held_out.best
@@ -103,11 +105,18 @@ def choose(
     rules = _rules(on)
     search = MinimumSearch(start, criteria=len(rules), rounds=ROUNDS)
     at, noise = yield from search_risk(search, on, parts, tuple(rules.values()))
-    found = Found(search.best, replace(_choice(search, " and ".join(rules), on), noise=noise), index, at)
+    best = torch.maximum(search.best, start) if samples else search.best  # no weaker than readings set aside ask for
+    rule = " and ".join([*rules, "held-out data"] if samples else rules)
+    found = Found(best, replace(_choice(search, rule, on), strength=best, noise=noise), index, at)
     if on.A.data_kind != "views" or at is None:
         return found
     white = _is_white(on, at.x)
     return found if bool(white.all()) else (yield from _by_views_set_aside(on, parts, found, white))
+
+
+def _determined(on: Problem) -> bool:
+    """Return whether there are as many readings as pixels."""
+    return bool((torch.as_tensor(on.readings) >= prod(on.A.domain_shape)).all())
 
 
 def _is_white(on: Problem, x: Tensor) -> Tensor:
@@ -148,9 +157,9 @@ def _as_least_squares(level: Problem) -> Problem | None:
 def _rules(on: Problem) -> dict[str, Criterion]:
     """Return what scores a strength, by name."""
     rules: dict[str, Criterion] = {}
-    if on.noise is None or on.A.data_kind == "views" or shows_noise(on.A):
+    if on.noise is None or on.A.data_kind != "picture" or shows_noise(on.A):
         rules["generalised cross-validation"] = generalised_cross_validation
-    if on.noise is not None:
+    if on.noise is not None and on.A.data_kind != "samples":
         rules["the predictive risk"] = partial(predictive_risk, noise=on.noise)
     return rules
 
