@@ -92,20 +92,23 @@ def choose(
         return Found(constant(finest, given))
     start = EXPECTED * pull_of_noise(finest) if start is None else start
     index = next((i for i, level in enumerate(levels) if _side(level.A) >= SEARCH_SIZE), len(levels) - 1)
-    on = _as_least_squares(levels[index])
-    samples = levels[-1].A.data_kind == "samples"
+    on, samples = _as_least_squares(levels[index]), finest.A.data_kind == "samples"
     if on is not None and samples and not _determined(on):
         on = None
+    least = torch.zeros_like(start)
     if index > 0 or on is None or samples:
         held_out = MinimumSearch(start, rounds=ROUNDS)
         at = yield from search_held_out(held_out, levels[0], parts)
-        start = held_out.best
         if on is None:
-            return Found(start, _choice(held_out, "held-out data", levels[0]), 0, at)
+            return Found(held_out.best, _choice(held_out, "held-out data", levels[0]), 0, at)
+        if samples:  # from a start of its own: cross-validation has minima where readings set aside end
+            least = held_out.best
+        else:
+            start = held_out.best
     rules = _rules(on)
     search = MinimumSearch(start, criteria=len(rules), rounds=ROUNDS)
     at, noise = yield from search_risk(search, on, parts, tuple(rules.values()))
-    best = torch.maximum(search.best, start) if samples else search.best  # no weaker than readings set aside ask for
+    best = torch.maximum(search.best, least)
     rule = " and ".join([*rules, "held-out data"] if samples else rules)
     found = Found(best, replace(_choice(search, rule, on), strength=best, noise=noise), index, at)
     if on.A.data_kind != "views" or at is None:
