@@ -163,7 +163,7 @@ def _check_readings(found: OffGrid) -> None:
 
 
 def _one_trajectory(found: OffGrid) -> NDArray[Any]:
-    """Return the trajectory `([frames], *samples, d)` that all items share; InputError for NaN and where they do not."""
+    """Return the trajectory `([frames], *samples, d)` that all items share; InputError for others, and NaN."""
     bad = int(np.count_nonzero(~np.isfinite(found.positions).all(-1)))
     if bad:
         count = found.positions[..., 0].size
