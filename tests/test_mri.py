@@ -130,7 +130,7 @@ def test_the_circulant_is_the_nearest(make):
 
 
 def test_weights_of_density_leave_a_system_that_few_steps_solve():
-    """The middle of k-space, which spokes measure most, weighs as much as the rest then: no preconditioner may forget."""
+    """The middle of k-space, which spokes measure most, weighs as the rest does: a preconditioner has to know."""
     n = 32
     A = NonCartesianMRI((n, n), phantoms.radial(40, 2 * n), phantoms.birdcage(4).sampled((n, n)), dtype=DOUBLE)
     w, b = A.density(), randn((n, n), COMPLEX)

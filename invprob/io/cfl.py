@@ -24,7 +24,7 @@ _MOST_TEXT = 2**16  # bytes of a header: the history of commands may be long
 _ITEM = 8  # bytes
 # no measurement has so many orders of magnitude between its largest and its middle number, bytes in the wrong order do;
 # so many numbers tell
-_FAR, _LOOKED_AT = 15.0, 2**14
+_FAR, _LOOKED_AT = 15.0, 2**10
 
 
 def cfl_pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -88,12 +88,13 @@ def save_cfl(path: str | os.PathLike[str], values: ArrayLike, *, overwrite: bool
 
 def _orders(values: NDArray[np.complex64]) -> float:
     """Return by how many orders of magnitude the largest of some numbers is above the middle one, beyond 0."""
-    some = values.reshape(-1)[:: max(1, values.size // _LOOKED_AT)].view(values.real.dtype).astype(np.float64)
+    some = np.ascontiguousarray(values.reshape(-1)[:: max(1, values.size // _LOOKED_AT)])
     with np.errstate(invalid="ignore"):
-        sizes = np.abs(some[some != 0])
+        sizes = np.abs(np.stack([some.real, some.imag]).astype(np.float64))
+    sizes = sizes[sizes != 0]
     if not sizes.size:
         return 0.0
-    return np.inf if not np.isfinite(sizes).all() else float(np.log10(sizes.max() / np.median(sizes)))
+    return float(np.log10(sizes.max() / np.median(sizes))) if np.isfinite(sizes).all() else np.inf
 
 
 def _write_text(path: Path, text: str) -> None:
