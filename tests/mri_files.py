@@ -64,8 +64,8 @@ FLOATS = h5py.vlen_dtype(np.dtype("<f4"))
 ACQUISITION = np.dtype([("head", HEAD), ("traj", FLOATS), ("data", FLOATS)])
 
 
-def acquisition(samples, *, flags=(), centre=None, pre=0, post=0, dwell=5.0, space=0, **counters):
-    """samples (coils, n) of one read-out; flags by the numbers of the standard"""
+def acquisition(samples, *, flags=(), centre=None, pre=0, post=0, dwell=5.0, space=0, along=None, **counters):
+    """samples (coils, n) of one read-out; flags by the standard's numbers; along (n, axes) where it lies, x first"""
     record = np.zeros(1, ACQUISITION)
     head = record["head"]
     head["version"], head["flags"] = 1, sum(1 << (flag - 1) for flag in flags)
@@ -75,7 +75,9 @@ def acquisition(samples, *, flags=(), centre=None, pre=0, post=0, dwell=5.0, spa
     head["encoding_space_ref"] = space
     for name, value in counters.items():
         head["idx"][name] = value
-    record["traj"][0] = np.zeros(0, np.float32)
+    along = np.zeros((0, 0)) if along is None else along
+    head["trajectory_dimensions"] = along.shape[1]
+    record["traj"][0] = np.ravel(along).astype(np.float32)
     record["data"][0] = np.ascontiguousarray(samples, np.complex64).view(np.float32).ravel()
     return record
 
@@ -84,6 +86,11 @@ def lines(kspace, chosen=None, **more):
     """An acquisition per line of kspace (coils, phases, read-out)"""
     chosen = range(kspace.shape[1]) if chosen is None else chosen
     return [acquisition(kspace[:, i], kspace_encode_step_1=i, **more) for i in chosen]
+
+
+def shots(kspace, along, **more):
+    """An acquisition per shot of kspace (coils, shots, n) along (shots, n, axes), x first"""
+    return [acquisition(kspace[:, i], along=along[i], kspace_encode_step_1=i, **more) for i in range(len(along))]
 
 
 def write_ismrmrd(path, records, xml):

@@ -10,7 +10,7 @@ from cases import maps, positions
 from laws import dense, randn, relative
 from torch import Tensor
 
-from invprob import Scan, metrics, phantoms, reconstruct
+from invprob import Scan, linalg, metrics, phantoms, reconstruct
 from invprob.cli.magnet import Magnet
 from invprob.fidelities import L2
 from invprob.loop import solve
@@ -122,6 +122,24 @@ def test_the_circulant_is_the_nearest(make):
     M = dense(A)
     expected = torch.diagonal(F @ M.mH @ M @ F.mH).real.clamp(min=0)
     assert relative(A.gram_diagonal_estimate().values.flatten(), expected) <= 1e-10
+    if make == "points":
+        w = randn((2, 7), seed=3).abs()  # with a batch
+        for own, found in zip(w, A.weighted_gram_estimate(w[:, None]).values, strict=True):
+            expected = torch.diagonal(F @ M.mH @ torch.diag(own.repeat(2)).to(COMPLEX) @ M @ F.mH).real.clamp(min=0)
+            assert relative(found.flatten(), expected) <= 1e-10
+
+
+def test_weights_of_density_leave_a_system_that_few_steps_solve():
+    """The middle of k-space, which spokes measure most, weighs as the rest does: a preconditioner has to know."""
+    n = 32
+    A = NonCartesianMRI((n, n), phantoms.radial(40, 2 * n), phantoms.birdcage(4).sampled((n, n)), dtype=DOUBLE)
+    w, b = A.density(), randn((n, n), COMPLEX)
+    system = linalg.NormalSystem([(A, w, 1.0), (None, None, 0.05)], like=b)
+    applied = [0]
+    apply, system.apply = system.apply, lambda x: (applied.__setitem__(0, applied[0] + 1), apply(x))[1]
+    x = system.solve(b, tol=1e-3)
+    assert relative(apply(x), b) <= 1e-2
+    assert applied[0] <= 20
 
 
 def test_kernels_are_kept_for_the_very_weights_and_dropped_with_them():

@@ -93,7 +93,10 @@ def test_the_noise_is_that_of_the_middle_or_the_users(tmp_path):
     path = write_numpy(tmp_path / "a")
     axes = ("coil", "y", "x")
     assert load_scan(path, axes=axes).noise == pytest.approx(SIGMA, rel=0.2)
-    assert load_scan(path, axes=axes, noise=0.5).noise == 0.5
+    scan = load_scan(path, axes=axes, noise=0.5)
+    assert scan.noise == 0.5
+    assert scan.provenance["mask"] == "where any coil is not 0"
+    assert scan.provenance["measured"] == f"{32 * SOME.sum()} of 1280 positions of k-space"
 
 
 # --- .npy ---
@@ -269,6 +272,20 @@ def test_a_missing_half(invprob, tmp_path):
     done = invprob("reconstruct", "a.hdr")
     assert (done.code, done.err.count("\n")) == (3, 1)
     assert "a.cfl does not exist" in done.err
+
+
+def test_halves_and_bytes_that_are_swapped(invprob, tmp_path):
+    write_bart(tmp_path / "a")
+    raw = np.fromfile(tmp_path / "a.cfl", "<f4")
+    raw.astype(">f4").tofile(tmp_path / "a.cfl")
+    done = invprob("reconstruct", "a.hdr")
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert "a.cfl has its bytes in the wrong order" in done.err
+    raw.tofile(tmp_path / "b.hdr")
+    (tmp_path / "a.hdr").rename(tmp_path / "b.cfl")
+    for name in ("b.hdr", "b.cfl"):
+        done = invprob("reconstruct", name)
+        assert (done.code, done.err.count("\n")) == (3, 1)
 
 
 # --- read-outs ---
@@ -517,6 +534,44 @@ def test_oversampled_read_outs_are_cut(tmp_path):
     assert scan.provenance["read-out"].startswith("cut from 64 to 32 pixels")
 
 
+def test_asymmetric_read_outs_stay_oversampled(tmp_path):
+    """Cutting them in the image would smear what is missing of k-space over all of it."""
+    wide = oversampled(FULL.swapaxes(1, 2), 2, 64)
+    records = [files.acquisition(wide[:, i, 9:], centre=23, kspace_encode_step_1=i) for i in range(40)]
+    scan = loaded(tmp_path / "a.h5", records, files.header(64, 40, oversampled=2))
+    np.testing.assert_array_equal(scan.data.numpy(), wide * (np.arange(64) >= 9))
+    assert "read-out" not in scan.provenance
+
+
+def test_lines_for_calibration_and_the_image_serve_both(tmp_path):
+    kspace = FULL.swapaxes(1, 2)
+    both = files.lines(kspace, range(8, 32), flags=(21,))
+    others = files.lines(kspace, [*range(0, 8, 2), *range(32, 40, 2)])
+    alone = files.lines(5 * kspace, range(7, 8), flags=(20,))
+    scan = loaded(tmp_path / "a.h5", [*both, *others, *alone])
+    here = np.isin(np.arange(40), [*range(8, 32), *range(0, 8, 2), *range(32, 40, 2)])
+    np.testing.assert_array_equal(scan.data.numpy(), kspace * here[:, None])
+    assert scan.provenance["coil maps"].startswith("ESPIRiT from 24 x 24 samples")
+
+
+NOT_FINITE = {
+    "bart": lambda path, y: (save_cfl(path, y[:, None]), path.with_suffix(".hdr"))[1],
+    "fastmri": lambda path, y: (files.write_fastmri(path, y[None], files.header(32, 40)), path)[1],
+    "ismrmrd": lambda path, y: (
+        files.write_ismrmrd(path, files.lines(y.swapaxes(1, 2)), files.header(32, 40)),
+        path,
+    )[1],
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_readings_that_are_not_finite(invprob, tmp_path, name):
+    path = NOT_FINITE[name](tmp_path / "a", not_finite(FULL, (2, 5, 6)))
+    done = invprob("reconstruct", path.name)
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert "is NaN or infinite in 1 of 5120 places, first at" in done.err
+
+
 def changed(**fields):
     records = files.lines(FULL.swapaxes(1, 2))
     for name, value in fields.items():
@@ -528,7 +583,7 @@ ACQUISITIONS = {
     "trajectory": (
         changed(),
         files.header(32, 40, trajectory="spiral"),
-        "spiral trajectory: of this layout only Cartesian",
+        "a spiral trajectory have positions of \\[0\\] axes, expected 2 or 3",
     ),
     "samples": (changed(number_of_samples=31), None, "acquisition 3 has 256 numbers, and its head tells of 4 x 31"),
     "coils": (changed(active_channels=2, number_of_samples=64, center_sample=32), None, "outside"),

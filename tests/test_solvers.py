@@ -701,6 +701,7 @@ class Rough(Fidelity):
         (lambda: ADMM(rho=torch.tensor([1.0, -1.0])), "rho"),
         (lambda: ADMM(relaxation=2.0), "relaxation"),
         (lambda: ADMM(x_accuracy=1.0), "x_accuracy"),
+        (lambda: ADMM(x_steps=0), "x_steps"),
         (lambda: PrimalDual(balance=0.0), "balance"),
     ],
 )
@@ -717,6 +718,7 @@ def test_settings_of_admm_change_the_way_not_the_end():
         ADMM(rho=[1.0, 10.0]),
         ADMM(relaxation=1.0),
         ADMM(x_accuracy=1e-6),
+        ADMM(x_accuracy=1e-6, x_steps=1),
     ):
         result = solve(dataclasses.replace(solver, max_iter=3000, tol=1e-6), f, g)
         assert relative(result.x, reference("nonnegative total variation")) <= 1e-4

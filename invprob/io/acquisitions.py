@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import h5py
@@ -32,31 +34,44 @@ COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "slice", "contrast",
 
 @dataclass(frozen=True, eq=False)
 class Acquisitions:
-    """The heads of all acquisitions, and their samples, which are read when asked for."""
+    """The heads of all acquisitions, and their samples and positions, which are read when asked for."""
 
     source: h5py.Dataset
     heads: NDArray[Any]
 
     @cached_property
     def samples(self) -> list[NDArray[np.complex64]]:
-        """The samples of every acquisition, `(coils, samples)`; InputError where they are not as many as the head says.
+        """The samples of every acquisition, `(coils, samples)`; InputError unless they are as many as the head says."""
+        shapes = [(int(h["active_channels"]), int(h["number_of_samples"])) for h in self.heads]
+        numbers = self._numbers("data", [(a, b, 2) for a, b in shapes], "complex samples")
+        return [part.view(np.complex64)[..., 0] for part in numbers]
+
+    @cached_property
+    def positions(self) -> list[NDArray[np.float32]]:
+        """Where the samples of every acquisition lie, `(samples, axes)`, x first; InputError as for the samples."""
+        if h5py.check_vlen_dtype(self.source.dtype["traj"]) != np.float32:
+            raise InputError(f"{printable(self.source.file.filename)}: the trajectory is not float32: write it anew")
+        shapes = [(int(h["number_of_samples"]), int(h["trajectory_dimensions"])) for h in self.heads]
+        return self._numbers("traj", shapes, "positions")
+
+    def _numbers(self, field: str, shapes: Sequence[tuple[int, ...]], what: str) -> list[NDArray[np.float32]]:
+        """Return a field of variable length of every record, in its shape.
 
         Read in blocks: one by one is twenty times slower. A record may point at any part of the file, and two at the
         same one, so that the size of a block is known only by that of the file.
         """
-        found: list[NDArray[np.complex64]] = []
+        found: list[NDArray[np.float32]] = []
         where = printable(self.source.file.filename)
         step = int(min(4096, max(1, memory_limit() // max(1, _file_size(self.source.file)))))
         for first in range(0, len(self.heads), step):
-            for raw in read_records(self.source, slice(first, first + step), "data"):
-                head = self.heads[len(found)]
-                shape = (int(head["active_channels"]), int(head["number_of_samples"]))
-                if raw.size != 2 * shape[0] * shape[1]:
+            for raw in read_records(self.source, slice(first, first + step), field):
+                shape = shapes[len(found)]
+                if raw.size != prod(shape):
                     raise InputError(
                         f"{where}: acquisition {len(found)} has {raw.size} numbers, and its head tells of "
-                        f"{shape[0]} x {shape[1]} complex ones: copy the file again"
+                        f"{shape[0]} x {shape[1]} {what}: copy the file again"
                     )
-                found.append(np.ascontiguousarray(raw, dtype=np.float32).view(np.complex64).reshape(shape))
+                found.append(np.ascontiguousarray(raw, dtype=np.float32).reshape(shape))
         return found
 
 
@@ -65,7 +80,8 @@ def open_acquisitions(file: h5py.File, name: str) -> Acquisitions:
     source = records(file, name, _expected)
     heads = read_records(source, slice(None), "head")
     where = printable(file.filename)
-    declared = 8 * int((heads["active_channels"].astype(np.int64) * heads["number_of_samples"]).sum())
+    numbers = 2 * heads["active_channels"].astype(np.int64) + heads["trajectory_dimensions"]
+    declared = 4 * int((numbers * heads["number_of_samples"]).sum())
     if declared > _file_size(file):  # samples of variable length cannot be compressed
         raise InputError(f"{where}: acquisitions of {declared} bytes in a smaller file: copy the file again")
     if declared > memory_limit():
@@ -81,7 +97,7 @@ def flagged(heads: NDArray[Any], *numbers: int) -> NDArray[np.bool_]:
 
 def _expected(dtype: np.dtype[Any]) -> bool:
     """Return whether records are acquisitions: a head with the counters, and samples of float32."""
-    if dtype.names is None or not {"head", "data"} <= set(dtype.names):
+    if dtype.names is None or not {"head", "data", "traj"} <= set(dtype.names):
         return False
     head = dtype["head"]
     if head.names is None or not set(_FIELDS) <= set(head.names):

@@ -22,6 +22,9 @@ DIMENSIONS = 16  # there are at most so many
 _HEAD = "# Dimensions"
 _MOST_TEXT = 2**16  # bytes of a header: the history of commands may be long
 _ITEM = 8  # bytes
+# no measurement has so many orders of magnitude between its largest and its middle number, bytes in the wrong order do;
+# so many numbers tell
+_FAR, _LOOKED_AT = 15.0, 2**10
 
 
 def cfl_pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -60,6 +63,8 @@ def read_cfl(path: str | os.PathLike[str]) -> NDArray[np.complex64]:
     while len(sizes) > 1 and sizes[-1] == 1:
         sizes.pop()
     raw = np.memmap(numbers, dtype="<c8", mode="r", shape=tuple(reversed(sizes)))
+    if _orders(raw) > _FAR > _orders(raw.view(">c8")):
+        raise InputError(f"{printable(numbers)} has its bytes in the wrong order: write it as little-endian numbers")
     return np.ascontiguousarray(raw, dtype=np.complex64)
 
 
@@ -79,6 +84,17 @@ def save_cfl(path: str | os.PathLike[str], values: ArrayLike, *, overwrite: bool
     write_whole(numbers, lambda partial: np.ascontiguousarray(array, dtype="<c8").tofile(partial))
     text = f"{_HEAD}\n{' '.join(map(str, sizes))}\n"
     write_whole(header, lambda partial: _write_text(partial, text))
+
+
+def _orders(values: NDArray[np.complex64]) -> float:
+    """Return by how many orders of magnitude the largest of some numbers is above the middle one, beyond 0."""
+    some = np.ascontiguousarray(values.reshape(-1)[:: max(1, values.size // _LOOKED_AT)])
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(np.stack([some.real, some.imag]).astype(np.float64))
+    sizes = sizes[sizes != 0]
+    if not sizes.size:
+        return 0.0
+    return float(np.log10(sizes.max() / np.median(sizes))) if np.isfinite(sizes).all() else np.inf
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -19,7 +19,8 @@ from invprob.errors import InputError, printable
 from invprob.io.ismrmrd_header import MAX_HEADER, Encoding, parse_header
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.mri_options import COILS, MASK, NOISE
-from invprob.io.mri_scan import KSpace, as_samples, k_space_stack, mask_of_file
+from invprob.io.mri_scan import KSpace, as_samples, mask_of_file
+from invprob.io.mri_stack import k_space_stack
 from invprob.io.options import ROWS, Options, as_slice, selected
 from invprob.io.read_out import without_oversampling
 from invprob.io.safe_hdf5 import dataset, exists, open_hdf5, read_array, read_numbers, read_string, read_text

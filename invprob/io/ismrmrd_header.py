@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ class Limit:
 class Encoding:
     """How k-space was sampled: sizes (x, y, z) of k-space and of the image, index limits by counter.
 
-    `share` is the part of the field of view along x that the image has: below 1 where the read-out is oversampled.
+    `view` is the field of view of k-space in mm, where it is told; `share` the part of it along x that the image has:
+    below 1 where the read-out is oversampled.
     """
 
     encoded: tuple[int, int, int]
     recon: tuple[int, int, int]
+    view: tuple[float, float, float] | None
     share: float
     trajectory: str
     limits: Mapping[str, Limit]
@@ -88,11 +91,12 @@ def _text(raw: bytes | str, where: str) -> str:
 def _encoding(element: ElementTree.Element, where: str) -> Encoding:
     limits = _first(element, "encodingLimits")
     found = {} if limits is None else {_plain(e.tag): _limit(e, where) for e in limits}
-    views = [_positive(_word(part, "x"), where) for part in _fields_of_view(element)]
+    view, of_image = (_field_of_view(element, space, where) for space in ("encodedSpace", "reconSpace"))
     return Encoding(
         _matrix(element, "encodedSpace", where),
         _matrix(element, "reconSpace", where),
-        min(1.0, views[1] / views[0]) if len(views) == 2 else 1.0,
+        view,
+        1.0 if view is None or of_image is None else min(1.0, of_image[0] / view[0]),
         _word(element, "trajectory").lower(),
         found,
     )
@@ -114,11 +118,14 @@ def _matrix(element: ElementTree.Element, name: str, where: str) -> tuple[int, i
     return sizes[0], sizes[1], sizes[2]
 
 
-def _fields_of_view(element: ElementTree.Element) -> list[ElementTree.Element]:
-    """Return the sizes of the fields of view that are told, of k-space and of the image."""
-    spaces = [_first(element, name) for name in ("encodedSpace", "reconSpace")]
-    found = [None if space is None else _first(space, "fieldOfView_mm") for space in spaces]
-    return [view for view in found if view is not None]
+def _field_of_view(element: ElementTree.Element, name: str, where: str) -> tuple[float, float, float] | None:
+    """Return the sizes (x, y, z) of a field of view in mm, NaN for those not told but x; None where there is none."""
+    space = _first(element, name)
+    view = None if space is None else _first(space, "fieldOfView_mm")
+    if view is None:
+        return None
+    y, z = (_positive(word, where) if word.strip("0.") else math.nan for word in (_word(view, "y"), _word(view, "z")))
+    return _positive(_word(view, "x"), where), y, z
 
 
 def _whole(text: str, where: str) -> int:

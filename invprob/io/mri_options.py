@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
-from invprob.io.options import Option, yes_or_no
+from invprob.io.options import IMAGE_PIXEL_SIZE, IMAGE_SHAPE, Option, yes_or_no
+from invprob.operators.mri.trajectory import Unit
 
-__all__ = ["AXES", "AXIS_NAMES", "COILS", "CONJUGATE", "FRAMES", "MASK", "NOISE"]
+__all__ = [
+    "AXES",
+    "AXIS_NAMES",
+    "COILS",
+    "CONJUGATE",
+    "FRAMES",
+    "MASK",
+    "MATRIX",
+    "NOISE",
+    "OFF_THE_GRID",
+    "TRAJECTORY",
+    "TRAJECTORY_UNIT",
+]
 
-AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x")
+AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x", "shot", "sample")
 
 
 def _axes(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(","))
-    unknown = [name for name in names if name not in (*AXIS_NAMES, "sample")]
+    unknown = [name for name in names if name not in AXIS_NAMES]
     if unknown or len(set(names)) < len(names):
-        raise ValueError(f"{text!r} is not a list of different axes of {', '.join(AXIS_NAMES)}, sample")
+        raise ValueError(f"{text!r} is not a list of different axes of {', '.join(AXIS_NAMES)}")
     return names
+
+
+def _unit(text: str) -> str:
+    if text not in get_args(Unit):
+        raise ValueError(f"{text!r} is not one of {', '.join(get_args(Unit))}")
+    return text
+
+
+def _matrix(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not 2 <= len(parts) <= 3 or not all(part.isdecimal() and 0 < int(part) < 2**16 for part in parts):
+        raise ValueError(f"{text!r} is not HxW or DxHxW, as in 256x256")
+    return tuple(int(part) for part in parts)
 
 
 def _level(text: str) -> float:
@@ -37,3 +64,9 @@ COILS = Option("coils", "coil maps instead of calibrating them, (coils, y, x) in
 FRAMES = Option("frames", "the axis whose images are one item: echoes, frames of a film", "echo|contrast|...", str)
 NOISE = Option("noise", "the standard deviation of a reading's noise, sigma^2 = E|n|^2", "NUMBER", _level, flag=True)
 CONJUGATE = Option("conjugate", "whether samples are conjugated; by default those of Siemens", "true|false", yes_or_no)
+TRAJECTORY = Option(
+    "trajectory", "where k-space was sampled: (..., 2), the last axis (ky, kx), in .npy, or a cfl pair", "FILE", str
+)
+TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(get_args(Unit)), _unit)
+MATRIX = Option("matrix", "the pixels of the field of view that cycles/fov are counted in", "HxW|DxHxW", _matrix)
+OFF_THE_GRID = (TRAJECTORY_UNIT, MATRIX, IMAGE_SHAPE, IMAGE_PIXEL_SIZE)  # what goes with a trajectory

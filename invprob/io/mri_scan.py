@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -17,11 +17,9 @@ from torch import Tensor
 from invprob.errors import InputError, InputWarning, printable
 from invprob.io.cfl import is_cfl, read_cfl
 from invprob.io.checks import refuse_where, sound_geometry
-from invprob.io.digest import fingerprint
-from invprob.io.layout import Stack
 from invprob.io.mri_options import COILS, FRAMES, NOISE
 from invprob.io.npy import MAGIC, read_npy
-from invprob.io.options import Options, in_words
+from invprob.io.options import Options, as_slice
 from invprob.io.receiver import Receiver, calibrated
 from invprob.operators import CartesianMRI
 from invprob.operators.mri.calibration import calibrate
@@ -33,9 +31,11 @@ __all__ = [
     "as_samples",
     "cartesian_scan",
     "frames_of",
-    "k_space_stack",
+    "maps_of_file",
     "mask_of_file",
+    "noise_of",
     "not_zero",
+    "of_cfl",
     "with_frames",
 ]
 
@@ -90,6 +90,18 @@ class KSpace:
         """The axes of k-space."""
         return self.samples.shape[-self.ndim :]
 
+    def part(self, rows: range) -> KSpace:
+        """Return some rows, by their indices in the file, of samples that hold all of it."""
+        some, calibration, first = as_slice(rows), self.calibration, next(iter(self.batch))
+        return replace(
+            self,
+            samples=self.samples[some],
+            measured=self.measured[some],
+            batch=dict(self.batch) | {first: rows},
+            counts=None if self.counts is None else self.counts[some],
+            calibration=None if calibration is None else (calibration[0][some], calibration[1][some]),
+        )
+
 
 def frames_of(options: Options, names: Iterable[str], where: str) -> str:
     """Return the axis along which images are one item, "" for none; InputError unless the file has it."""
@@ -139,13 +151,16 @@ def not_zero(samples: NDArray[np.complex64], ndim: int) -> NDArray[np.bool_]:
 
 def array_of_file(path: Path) -> NDArray[Any]:
     """Return the array of a `.npy` file or of a cfl pair; InputError for anything else."""
+    return read_cfl(path) if of_cfl(path) else read_npy(path)
+
+
+def of_cfl(path: Path) -> bool:
+    """Return whether a path that holds no `.npy` file names a cfl pair."""
     head = b""
     if path.is_file():
         with path.open("rb") as stream:
             head = stream.read(16)
-    if head.startswith(MAGIC):
-        return read_npy(path)
-    return read_cfl(path) if is_cfl(path, head) or not path.suffix else read_npy(path)
+    return not head.startswith(MAGIC) and (is_cfl(path, head) or not path.suffix)
 
 
 def mask_of_file(path: Path, grid: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -161,6 +176,14 @@ def mask_of_file(path: Path, grid: tuple[int, ...]) -> NDArray[np.bool_]:
     if not fits or prod(mask.shape) == 1:
         raise InputError(f"{where} is a mask of shape {mask.shape}, and k-space has {grid}: check the file")
     return np.array(np.broadcast_to(mask == 1, grid))
+
+
+def maps_of_file(path: Path, coils: int, image_shape: tuple[int, ...]) -> Tensor:
+    """Return the coil maps `(coils, *image_shape)` of a file; axes of size 1 count for nothing."""
+    maps, due = as_samples(array_of_file(path), printable(path)), (coils, *image_shape)
+    if [n for n in maps.shape if n > 1] != [n for n in due if n > 1] or maps.size != prod(due):
+        raise InputError(f"{printable(path)} holds maps of shape {maps.shape}, and k-space needs {due}: check the file")
+    return torch.from_numpy(maps.reshape(due).copy())
 
 
 def cartesian_scan(kspace: KSpace, options: Options) -> Scan:
@@ -230,12 +253,19 @@ def _weights(kspace: KSpace, y: Tensor) -> Tensor | None:
     return (counts.unsqueeze(-kspace.ndim - 1) if y.ndim > counts.ndim else counts).expand(y.shape)
 
 
+def noise_of(options: Options, measured: float | None) -> tuple[float | None, dict[str, str]]:
+    """Return the noise level that was given, else the one that the file tells of, with words on it."""
+    sigma = options.get(NOISE.name, measured)
+    return sigma, (
+        {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
+    )
+
+
 def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> Receiver:
-    sigma = options.get(NOISE.name, kspace.noise)
-    words = {} if sigma is None else {"noise": f"sigma {sigma:.4g}, {'given' if NOISE.name in options else 'measured'}"}
+    sigma, words = noise_of(options, kspace.noise)
     if COILS.name in options:
         path = Path(options[COILS.name])
-        maps = _given_maps(path, kspace)
+        maps = maps_of_file(path, kspace.coils, kspace.grid)
         return Receiver(maps, 1, sigma, words | {"coil maps": f"those of {printable(path)}"})
     if kspace.coils == 1:
         return Receiver(None, 1, sigma, words)
@@ -249,26 +279,3 @@ def _receiver(kspace: KSpace, y: Tensor, seen: Tensor, options: Options) -> Rece
         blind = [CartesianMRI(mask, kspace.coils, image_shape=kspace.grid, frames=kspace.times) for mask in masks]
         found = [calibrate(item, A, sets=sets) for item, A in zip(items, blind, strict=True)]
     return calibrated(found, kspace.lead, sigma, words)
-
-
-def _given_maps(path: Path, kspace: KSpace) -> Tensor:
-    """Return maps `(coils, *grid)` of a file; axes of size 1 count for nothing."""
-    maps = as_samples(array_of_file(path), printable(path))
-    due = (kspace.coils, *kspace.grid)
-    if [n for n in maps.shape if n > 1] != [n for n in due if n > 1] or maps.size != prod(due):
-        raise InputError(f"{printable(path)} holds maps of shape {maps.shape}, and k-space needs {due}: check the file")
-    return torch.from_numpy(maps.reshape(due).copy())
-
-
-def k_space_stack(
-    path: Path, layout: str, rows: range | None, load: Callable[[range | None], KSpace], options: Options
-) -> Stack:
-    """Return the stack of a file whose k-space `load` reads, for some rows or the single item."""
-
-    def read(some: range | None) -> Scan:
-        scan = cartesian_scan(load(some), options)
-        told = {"source": str(path), "digest": fingerprint(path), "reader": layout}
-        told |= {} if some is None else {"rows": in_words(some)}
-        return replace(scan, provenance=told | dict(scan.provenance))
-
-    return Stack(path, layout, rows, read)

@@ -343,6 +343,10 @@ class Scaled(Wrapped):
         """Return |c|^2 times the estimate of A, where it has one."""
         return self._times_square(self.inner.gram_diagonal_estimate(basis))
 
+    def weighted_gram_estimate(self, weights: Tensor) -> Diagonal | None:
+        """Return |c|^2 times the estimate of A^H W A, where it has one."""
+        return self._times_square(self.inner.weighted_gram_estimate(weights))
+
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return |c|^2 times that of A, where it has one."""
         return self._times_square(self.inner.row_gram_diagonal())

@@ -130,6 +130,10 @@ class Lifted(Wrapped):
         """Return the estimate of A, the same for every index."""
         return self._for_all(self.inner.gram_diagonal_estimate(basis), self.domain_shape)
 
+    def weighted_gram_estimate(self, weights: Tensor) -> Diagonal | None:
+        """Return the estimate of A^H W A, of every index."""
+        return self._for_all(self.inner.weighted_gram_estimate(weights), self.domain_shape)
+
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return the diagonal of A A^H, the same for every index."""
         return self._for_all(self.inner.row_gram_diagonal(), self.range_shape)

@@ -146,6 +146,14 @@ class LinearOperator(Operator):
         del basis
         return self.gram_diagonal()
 
+    def weighted_gram_estimate(self, weights: Tensor) -> Diagonal | None:
+        """Return what A^H W A nearly is, as `gram_diagonal_estimate`, where the weights' mean alone would tell little.
+
+        None, the default, where it is about the mean weight times the estimate of A^H A.
+        """
+        del weights
+        return None
+
     def row_gram_diagonal(self) -> Diagonal | None:
         """Return the basis of data space in which A A^H is diagonal, with its diagonal; None where none is known.
 

@@ -67,6 +67,15 @@ class NormalTerm:
         """Return what A^H A nearly is, without the scale, in a basis if asked for."""
         return _ONE if self.operator is None else self.operator.gram_diagonal_estimate(basis)
 
+    def scaled_estimate(self, ndim: int, basis: Basis | None = None) -> tuple[float | Tensor, Diagonal | None]:
+        """Return c and what A^H W A nearly is over c: what A knows of these weights, else of their mean per item."""
+        own = None
+        if self.operator is not None and self.weights is not None:
+            own = self.operator.weighted_gram_estimate(self.weights)
+        if own is not None and basis in (None, own.basis):
+            return self.scale, own
+        return self.mean_scale(ndim), self.estimate(basis)
+
     def mean_scale(self, ndim: int) -> float | Tensor:
         """Return the scale times the mean weight per item."""
         if self.weights is None:
@@ -224,14 +233,13 @@ class NormalSystem:
     @torch.no_grad()
     def _preconditioner(self, b: Tensor) -> Map | None:
         """Return v -> M^-1 v with every part's estimated diagonal in place of it, None where one has no estimate."""
-        estimates = [term.estimate() for term in self.terms]
-        basis = next((e.basis for e in estimates if e is not None and e.basis != "any"), None)
-        estimates = [
-            term.estimate(basis) if e is not None and e.basis not in ("any", basis) else e
-            for term, e in zip(self.terms, estimates, strict=True)
+        parts = [term.scaled_estimate(self.ndim) for term in self.terms]
+        basis = next((e.basis for _, e in parts if e is not None and e.basis != "any"), None)
+        parts = [
+            term.scaled_estimate(self.ndim, basis) if e is not None and e.basis not in ("any", basis) else (scale, e)
+            for term, (scale, e) in zip(self.terms, parts, strict=True)
         ]
-        scales = [term.mean_scale(self.ndim) for term in self.terms]
-        total = self._total(list(zip(scales, estimates, strict=True)), b)
+        total = self._total(parts, b)
         if total is None or total.basis == "any":
             return None
         floor = FLOOR * total.values.flatten(-self.ndim).amax(-1)

@@ -62,12 +62,14 @@ class ADMM(Solver[ADMMState]):
         relaxation: in [1, 2), that of Eckstein & Bertsekas 1992; 1 for none. Boyd section 3.4.3 suggests 1.5 to 1.8.
         balance: whether rho is adapted to equal residuals (Boyd section 3.4.1) in the first 50 steps.
         x_accuracy: in (0, 1), the share to which conjugate gradients cut the residual that they start from.
+        x_steps: the most conjugate gradients of an x-update, which leaves the rest to the next one.
     """
 
     rho: Scalar | Sequence[Scalar] | None = None
     relaxation: float = 1.6
     balance: bool = False
     x_accuracy: float = 0.3
+    x_steps: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +80,8 @@ class ADMM(Solver[ADMMState]):
             raise ValueError(f"ADMM: relaxation must lie in [1, 2), got {self.relaxation}")
         if not 0 < self.x_accuracy < 1:
             raise ValueError(f"ADMM: x_accuracy must lie in (0, 1), got {self.x_accuracy}")
+        if self.x_steps < 1:
+            raise ValueError(f"ADMM: x_steps must be at least 1, got {self.x_steps}")
 
     def init(self, f: Functional, g: Functional, x0: Tensor) -> ADMMState:
         """Return the state at x0, with z_i = C_i x0 and zero duals."""
@@ -137,7 +141,7 @@ class ADMM(Solver[ADMMState]):
         """Return the x with M x = target and the remainder target - M x: none of a closed form."""
         if system.closed(state.target):
             return system.solve(state.target), torch.zeros_like(state.target)
-        correction, remainder = system.correct(state.remainder, reduction=self.x_accuracy, max_iter=100)
+        correction, remainder = system.correct(state.remainder, reduction=self.x_accuracy, max_iter=self.x_steps)
         return state.primal + correction, remainder
 
     def _penalties(self, f: Functional, split: tuple[Term, ...], like: Tensor) -> tuple[Tensor, ...]:

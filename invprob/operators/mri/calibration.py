@@ -33,8 +33,8 @@ def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = 
         A: the encoding; its maps, if it has any, do not count.
         sets, crop: see `maps_of_block`.
 
-    ValueError for one coil without an axis, for trajectories of several frames, and where less than 4 samples along an
-    axis are measured in the middle of a Cartesian k-space.
+    ValueError for one coil without an axis, and where less than 4 samples along an axis are measured in the middle of
+    a Cartesian k-space.
     """
     if A.coils is None:
         raise ValueError("calibrate: the data have no axis of coils, and a single coil needs no maps")
@@ -42,8 +42,10 @@ def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = 
         raise ValueError(f"calibrate: data of one item have the shape {A.range_shape}, got {tuple(y.shape)}")
     if isinstance(A, CartesianMRI):
         return maps_of_block(_block_of_grid(y, A), A.image_shape, sets=sets, crop=crop)
-    if not isinstance(A, NonCartesianMRI) or A.frames > 1:
-        raise ValueError(f"calibrate: coil maps come from one frame of MRI, not from {A!r}: give maps with coils=")
+    if not isinstance(A, NonCartesianMRI):
+        raise ValueError(f"calibrate: coil maps come from data of MRI, not from {A!r}: give maps with coils=")
+    if A.frames > 1:  # of what does not change all frames together know most
+        y, A = y.movedim(0, 1), NonCartesianMRI(A.image_shape, A.trajectory.detach(), A.coils, dtype=A.dtype)
     seen = calibration_region(_cells(A), _largest(A.image_shape))
     if all(n >= min(FEWEST, whole) for n, whole in zip(seen, A.image_shape, strict=True)):
         return maps_of_block(_block_of_samples(y, A, seen), A.image_shape, sets=sets, crop=crop).without_noise()

@@ -79,7 +79,7 @@ class NonCartesianMRI(Encoding):
         # else a plain attribute in float64, which no change of precision rounds
         self.trajectory: Tensor = trajectory if isinstance(trajectory, Tensor) and trained else omega
         self.traceable = trained
-        self._recent = RecentKernels()
+        self._recent, self._circulants = RecentKernels(), RecentKernels()
 
     @property
     def trained(self) -> bool:
@@ -137,14 +137,7 @@ class NonCartesianMRI(Encoding):
 
     def _kernel(self, weights: Tensor) -> list[tuple[Tensor | None, Tensor]]:
         """Return (D_p, L_p) per parity; L_p is (*batch, frames, coils, *image)."""
-        w = self._data_axes(real_weights(weights, torch.float64, torch.device("cpu")))
-        k = len(self._samples)
-        w = collapsed(w, [-k - 1])
-        w = w.expand(*w.shape[: w.ndim - k], *self._samples).flatten(-k)
-        batch = w.shape[:-3]
-        points = self._points()
-        kernels = [toeplitz_kernel(points, one, self.image_shape, self.dtype) for one in w.reshape(-1, *w.shape[-3:])]
-        whole = torch.stack(kernels).reshape(*batch, *kernels[0].shape).to(self.device)
+        whole = self._spectra(weights, self.dtype).to(self.device)
         kind, d = COMPLEX_OF[self.dtype], self._space
         return [
             (None if (turn := half_turns(p, self.image_shape)) is None else turn.to(self.device, kind), part)
@@ -179,11 +172,31 @@ class NonCartesianMRI(Encoding):
             return None
         return Diagonal(self._cached("circulant", self._nearest_circulant), "fourier")
 
-    def _nearest_circulant(self) -> Tensor:
+    def weighted_gram_estimate(self, weights: Tensor) -> Diagonal | None:
+        """Return the circulant nearest to A^H W A, whose spectrum is another one than that of A^H A.
+
+        Weights of density undo what makes the middle of k-space strong, which a preconditioner must not undo again.
+        """
+        if self.trained or not stays(weights):
+            return None
+        kind = (self.dtype, self.device)
+        return Diagonal(self._circulants.get(weights, kind, lambda: self._nearest_circulant(weights)), "fourier")
+
+    def _spectra(self, weights: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the spectrum of the kernel of A^H W A on the doubled grid, (*batch, frames, coils, *2 N)."""
+        w = self._data_axes(real_weights(weights, torch.float64, torch.device("cpu")))
+        k = len(self._samples)
+        w = collapsed(w, [-k - 1])
+        w = w.expand(*w.shape[: w.ndim - k], *self._samples).flatten(-k)
+        points = self._points()
+        kernels = [toeplitz_kernel(points, one, self.image_shape, dtype) for one in w.reshape(-1, *w.shape[-3:])]
+        return torch.stack(kernels).reshape(*w.shape[:-3], *kernels[0].shape)
+
+    def _nearest_circulant(self, weights: Tensor | None = None) -> Tensor:
         d, sizes = self._space, self.image_shape
         axes = tuple(range(-d, 0))
-        ones = torch.ones(1, 1, self._points().shape[1], dtype=torch.float64)
-        spectrum = toeplitz_kernel(self._points(), ones, sizes, torch.float64).mean((0, 1))
+        one = torch.ones((), dtype=torch.float64)
+        spectrum = self._spectra(one if weights is None else weights, torch.float64).mean((-d - 2, -d - 1))
         lags = torch.fft.ifftn(spectrum, dim=axes)  # h, periodic in 2 N
         if self.maps is None:
             for axis, n in zip(axes, sizes, strict=True):
