@@ -2,7 +2,8 @@
 ## make test       lint, types and tests
 ## make docs       the site, with the examples run (some minutes), into docs/_build/html
 ## make benchmark  every method on phantoms (minutes), compared with benchmarks/reference.json
-## make bench      every kernel of every physics beside the limit of this machine; PEERS=/path/to/python beside peers there
+## make bench      every kernel of every physics beside the limit of this machine; PEERS=/path/to/python beside peers there,
+##                 PAGE=1 into the table of docs/performance.md, in columns of this processor
 ## make bench-ct   tomography beside other packages: ratios of speed, errors, memory (some minutes)
 ## make bench-mri  MRI beside raw transforms; PEERS=/path/to/python beside sigpy and torchkbnufft, DATA=folder on real scans
 ## They make a virtual environment in .venv on the first call; PYTHON=/path/to/python3.12 chooses the interpreter.
@@ -47,7 +48,7 @@ benchmark: $(VENV)/installed
 	$(BIN)/invprob benchmark --quick --output benchmark --compare benchmarks/reference.json
 
 bench: $(VENV)/installed-for-tests
-	$(BIN)/python benchmarks/kernels.py --json .bench/kernels.json $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python benchmarks/kernels.py --json .bench/kernels.json $(if $(PEERS),--peers $(PEERS)) $(if $(PAGE),--page)
 
 bench-ct: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/ct.py --cache .bench

@@ -15,10 +15,12 @@ SECTIONS = {
     "fan": "plane:fan",
     "blocks": "slices:blocks",
     "slices": "slices:slices",
+    "stacks": "stacks:stacks",
     "roofline": "plane:roofline",
     "cone": "volume:cone",
     "memory": "volume:memory",
     "tv": "tv:tv",
+    "disc": "tv:disc",
     "prox": "restoration:tv_prox",
     "deblur": "restoration:deblur",
     "learned": "learned:prox",
@@ -34,6 +36,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there, too")
     parser.add_argument("--peers-budget", type=float, default=60.0, metavar="SECONDS", help="for one run of a peer")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the optima of the tv problems there")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="with htc2022_ta_full.mat, for the section disc")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for torch and our kernels")
     parser.add_argument("--quick", action="store_true", help="tiny problems: does it all still run?")
     return parser.parse_args(given)
@@ -66,6 +69,7 @@ def main(given: list[str] | None = None) -> None:
         for name in args.only:
             module, function = SECTIONS[name].split(":")
             extra = {"budget": args.peers_budget, "cache": args.cache} if name == "tv" else {}
+            extra |= {"data": args.data} if name == "disc" else {}
             for finding in getattr(importlib.import_module(module), function)(**options, **extra):
                 report.repeats[-1].append(finding)
                 stamp = f"[{repeat + 1}/{args.repeats}, {time.perf_counter() - started:.0f} s]"

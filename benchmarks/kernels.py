@@ -3,7 +3,8 @@
 `make bench`, with PEERS=/path/to/python beside sigpy's NUFFT of that environment, too. A kernel's limit is the
 bandwidth of the cache or the memory that its data have to come through, or the rate of matrix products, both measured
 here; its share is the time that this would take over the time it takes. Times are of the processor and of one thread,
-the best of calls that alternate: others at work disturb them least.
+the best of calls that alternate: others at work disturb them least. `--page` keeps them in docs/performance.md, in
+columns of this processor (`processors.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+import processors
 import torch
 from mri import alternately, peer
 from plane import Size
@@ -123,12 +125,12 @@ def _astra(A: peers.Geometry) -> dict[str, Callable[[], object]]:
 
 def limits(quick: bool) -> dict[str, float]:
     """Return what one thread of this machine does at most: GB/s of its cache and memory, GFLOP/s of products."""
-    near = processor.second_level_cache() / 2**21  # MiB that fill half of it
+    near = processor.second_level_cache() / 2**20 / 6  # MiB of each of three arrays that fill half of it together
     n = 128 if quick else 1024
     a = torch.randn(n, n, dtype=torch.complex64)
     seconds = alternately({"a a": lambda: a @ a}, 5, time.process_time)["a a"]
     return {
-        CACHE: triad_bandwidth(near, 1, clock=time.process_time),
+        CACHE: triad_bandwidth(near, 1, blocks=25, clock=time.process_time),
         MEMORY: triad_bandwidth(4 if quick else 192, 1, clock=time.process_time),
         PRODUCTS: 8 * n**3 / seconds / 1e9,
     }
@@ -188,6 +190,7 @@ def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there, too")
     parser.add_argument("--peers", metavar="PYTHON", help="of an environment with sigpy")
+    parser.add_argument("--page", action="store_true", help="put this processor's columns into docs/performance.md")
     parser.add_argument("--quick", action="store_true", help="tiny problems: does it all still run?")
     args = parser.parse_args(given)
     torch.set_num_threads(1)
@@ -201,6 +204,8 @@ def main(given: list[str] | None = None) -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         report.save(args.json, about)
+    if args.page:
+        processors.keep(about["processor"], report.repeats[-1])
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Scan:
         units: of lengths, image and data; by default pixels, and values without unit.
         provenance: where the data come from and what was done to them, texts by name.
         warned: what reading them from a file warned of, sentences.
+        doubted: what is doubtful of an item that stands for these, as one of a stack does for all its parts, sentences;
+            None (the default) where `doubts` has to look at them.
 
     Arrays become tensors; data, truth and weights that are integers, booleans or of lower precision become numbers of
     the operator's precision. ValueError if a shape does not fit, data that count hold NaN or infinity, noise or weights
@@ -56,6 +58,7 @@ class Scan:
     units: Units = field(default=Units(), kw_only=True)
     provenance: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     warned: tuple[str, ...] = field(default=(), kw_only=True)
+    doubted: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -132,6 +135,8 @@ class Scan:
 
         What reading the data warned of, and what the operator says of its geometry and of a batch's middle item.
         """
+        if self.doubted is not None:
+            return [*self.warned, *self.doubted]
         if not self.data.numel():
             return [*self.warned, *self.operator.doubts()]
         z, w = self.estimate()
@@ -164,6 +169,8 @@ def _kind(value: object) -> str:
 
 
 def _check_finite(data: Tensor) -> None:
+    if bool(torch.isfinite(data.sum())):  # a finite sum has nothing else, and is found faster
+        return
     finite = torch.isfinite(data)
     if not finite.all():
         first = tuple(torch.nonzero(~finite)[0].tolist())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from invprob import processor
 from invprob.linop import vstack
 from invprob.operators import FanBeam, Identity, ParallelBeam
 from invprob.operators.ct.beam_hardening import HardeningCurve, envelope
@@ -41,6 +42,21 @@ def test_a_disc_is_found_to_a_fraction_of_a_bin(name):
     assert inside.sum() * 0.25 == pytest.approx(math.pi * 121, rel=0.03)
     assert inside[32 + 4, 32 + 2]
     assert not inside[5, 32]
+
+
+@pytest.mark.parametrize("name", SCANNERS)
+def test_rays_come_some_views_at_a_time(name, monkeypatch):
+    monkeypatch.setattr(processor, "pieces", lambda *_: 7)  # of 31
+    A = SCANNERS[name]
+    parts = list(A.rays_by_views())
+    assert [views.stop - views.start for views, _, _ in parts] == [7, 7, 7, 7, 3]
+    for i, whole in enumerate(A.rays(), 1):
+        np.testing.assert_array_equal(np.concatenate([part[i] for part in parts]), whole.numpy())
+    found = find_outline(A, shadow(A, -1.0, 0.5, 12.0, 7.0, 0.4), "ellipse")
+    x, y, xx, xy, yy = found.parameters
+    (small, large), axes = np.linalg.eigh([[xx, xy], [xy, yy]])
+    turn = math.atan2(axes[1, 1], axes[0, 1])
+    np.testing.assert_allclose(found.chords(A), shadow(A, x, y, large**0.5, small**0.5, turn), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SCANNERS)

@@ -329,6 +329,22 @@ def _counted(seen, of, A, x):
     return of(A, x)
 
 
+@pytest.mark.parametrize(("method", "asked"), [("fbp", [2]), ("least-squares", [1, 3, 4])])
+def test_data_behind_direct_images_are_doubted_once(stack_file, method, asked):
+    rows, seen, told = open_stack(stack_file).load().data, [], "the table has been kicked"
+
+    def doubts(self, y=None):
+        seen.extend(i for i, row in enumerate(rows) if y is not None and torch.equal(row, y))
+        return [told]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ParallelBeam, "doubts", doubts)
+        work = reconstruct_stack(stack_file, "out.h5", method, settings={"max_iter": 2} if method != "fbp" else {})
+    assert seen == asked  # the middle row of the stack, or of each of the parts 0 and 1, 2 and 3, 4
+    assert [doubt["text"] for doubt in work.joined.certificate["doubts"]].count(told) == 1
+    assert told in load_result("out.h5").doubts
+
+
 def test_weights_and_likelihoods_follow_the_few_views():
     A = ParallelBeam((12, 12), np.arange(64) * np.pi / 64, 18)
     y, weights = 1 + 0.1 * randn((2, 64, 18), torch.float32, 0), torch.ones(64, 18)

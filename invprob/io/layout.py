@@ -113,7 +113,8 @@ class Stack:
                 scan = self.read(self.rows if rows is None else rows)
             for told in caught:
                 warnings.warn(told.message, told.category, stacklevel=2)
-            return replace(scan, warned=_told(caught))
+            warned = _told(caught)
+            return replace(scan, warned=warned) if warned else scan
         for warning in self.warned:
             warnings.warn(warning, InputWarning, stacklevel=2)
         return self.sample
@@ -130,13 +131,17 @@ class Stack:
 
     def doubts(self) -> list[str]:
         """Return what is doubtful, as sentences: what reading the sample warned of, and what its operator says."""
-        said = " ".join(self.warned)
-        return [*self.warned, *(doubt for doubt in self.sample.doubts() if doubt not in said)]
+        return list(self._doubts)
 
     def followed_by(self, change: Callable[[Scan], Scan]) -> Stack:
         """Return the stack with every scan changed after it was read."""
         read = self.read
         return replace(self, read=lambda rows: change(read(rows)))
+
+    @cached_property
+    def _doubts(self) -> tuple[str, ...]:
+        said = " ".join(self.warned)
+        return (*self.warned, *(doubt for doubt in self.sample.doubts() if doubt not in said))
 
     @cached_property
     def _looked_at(self) -> tuple[Scan, tuple[str, ...]]:

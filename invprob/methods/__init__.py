@@ -15,6 +15,7 @@ from invprob.methods.direct_images import wiener as wiener
 from invprob.methods.entry import check_settings as check_settings
 from invprob.methods.entry import find_recipe as find_recipe
 from invprob.methods.entry import followed as followed
+from invprob.methods.entry import is_direct as is_direct
 from invprob.methods.entry import progress as progress
 from invprob.methods.entry import reconstruct as reconstruct
 from invprob.methods.entry import settings_of as settings_of

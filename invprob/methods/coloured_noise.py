@@ -34,7 +34,7 @@ def sobolev_tv(
     order: float | str = "auto",
     strength: Strength = "auto",
     nonnegative: bool | None = None,
-    tol: float = 3e-4,
+    tol: float = 6e-4,
     max_iter: int = 300,
 ) -> Iterator[Progress]:
     """1/2 |A x - y|^2 in H^s + lam TV(x), for noise of power spectrum <xi>^-2s: `tv` with data and operator whitened.

@@ -119,7 +119,7 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     check_settings(recipe, settings)
     scan = with_coil_maps(scan)
     if isinstance(scan.operator, LinearOperator):
-        few = few_views(scan.operator) if _is_direct(method) and math.prod(scan.batch_shape) > 1 else None
+        few = few_views(scan.operator) if is_direct(method) and math.prod(scan.batch_shape) > 1 else None
         require_adjoint(scan.operator if few is None else few.operator)
     problem, of_data, of_image = _normalised(scan)
     named = {"method": method if isinstance(method, str) else name_of(recipe)}
@@ -147,9 +147,9 @@ def find_recipe(method: str | Recipe) -> Recipe:
     return found
 
 
-def _is_direct(method: str | Recipe) -> bool:
+def is_direct(method: str | Recipe) -> bool:
     """Return whether a method is a registered one that takes a single step, and needs the adjoint for that alone."""
-    return isinstance(method, str) and ":" not in method and registry.METHODS[method].kind == "direct"
+    return isinstance(method, str) and method in registry.METHODS and registry.METHODS[method].kind == "direct"
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:
     """
     A, likelihood = scan.operator, scan.likelihood
     y, k = scan.data.to(A.device), len(A.range_shape)
-    largest = y.abs().flatten(y.ndim - k).amax(-1).double()
+    largest = _largest(y, k).double()
     degree = None if likelihood.counted else A.degree
     exponent = torch.zeros_like(largest)
     if degree:
@@ -216,6 +216,14 @@ def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:
     if likelihood.counted:
         problem = replace(problem, noise=likelihood.noise(Readings(y, problem.counted(), None, k)))
     return problem, of_data, of_image
+
+
+def _largest(y: Tensor, k: int) -> Tensor:
+    """Return the largest magnitude of each item."""
+    if y.is_complex():
+        return y.abs().flatten(y.ndim - k).amax(-1)
+    low, high = torch.aminmax(y.flatten(y.ndim - k), dim=-1)
+    return torch.maximum(-low, high)
 
 
 def _rescaled(

@@ -110,7 +110,7 @@ def _several(
     """Yield what total variation makes of the image within its support."""
     inside, told = constraint.support, {"support": constraint.where} if constraint.where else {}
     notes = (f"the object is not taken for one material: {reason}",) if reason else ()
-    tol = max(tol, 3e-4)
+    tol = max(tol, 6e-4)
     change = partial(_told, told=told | {"material": "several"}, notes=notes)
     for event in tv(problem, strength=strength, nonnegative=nonnegative, support=inside, tol=tol, max_iter=max_iter):
         yield replace(event, conclude=partial(_concluded, event, change))

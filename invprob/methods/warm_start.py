@@ -22,9 +22,9 @@ from invprob.solvers import Solver
 # noise level at which the slope of a learned prior is followed, relative to the image's contrast: chosen on generated
 # images
 SMOOTHED = 0.05
-# residual at which, or iterations after which, total variation has gone far enough: no result was worse for ending
+# tolerance at which, or iterations after which, total variation has gone far enough: no result was worse for ending
 # there, and up to 1.6 times as fast where one item lags
-ROUGHLY, ENOUGH = 2e-3, 120
+ROUGHLY, ENOUGH = 4e-3, 120
 FAINTEST = 1e-4  # noise level below which none is assumed, relative to the largest reading; no measurement on record
 # a noise level more than this many times the misfit of total variation is taken for wrong, as by wiener; no measurement
 # on record

@@ -14,11 +14,12 @@ from torch import Tensor
 from invprob.errors import InputError, printable
 from invprob.io import Stack, open_stack
 from invprob.io.digest import fingerprint
-from invprob.methods import Recipe, reconstruct
+from invprob.methods import Recipe, is_direct, reconstruct
 from invprob.result import Result
+from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
 
-__all__ = ["Chunk", "Done", "beside", "compute"]
+__all__ = ["Chunk", "Done", "beside", "compute", "part"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,17 @@ def beside(result: Result) -> dict[str, Tensor]:
     return {name: images for name, images in found.items() if images is not None}
 
 
+def part(stack: Stack, rows: range | None, method: str | Recipe) -> Scan:
+    """Return the scan of some rows of a stack for a method; InputError if they cannot be read.
+
+    Images by a direct method cost little, so that the data behind them are doubted once, by the sample of the stack.
+    """
+    scan = stack.load(rows)
+    if rows is None or not is_direct(method):
+        return scan
+    return replace(scan, doubted=tuple(doubt for doubt in stack.doubts() if doubt not in stack.warned))
+
+
 def compute(chunk: Chunk) -> Done:
     """Return what a method makes of a chunk; InputError if the file is not the one that was meant."""
     started = time.perf_counter()
@@ -68,7 +80,8 @@ def compute(chunk: Chunk) -> Done:
             f"{printable(chunk.path)} is not on this worker what it is where the work was begun: all workers must see "
             "the same file under the same name"
         )
-    scan = _opened(chunk.path, chunk.scan, pickle.dumps(dict(chunk.options))).load(range(*chunk.rows))
+    stack = _opened(chunk.path, chunk.scan, pickle.dumps(dict(chunk.options)))
+    scan = part(stack, range(*chunk.rows), chunk.method)
     result = reconstruct(scan, chunk.method, **chunk.settings)
     result = replace(result, seconds=time.perf_counter() - started)
     if result.maps:

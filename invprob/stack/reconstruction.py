@@ -24,7 +24,7 @@ from invprob.methods import Progress, Recipe, followed
 from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
-from invprob.stack.chunk_work import beside
+from invprob.stack.chunk_work import beside, part
 from invprob.stack.joined import JoinedResults
 from invprob.stack.memory import budget, rows_at_once
 
@@ -239,7 +239,7 @@ class StackReconstruction:
     def _read(self, rows: range | None) -> Scan | None:
         """Return the scan of a chunk, None if a late one cannot be read: the others can still be had."""
         try:
-            scan = self.stack.load(rows)
+            scan = part(self.stack, rows, self.method)
         except InputError as error:
             self._check_input()
             if rows is None or not self._stored:
@@ -272,7 +272,7 @@ class StackReconstruction:
         """Read again what a picture of the middle row needs."""
         if self._kept_middle is not None:
             rows, block = self._kept_middle
-            scan = self.stack.load(rows)
+            scan = part(self.stack, rows, self.method)
             result = ChunkFacts.from_json(block.facts).result(writer.read(block.start, block.stop), scan)
             self._set_middle(block.start, scan, result)
 

@@ -22,12 +22,12 @@ def cropping_doubts(A: PlanarCT, sinogram: NDArray[np.float64]) -> list[str]:
 
     What lies outside of a convex image casts a shadow beside that of the image in some view.
     """
-    points, directions = (t.numpy() for t in A.rays())
-    across = np.stack([-directions[..., 1], directions[..., 0]], axis=-1)
-    across /= np.linalg.norm(across, axis=-1, keepdims=True)
     height, width = A.domain_shape
-    shadow = 0.5 * A.pixel_size * (width * np.abs(across[..., 0]) + height * np.abs(across[..., 1]))
-    beside = np.abs((points * across).sum(-1)) > shadow + 0.5 * A.pixel_size
+    beside = np.empty(A.range_shape, dtype=bool)
+    for views, points, directions in A.rays_by_views():
+        (x, y), (u, v) = (np.moveaxis(t, -1, 0) for t in (points, directions))
+        shadow = 0.5 * A.pixel_size * (width * np.abs(v) + height * np.abs(u) + np.hypot(u, v))
+        beside[views] = np.abs(y * u - x * v) > shadow
     loud = np.abs(sinogram) > _VISIBLE * float(np.quantile(sinogram, 0.99))
     total = float(sinogram.sum())  # noise cancels in sums
     share = float(sinogram[beside & loud].sum()) / total if total > 0 else 0.0

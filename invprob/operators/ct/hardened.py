@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from invprob.doubt import Doubt
 from invprob.operators.ct.moments import noise_of, parallel_views
-from invprob.operators.ct.outline import find_outline
+from invprob.operators.ct.outline import fit_outline, shadow_edges
 
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
@@ -86,9 +86,13 @@ def lost_by_edge(A: PlanarCT, sinogram: Array) -> float:
     Of rays that pass no hole, which are those at the top of their chords; 0 where they are few, where their readings
     do not fall evenly with the chord, as behind a shell of another material, and where no outline fits.
     """
+    try:
+        edges = shadow_edges(A, sinogram)
+    except ValueError:
+        return 0.0
     for shape in ("disc", "ellipse"):
         try:
-            outline = find_outline(A, sinogram, shape)
+            outline = fit_outline(A, edges, shape)
         except ValueError:
             continue
         return _falling(outline.chords(A), sinogram, noise_of(sinogram))

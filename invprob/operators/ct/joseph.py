@@ -98,8 +98,21 @@ def _copy(rows: Array, pixels: Array, maps: Array, lo: int, hi: int) -> None:
                 continue
             image = pixels[lane // copies]
             place, step = maps[lane % copies, 0] + i * maps[lane % copies, 1], maps[lane % copies, 2]
-            for j in range(width):
-                line[j, lane] = image[place + j * step]
+            if abs(step) == 1:
+                for j in range(width):
+                    line[j, lane] = image[place + j * step]
+    # of copies on their side a few columns at a time: what comes in with one row of them is there for the next ones
+    for left in range(0, width, COPIED):
+        right = min(left + COPIED, width)
+        for lane in range(items * copies):
+            image = pixels[lane // copies]
+            first, down, step = maps[lane % copies, 0], maps[lane % copies, 1], maps[lane % copies, 2]
+            if abs(step) == 1:
+                continue
+            for i in range(lo, hi):
+                place = first + i * down
+                for j in range(left, right):
+                    rows[i, PAD_LEFT + j, lane] = image[place + j * step]
 
 
 @jit

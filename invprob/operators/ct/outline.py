@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from invprob.operators.ct.planar import PlanarCT
 
-__all__ = ["Outline", "Shape", "find_outline"]
+__all__ = ["Edges", "Outline", "Shape", "find_outline", "fit_outline", "shadow_edges"]
 
 Shape = Literal["disc", "ellipse", "convex"]
+Edges = tuple[NDArray[np.float64], NDArray[np.float64]]  # n and h of rays that touch, (edges, 2) and (edges,)
 
 # share of the peak that is no flat field and no scatter, and that below which a shadow's square is about linear in the
 # distance from its edge, as it is of a round object; rules of thumb
@@ -77,12 +78,16 @@ class Outline:
         form = np.eye(2) * self.parameters[2] ** 2 if self.shape == "disc" else _form(self.parameters)
         values, axes = np.linalg.eigh(form)
         to_circle = axes / np.sqrt(values.clip(min=1e-12))
-        points, directions = (t.numpy() for t in A.rays())
-        d = directions / np.linalg.norm(directions, axis=-1, keepdims=True) @ to_circle
-        p = (points - np.array(self.parameters[:2])) @ to_circle
-        along, size = (p * d).sum(-1), (d**2).sum(-1)
-        half = along**2 - size * ((p**2).sum(-1) - 1)
-        chords: NDArray[np.float64] = 2 * np.sqrt(half.clip(min=0)) / size
+        (a, b), (c, d) = to_circle
+        chords = np.empty(A.range_shape)
+        for views, points, directions in A.rays_by_views():
+            (u, v), (x, y) = (np.moveaxis(t, -1, 0) for t in (directions, points))
+            length, x, y = np.hypot(u, v), x - self.parameters[0], y - self.parameters[1]
+            u, v = (u * a + v * c) / length, (u * b + v * d) / length
+            x, y = x * a + y * c, x * b + y * d
+            along, size = x * u + y * v, u * u + v * v
+            half = along**2 - size * (x * x + y * y - 1)
+            chords[views] = 2 * np.sqrt(half.clip(min=0)) / size
         return chords
 
     def describe(self) -> str:
@@ -111,7 +116,12 @@ def find_outline(A: PlanarCT, sinogram: NDArray[np.floating], shape: str = "disc
     """
     if shape not in get_args(Shape):
         raise ValueError(f"support must be a mask, or one of {', '.join(get_args(Shape))}, got {shape!r}")
-    normals, heights = _edges(A, np.asarray(sinogram, dtype=np.float64))
+    return fit_outline(A, shadow_edges(A, sinogram), shape)
+
+
+def fit_outline(A: PlanarCT, edges: Edges, shape: str) -> Outline:
+    """Return the outline that fits edges of shadows; ValueError where they are not those of such a shape."""
+    normals, heights = edges
     bin_size = _bin_at_axis(A)
     if shape == "convex":
         return Outline("convex", (), normals, heights, 0.0, 0.5 * bin_size)
@@ -178,33 +188,37 @@ def _bin_at_axis(A: PlanarCT) -> float:
     return float(middle[1] - middle[0])
 
 
-def _edges(A: PlanarCT, sinogram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return n and h of the rays that touch the object, all of it in n . p <= h: two per view."""
-    points, directions = (t.numpy() for t in A.rays())
-    normals = np.stack([directions[..., 1], -directions[..., 0]], axis=-1)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    distance = (points * normals).sum(-1)
-    sign = np.where(distance[:, -1] >= distance[:, 0], 1.0, -1.0)[:, None]
-    normals, distance = normals * sign[..., None], distance * sign
-    peak = float(np.quantile(sinogram, 0.99))
-    found: list[tuple[float, float, float]] = []
-    cut, bins = 0, np.arange(sinogram.shape[1])
-    for row, n, s in zip(sinogram, normals, distance, strict=True):
-        for way in (1, -1):
-            at = _edge(row[::way], peak)
-            if at is None:
-                cut += 1
-                continue
-            nx, ny, h = (float(np.interp(at, bins, values[::way])) for values in (n[:, 0], n[:, 1], s))
-            found.append((-way * nx, -way * ny, -way * h))
-    if cut > _TRUNCATED * 2 * len(sinogram) or not found:
+def shadow_edges(A: PlanarCT, sinogram: NDArray[np.floating]) -> Edges:
+    """Return n and h of the rays that touch the object, all of it in n . p <= h: two per view.
+
+    ValueError where the shadows of many views reach the end of the detector.
+    """
+    sinogram = np.asarray(sinogram, dtype=np.float64)
+    peak, last = float(np.quantile(sinogram, 0.99)), sinogram.shape[1] - 1
+    tried = [(view, way, _edge(row[::way], peak)) for view, row in enumerate(sinogram) for way in (1, -1)]
+    at = [(view, way, place) for view, way, place in tried if place is not None]
+    if len(tried) - len(at) > _TRUNCATED * len(tried) or not at:
         raise ValueError(
             "the shadow of the object reaches the end of the detector, or there is none: its outline cannot be seen; "
             "give a mask as support, or none"
         )
-    edges = np.array(found)
+    view, way, place = (np.array(column) for column in zip(*at, strict=True))
+    left = np.floor(place).astype(int).clip(0, last - 1)
+    share = (place - left).clip(0, 1)[:, None]
+    ends = _lines(A, view, np.zeros_like(left)), _lines(A, view, np.full_like(left, last))
+    sign = np.where(ends[1][:, 2] >= ends[0][:, 2], 1.0, -1.0)
+    near, far = (_lines(A, view, np.where(way > 0, bins, last - bins)) for bins in (left, left + 1))
+    edges = (near + share * (far - near)) * (-sign * way)[:, None]
     length = np.linalg.norm(edges[:, :2], axis=1)
     return edges[:, :2] / length[:, None], edges[:, 2] / length
+
+
+def _lines(A: PlanarCT, view: NDArray[Any], place: NDArray[Any]) -> NDArray[np.float64]:
+    """Return unit normals and distances from the axis of rays, (rays, 3)."""
+    points, directions = A.lines(view * A.detectors + place)
+    normals = np.stack([directions[:, 1], -directions[:, 0]], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return np.concatenate([normals, (points * normals).sum(-1, keepdims=True)], axis=-1)
 
 
 def _edge(row: NDArray[np.float64], peak: float) -> float | None:

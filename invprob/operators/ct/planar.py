@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from invprob import processor
 from invprob.grid import Grid
 from invprob.linalg import Diagonal
 from invprob.linop import Coarser, DataKind, LinearOperator, Place
@@ -33,6 +34,7 @@ from invprob.operators.ct.symmetry import Cover, Orbits, find_cover
 from invprob.operators.ct.unseen import unseen_edges
 
 MAX_RAYS = 2**28  # more is a slip, told before memory is touched: a table of so many rays takes 8 GB and more
+RAY_BYTES = 96  # of a dozen numbers a ray, at most, that are made of its point and its direction
 BACKENDS = ("auto", "rays", "copies", "matrix")
 SAME_ANGLE = {torch.float32: 5e-7, torch.float64: 1e-13}  # radians: the rounding of angles handed over
 
@@ -92,6 +94,15 @@ class PlanarCT(LinearOperator):
         points, directions = self.lines(np.arange(self.angles.size * self.detectors))
         shape = (*self.range_shape, 2)
         return torch.from_numpy(points.reshape(shape)), torch.from_numpy(directions.reshape(shape))
+
+    def rays_by_views(self) -> Iterator[tuple[slice, NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield a few views at a time, points on their rays and directions: what is made of them stays in the cache."""
+        at_once = processor.pieces(RAY_BYTES * self.detectors, 0.5)
+        for first in range(0, self.angles.size, at_once):
+            views = slice(first, min(first + at_once, self.angles.size))
+            points, directions = self.lines(np.arange(views.start * self.detectors, views.stop * self.detectors))
+            shape = (-1, self.detectors, 2)
+            yield views, points.reshape(shape), directions.reshape(shape)
 
     @abstractmethod
     def view_map(self) -> ViewMap:
