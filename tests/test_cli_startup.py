@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from sealed import edit
@@ -134,14 +135,17 @@ def test_what_is_read_from_the_source_is_what_is_there():
     from invprob import registry
     from invprob.benchmark import PROBLEMS
     from invprob.cli.signatures import written_problems, written_settings
+    from invprob.io.mri_options import UNITS
     from invprob.io.option_table import OPTIONS
     from invprob.io.picture_options import BOUNDARIES
     from invprob.io.readers import known_options
     from invprob.methods import find_recipe, settings_of
     from invprob.operators.image.convolution import BOUNDARIES as OF_BLUR
+    from invprob.operators.mri.trajectory import Unit
 
     assert known_options() == OPTIONS
     assert BOUNDARIES == OF_BLUR
+    assert get_args(Unit) == UNITS
     assert written_problems() == [problem.name for problem in PROBLEMS]
     for method in registry.METHODS:
         known, written = settings_of(find_recipe(method)), written_settings(method)

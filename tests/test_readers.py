@@ -10,6 +10,7 @@ from layout_files import ANGLES, COLUMNS, ROW_COUNT, VIEWS, WRITERS, write_excha
 
 from invprob.errors import InputError
 from invprob.io import READERS, Option, Reader, Stack, load_result, load_scan, open_stack, save_scan, scan_summary
+from invprob.io.mri_options import OFF_THE_GRID, TRAJECTORY, TRAJECTORY_UNIT
 from invprob.io.options import ROWS
 from invprob.io.readers import known_options
 from invprob.operators import Blur, Identity, ParallelBeam
@@ -47,7 +48,11 @@ VALUES = {
     "linked": True,
     "missing": "interpolate",
     "entry": "entry/tomo_entry",
+    "trajectory": "trajectory.npy",
+    "trajectory_unit": "rad/pixel",
+    "matrix": (16, 16),
 }
+OF_TRAJECTORIES = {option.name for option in (TRAJECTORY, *OFF_THE_GRID)}
 
 
 def test_every_layout_of_the_table_is_tested():
@@ -60,12 +65,18 @@ def test_every_layout_of_the_table_is_tested():
 def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, option):
     monkeypatch.chdir(tmp_path)
     np.save("maps.npy", np.ones((1, 16, 16), "c8"))
+    np.save("trajectory.npy", np.zeros((16, 16, 2)))
     WRITERS[name](tmp_path / "scan")
     given = {key: VALUES[key] for key in ("angles", "angles_unit", "flats", "darks") if name == "projections"}
     accepted = option in {known.name for known in READERS[name].accepts}
     together = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"], "phase_retrieval": ["pixel_size"]}
     needed = together.get(option, []) + (["axes"] if name == "numpy" else [])
     options = given | {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
+    if accepted and option in OF_TRAJECTORIES and TRAJECTORY_UNIT in READERS[name].accepts:
+        words = "trajectory" if option == "trajectory" else "the acquisitions are Cartesian|it goes with"
+        with pytest.raises(InputError, match=words):
+            load_scan(tmp_path / "scan", **options)  # on the grid; tests/test_off_grid_files.py has those that are not
+        return
     if accepted:
         assert load_scan(tmp_path / "scan", **options).data.isfinite().all()
         return

@@ -1,6 +1,7 @@
 """What README and docs state in numbers stands in the table of benchmarks/statements.py, and its quick part holds."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ GIVEN = (
     r"take 1\.6 s, and A with A\^H",  # arithmetic on a plan
     r"1\.8 TiB",
     r"in 1\.3 s, beside",
+    r"<!-- benchmarks/standard\.py -->(.|\n)*?<!-- end -->",  # see below
 )
 
 
@@ -75,6 +77,14 @@ def test_every_number_of_a_page_is_measured_or_given(statements, page):
 def test_a_page_of_tables_names_its_command(page):
     assert TABLES[page] in (ROOT / page).read_text(encoding="utf-8")
     assert (ROOT / TABLES[page]).exists()
+
+
+def test_the_standard_benchmark_is_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    standard = importlib.import_module("standard")
+    found = json.loads((ROOT / "benchmarks/standard.json").read_text(encoding="utf-8"))
+    for page, folder in (("README.md", "docs/pictures"), ("docs/benchmark.md", "pictures")):
+        assert standard.section(found, folder) in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_what_is_measured_quickly_holds(statements):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
-from invprob.io.options import IMAGE_PIXEL_SIZE, IMAGE_SHAPE, Option, yes_or_no
-from invprob.operators.mri.trajectory import Unit
+from invprob.io.options import IMAGE_PIXEL_SIZE, IMAGE_SHAPE, Option, one_of, yes_or_no
 
 __all__ = [
     "AXES",
@@ -20,9 +18,11 @@ __all__ = [
     "OFF_THE_GRID",
     "TRAJECTORY",
     "TRAJECTORY_UNIT",
+    "UNITS",
 ]
 
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x", "shot", "sample")
+UNITS = ("rad/pixel", "cycles/pixel", "cycles/fov", "1/m", "rad/m")  # those of `invprob.operators.radians_per_pixel`
 
 
 def _axes(text: str) -> tuple[str, ...]:
@@ -31,12 +31,6 @@ def _axes(text: str) -> tuple[str, ...]:
     if unknown or len(set(names)) < len(names):
         raise ValueError(f"{text!r} is not a list of different axes of {', '.join(AXIS_NAMES)}")
     return names
-
-
-def _unit(text: str) -> str:
-    if text not in get_args(Unit):
-        raise ValueError(f"{text!r} is not one of {', '.join(get_args(Unit))}")
-    return text
 
 
 def _matrix(text: str) -> tuple[int, ...]:
@@ -67,6 +61,6 @@ CONJUGATE = Option("conjugate", "whether samples are conjugated; by default thos
 TRAJECTORY = Option(
     "trajectory", "where k-space was sampled: (..., 2), the last axis (ky, kx), in .npy, or a cfl pair", "FILE", str
 )
-TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(get_args(Unit)), _unit)
+TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), one_of(*UNITS))
 MATRIX = Option("matrix", "the pixels of the field of view that cycles/fov are counted in", "HxW|DxHxW", _matrix)
 OFF_THE_GRID = (TRAJECTORY_UNIT, MATRIX, IMAGE_SHAPE, IMAGE_PIXEL_SIZE)  # what goes with a trajectory
