@@ -28,6 +28,7 @@ _STATUS_GRADES: Mapping[str, Grade] = {
 _NOISE_LOW, _NOISE_HIGH, _NOISE_BAD = 0.4, 1.35, 3.0
 _DIRECT_LOW, _DIRECT_HIGH = 0.12, 2.5  # a direct method does not seek to meet the data
 _STRUCTURED, _STRUCTURE = 0.35, 0.7  # correlation of neighbouring residuals
+_FAINT = 0.002  # of the data: about what grey values of 8 bits are rounded by, which follows the picture
 _EXACT_GOOD, _EXACT_FAIR = 0.01, 0.05  # of data without noise, their share that an image on pixels leaves
 _UNEXPLAINED = 0.5  # of the data: the image has little to do with them
 # of the image, what leaving out half changes: of views; of samples, each of which sees the whole image; of pixels, a
@@ -150,7 +151,8 @@ def _data(certificate: Mapping[str, Any], *, direct: bool) -> Iterator[Statement
         text = f"The image explains little of the data: {_percent(max(shares))} of them are left."
         yield Statement("bad", text, "check geometry and units, then the strength")
     if alike and max(alike) > _STRUCTURED and not direct:
-        grade: Grade = "bad" if max(alike) > _STRUCTURE else "fair"
+        much = not shares or max(shares) > _FAINT
+        grade: Grade = "bad" if max(alike) > _STRUCTURE and much else "fair"
         text = f"The residuals of neighbouring readings are correlated by {max(alike):.2f}, unlike noise: "
         yield Statement(
             grade,

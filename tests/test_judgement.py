@@ -65,6 +65,12 @@ def test_a_good_result_is_called_good():
         ("converged", {"residual_correlation": 0.1}, "good", "as it should be"),
         ("converged", {"residual_correlation": 0.5}, "fair", "correlated by 0.50, unlike noise"),
         ("converged", {"residual_correlation": 0.9}, "bad", "correlated by 0.90, unlike noise"),
+        (
+            "converged",
+            {"residual_correlation": 0.9, "data_residual": 0.001},
+            "fair",
+            "correlated by 0.90, unlike noise",
+        ),
         ("converged", {"half_change": 0.2}, "good", "half of the readings changes the image by 20 %: where"),
         ("converged", {"half_change": 0.2, "half_of": "pixels"}, "good", "half of the pixels changes the image"),
         ("converged", {"half_change": 0.2, "half_of": "samples"}, "fair", "half of the samples changes the image"),
