@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.cfl import is_cfl, read_cfl
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import COILS, FRAMES, NOISE, OFF_THE_GRID, TRAJECTORY
+from invprob.io.mri_options import COILS, FRAMES, NOISE, OFF_THE_GRID, TRAJECTORY, refuse_off_grid
 from invprob.io.mri_scan import KSpace, as_samples, frames_of, not_zero
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.off_grid import OffGrid, along, trajectory_of_file
@@ -38,9 +38,7 @@ def open_bart(path: Path, options: Options) -> Stack:
     batch = [d for d in range(len(sizes) - 1, _MAPS, -1) if sizes[d] > 1]
     if TRAJECTORY.name in options:
         return _along_trajectory(path, array, sizes, batch, options)
-    for option in OFF_THE_GRID:
-        if option.name in options:
-            option.refuse(because=f"it goes with {TRAJECTORY.typed}=FILE")
+    refuse_off_grid(options, because=f"it goes with {TRAJECTORY.typed}=FILE")
     space = [d for d in (2, 1, 0) if sizes[d] > 1]
     if len(space) < 2:
         raise InputError(

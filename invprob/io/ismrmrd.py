@@ -22,7 +22,7 @@ from invprob.io.acquisitions import acquisition_group, flagged, open_acquisition
 from invprob.io.imaging import BOTH, CALIBRATION, Imaging, ReadOut, imaging_of, items_of
 from invprob.io.ismrmrd_header import MAX_HEADER, Encoding, Limit, parse_header
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import COILS, CONJUGATE, FRAMES, NOISE, OFF_THE_GRID
+from invprob.io.mri_options import COILS, CONJUGATE, FRAMES, NOISE, OFF_THE_GRID, refuse_off_grid
 from invprob.io.mri_scan import KSpace, frames_of, with_frames
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.off_grid_acquisitions import along_trajectory
@@ -53,9 +53,7 @@ def open_ismrmrd(path: Path, options: Options) -> Stack:
         header = parse_header(read_string(file, f"{group}/xml", MAX_HEADER), f"{where}: {group}/xml")
         imaging = imaging_of(open_acquisitions(file, f"{group}/data"), header, options, where)
         if imaging.encoding.trajectory == "cartesian":
-            for option in OFF_THE_GRID:
-                if option.name in options:
-                    option.refuse(because="the acquisitions are Cartesian")
+            refuse_off_grid(options, because="the acquisitions are Cartesian")
             kspace = _assembled(imaging, where)
             kspace = with_frames(kspace, frames_of(options, kspace.batch, where))
         else:

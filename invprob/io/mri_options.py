@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from invprob.io.options import IMAGE_PIXEL_SIZE, IMAGE_SHAPE, Option, one_of, yes_or_no
+from invprob.io.options import IMAGE_PIXEL_SIZE, IMAGE_SHAPE, Option, Options, one_of, yes_or_no
 
 __all__ = [
     "AXES",
@@ -19,6 +19,7 @@ __all__ = [
     "TRAJECTORY",
     "TRAJECTORY_UNIT",
     "UNITS",
+    "refuse_off_grid",
 ]
 
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x", "shot", "sample")
@@ -64,3 +65,10 @@ TRAJECTORY = Option(
 TRAJECTORY_UNIT = Option("trajectory_unit", "the unit of the trajectory", "|".join(UNITS), one_of(*UNITS))
 MATRIX = Option("matrix", "the pixels of the field of view that cycles/fov are counted in", "HxW|DxHxW", _matrix)
 OFF_THE_GRID = (TRAJECTORY_UNIT, MATRIX, IMAGE_SHAPE, IMAGE_PIXEL_SIZE)  # what goes with a trajectory
+
+
+def refuse_off_grid(options: Options, because: str) -> None:
+    """Raise InputError for an option of samples off the grid where samples lie on it."""
+    for option in OFF_THE_GRID:
+        if option.name in options:
+            option.refuse(because=because)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
-from invprob.io.mri_options import AXES, COILS, FRAMES, MASK, NOISE, OFF_THE_GRID, TRAJECTORY
+from invprob.io.mri_options import AXES, COILS, FRAMES, MASK, NOISE, OFF_THE_GRID, TRAJECTORY, refuse_off_grid
 from invprob.io.mri_scan import KSpace, as_samples, frames_of, mask_of_file, not_zero
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.npy import MAGIC, read_npy
@@ -36,9 +36,7 @@ def open_numpy(path: Path, options: Options) -> Stack:
     array = read_npy(path)
     if TRAJECTORY.name in options:
         return _along_trajectory(path, array, options)
-    for option in OFF_THE_GRID:
-        if option.name in options:
-            option.refuse(because=f"it goes with {TRAJECTORY.typed}=FILE")
+    refuse_off_grid(options, because=f"it goes with {TRAJECTORY.typed}=FILE")
     names = _names(array, options, printable(path))
     several = [name for name, n in zip(names, array.shape, strict=True) if name in _BATCH and n > 1]
     frames = frames_of(options, several, printable(path))
