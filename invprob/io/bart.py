@@ -19,7 +19,7 @@ from invprob.io.mri_options import COILS, FRAMES, NOISE, OFF_THE_GRID, TRAJECTOR
 from invprob.io.mri_scan import KSpace, as_samples, frames_of, not_zero
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.off_grid import OffGrid, along, trajectory_of_file
-from invprob.io.options import ROWS, Options, as_slice, selected
+from invprob.io.options import ROWS, Options, as_slice, rows_of
 
 __all__ = ["READER", "open_bart"]
 
@@ -52,9 +52,7 @@ def open_bart(path: Path, options: Options) -> Stack:
     if frames:
         samples = np.moveaxis(samples, names.index(frames), len(names) - 1)
         names.remove(frames)
-    rows = selected(options.get("rows"), len(samples), ROWS.typed) if names else None
-    if not names and "rows" in options:
-        ROWS.refuse(because="the file holds a single item")
+    rows = rows_of(options, len(samples) if names else None)
 
     def load(some: range | None) -> KSpace:
         part = np.ascontiguousarray(samples if some is None else samples[as_slice(some)])

@@ -21,7 +21,7 @@ from invprob.io.digest import fingerprint
 from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.likelihood_group import read_likelihood, write_likelihood
-from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, selected
+from invprob.io.options import RINGS, ROWS, VIEWS, Options, as_slice, in_words, rows_of, selected
 from invprob.io.safe_hdf5 import MAX_TEXT, dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.io.scan_form import FORMAT, LAYOUT, SEALED, VERSION
 from invprob.io.sealing import check_seal
@@ -196,11 +196,7 @@ def _select_views(cls: type[Operator], config: dict[str, Any], options: Options)
 
 def _select_rows(file: h5py.File, n_batch: int, options: Options) -> range | None:
     """Return the selection of the first batch axis, None for a single item."""
-    if n_batch:
-        return selected(options.get("rows"), dataset(file, "data").shape[0], ROWS.typed)
-    if "rows" in options:
-        ROWS.refuse(because="the file holds a single item")
-    return None
+    return rows_of(options, dataset(file, "data").shape[0] if n_batch else None)
 
 
 def _read_noise(file: h5py.File, rows: tuple[slice, ...]) -> float | Tensor | None:

@@ -26,7 +26,7 @@ from invprob.io.mri_options import COILS, CONJUGATE, FRAMES, NOISE, OFF_THE_GRID
 from invprob.io.mri_scan import KSpace, frames_of, with_frames
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.off_grid_acquisitions import along_trajectory
-from invprob.io.options import ROWS, Options, selected
+from invprob.io.options import ROWS, Options, rows_of
 from invprob.io.read_out import without_oversampling
 from invprob.io.safe_hdf5 import exists, memory_limit, open_hdf5, read_string
 
@@ -58,9 +58,7 @@ def open_ismrmrd(path: Path, options: Options) -> Stack:
             kspace = with_frames(kspace, frames_of(options, kspace.batch, where))
         else:
             return off_grid_stack(path, LAYOUT, along_trajectory(imaging, where), options)
-    rows = selected(options.get("rows"), kspace.samples.shape[0], ROWS.typed) if kspace.batch else None
-    if not kspace.batch and "rows" in options:
-        ROWS.refuse(because="the file holds a single item")
+    rows = rows_of(options, len(kspace.samples) if kspace.batch else None)
 
     def load(some: range | None) -> KSpace:
         return kspace if some is None else kspace.part(some)

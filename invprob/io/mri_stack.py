@@ -10,7 +10,7 @@ from invprob.io.digest import fingerprint
 from invprob.io.layout import Stack
 from invprob.io.mri_scan import KSpace, cartesian_scan, frames_of
 from invprob.io.off_grid import OffGrid, off_grid_scan
-from invprob.io.options import ROWS, Options, in_words, selected
+from invprob.io.options import Options, in_words, rows_of
 from invprob.scan import Scan
 
 __all__ = ["k_space_stack", "off_grid_stack"]
@@ -34,9 +34,7 @@ def k_space_stack(
 def off_grid_stack(path: Path, layout: str, whole: OffGrid, options: Options) -> Stack:
     """Return the stack of a file whose samples off the grid are all at hand; rows are along the first axis."""
     whole = whole.with_frames(frames_of(options, whole.batch, whole.where))
-    if not whole.batch and "rows" in options:
-        ROWS.refuse(because="the file holds a single item")
-    rows = selected(options.get("rows"), whole.samples.shape[0], ROWS.typed) if whole.batch else None
+    rows = rows_of(options, len(whole.samples) if whole.batch else None)
 
     def load(some: range | None) -> OffGrid:
         return whole if some is None else whole.part(some)

@@ -16,7 +16,7 @@ from invprob.io.mri_scan import KSpace, as_samples, frames_of, mask_of_file, not
 from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.npy import MAGIC, read_npy
 from invprob.io.off_grid import OffGrid, along, trajectory_of_file
-from invprob.io.options import ROWS, Options, as_slice, selected
+from invprob.io.options import ROWS, Options, as_slice, rows_of
 
 __all__ = ["READER", "open_numpy"]
 
@@ -47,9 +47,7 @@ def open_numpy(path: Path, options: Options) -> Stack:
     ordered = array.transpose(order)
     if "coil" not in names:
         ordered = np.expand_dims(ordered, -len(space) - 1)
-    rows = selected(options.get("rows"), ordered.shape[0], ROWS.typed) if batch else None
-    if not batch and "rows" in options:
-        ROWS.refuse(because="the array holds a single item")
+    rows = rows_of(options, len(ordered) if batch else None, "array")
 
     def load(some: range | None) -> KSpace:
         samples = as_samples(ordered if some is None else ordered[as_slice(some)], printable(path))

@@ -40,6 +40,7 @@ __all__ = [
     "as_slice",
     "in_words",
     "one_of",
+    "rows_of",
     "selected",
     "whole",
     "yes_or_no",
@@ -246,6 +247,15 @@ def selected(selection: slice | None, count: int, option: str) -> range:
     if chosen.step < 0 or not chosen:
         raise InputError(f"{option} {_colons(selection)} picks none of the {count} there are, counted from 0 up")
     return chosen
+
+
+def rows_of(options: Options, count: int | None, what: str = "file") -> range | None:
+    """Return which of `count` rows to use; None, and InputError for any, where `count` is: there is a single item."""
+    if count is not None:
+        return selected(options.get(ROWS.name), count, ROWS.typed)
+    if ROWS.name in options:
+        ROWS.refuse(because=f"the {what} holds a single item")
+    return None
 
 
 def as_slice(indices: range) -> slice:
