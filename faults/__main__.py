@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from faults import attacks, caps, cost, geometry, kills, memory, mutants, numbers, outputs, table, workers
+from faults import attacks, caps, cost, flat, geometry, kills, memory, mutants, numbers, outputs, table, workers
 from faults.program import Found
 
 CAMPAIGNS = {
@@ -25,6 +25,7 @@ CAMPAIGNS = {
     "numbers": numbers.campaign,
     "memory": memory.campaign,
     "caps": caps.campaign,
+    "flat": flat.campaign,
     "workers": workers.campaign,
     "cost": cost.campaign,
 }
@@ -36,13 +37,14 @@ def main() -> int:
     parser.add_argument("campaigns", nargs="*", choices=[*CAMPAIGNS, []], help="all by default")
     parser.add_argument("--trials", type=int, default=20, help="of each kind")
     parser.add_argument("--first", type=int, default=0, help="the number of the first mutant, to go on with others")
+    parser.add_argument("--layouts", nargs="+", metavar="NAME", help="whose mutants to try; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write what was found into docs/reliability.md")
     given = parser.parse_args()
     bad = 0
     for name in given.campaigns or CAMPAIGNS:
         start, found = time.monotonic(), []
-        more = {"first": given.first} if name == "mutants" else {}
+        more = {"first": given.first, "only": given.layouts} if name == "mutants" else {}
         with tempfile.TemporaryDirectory() as folder:
             for trial in CAMPAIGNS[name](Path(folder), given.trials, given.seed, **more):
                 found.append(trial)
@@ -50,7 +52,8 @@ def main() -> int:
                     print(f"  BAD {trial.what}: {trial.bad}", flush=True)
         bad += _tell(name, found, time.monotonic() - start)
         if given.write:
-            table.write(name, given.trials, given.seed, found)
+            of = f" of {', '.join(given.layouts)}" if name == "mutants" and given.layouts else ""
+            table.write(name, of, given.trials, given.seed, found)
     return int(bad > 0)
 
 

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +73,15 @@ class _Layout:
         return "unharmed"
 
 
-def campaign(folder: Path, trials: int, seed: int, first: int = 0) -> Iterator[Found]:
-    """Yield the trials from number `first` on: cuts, then changes of bytes, of runs, zeroed blocks."""
+def campaign(
+    folder: Path, trials: int, seed: int, first: int = 0, only: Collection[str] | None = None
+) -> Iterator[Found]:
+    """Yield the trials from number `first` on, of all layouts or `only` some: cuts, then changes of bytes, of runs,
+    zeroed blocks.
+    """
     for layout in _layouts(folder):
+        if only and layout.name not in only:
+            continue
         if first == 0:
             for cut in _CUTS:
                 layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])

@@ -14,13 +14,13 @@ __all__ = ["write", "write_rows"]
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 
-def write(name: str, trials: int, seed: int, found: Sequence[Found]) -> None:
-    """Write what a campaign found into its row; of what it measured, too, if it did."""
+def write(name: str, of: str, trials: int, seed: int, found: Sequence[Found]) -> None:
+    """Write what a campaign, or the part of it that `of` names, found into its row."""
     bad = sum(trial.bad is not None for trial in found)
     kinds = Counter(trial.outcome for trial in found)
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in kinds.most_common(8))
     command = f"`--trials {trials} --seed {seed}`"
-    write_rows("campaigns", {f"`{name}`": [command, f"{len(found):,}", str(bad), outcomes]})
+    write_rows("campaigns", {f"`{name}`{of}": [command, f"{len(found):,}", str(bad), outcomes]})
 
 
 def write_rows(table: str, rows: dict[str, list[str]]) -> None:

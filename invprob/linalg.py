@@ -5,6 +5,7 @@ Every tolerance is relative, so that scaling the input scales the output; nothin
 """
 
 from invprob.linop.diagonal import Diagonal as Diagonal
+from invprob.linop.items import choose as choose
 from invprob.linop.items import inner as inner
 from invprob.linop.items import item_axes as item_axes
 from invprob.linop.items import length as length

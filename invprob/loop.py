@@ -124,7 +124,7 @@ def image_of(step: Step, f: Functional, g: Functional | None = None) -> Tensor:
     merit = f.value(step.state.x) + g.value(step.state.x) if has_value else step.state.residual
     running = step.codes == CODES.index(RUNNING)
     latest = (step.codes == CODES.index(CONVERGED)) | (running & ((merit <= step.merit) | merit.isposinf()))
-    return _choose(latest, step.state.x, step.best, f.ndim)
+    return linalg.choose(latest, step.state.x, step.best, f.ndim)
 
 
 @takes_arrays
@@ -232,7 +232,7 @@ class _Watch:
         """Keep the items of lower merit, and the latest as long as all but the start have been infinite."""
         unknown = merit.isposinf() & (self.untouched | self.merit.isinf())
         better = allowed & ((merit < self.merit) | unknown)
-        self.best = _choose(better, state.x, self.best, self.f.ndim)
+        self.best = linalg.choose(better, state.x, self.best, self.f.ndim)
         self.merit = torch.where(better, merit, self.merit)
         self.untouched = self.untouched & ~better
 
@@ -242,11 +242,6 @@ class _Watch:
         self.history["residual"].append(state.residual)
         if self.has_value:
             self.history["objective"].append(self.size)
-
-
-def _choose(first: Tensor, a: Tensor, b: Tensor, ndim: int) -> Tensor:
-    """Return the items of a where `first` (*batch,) says so, else those of b."""
-    return torch.where(first.reshape(first.shape + (1,) * ndim), a, b)
 
 
 def _start(f: Functional, x0: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from invprob import Scan, reconstruct
 from invprob.linop import LinearOperator, Operator
 from invprob.operators import Blur, Mask, ParallelBeam
-from invprob.priors import DiffusionPrior, GaussianMixture, StationaryField
+from invprob.priors import DiffusionPrior, GaussianMixture, ScorePrior, StationaryField
 from invprob.sampling import PRESETS, Measurement, sample, sampler, twisted
 from invprob.sampling.data_steps import Ball, Prox
 from invprob.sampling.nonlinear_steps import Descent, Langevin
@@ -140,6 +140,34 @@ def test_a_seed_is_the_same_bits_and_neighbours_change_nothing(name):
         torch.testing.assert_close(more[:, :2], one, rtol=0, atol=1e-5)
     else:
         torch.testing.assert_close(more[:, :2], one, rtol=0, atol=1e-8)
+
+
+class Failing(ScorePrior):
+    """A prior that has no answer for the first image of a batch below some noise."""
+
+    def __init__(self, prior, below):
+        super().__init__()
+        self.prior, self.below, self.ndim, self.spread = prior, below, prior.ndim, prior.spread
+
+    def denoise(self, x, sigma):
+        x0 = self.prior.denoise(x, sigma)
+        lost = torch.arange(x.shape[1]) == 0
+        return x0 / (~lost | (sigma >= self.below)).to(x0).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_not_a_number_is_noticed_in_its_item(name):
+    prior, A, _, y, sigma = problem("mask")
+    found = sample(Failing(prior, prior.spread), A, y[:2], sigma, name, chains=2, **FEW)
+    assert found.item_status == ("diverged", "converged")
+    assert found.status == "diverged"
+    assert bool(found.samples.isfinite().all())
+    if PRESETS[name].ode_steps == 1:  # others ask at little noise in their first step
+        assert float(found.x[0].abs().max()) > 0
+    sound = sample(prior, A, y[:2], sigma, name, chains=2, **FEW)
+    torch.testing.assert_close(found.samples[:, 1], sound.samples[:, 1], rtol=0, atol=1e-5)
+    alone = sample(Failing(prior, prior.spread), A, y[:1], sigma, name, chains=2, steps=60)
+    assert int(alone.n_iter) < 60  # no steps without anything to step from
 
 
 @pytest.mark.parametrize("name", ["flower", "adam_dps", "ddiff", "red_diff", "pnp_dm"])

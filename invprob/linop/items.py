@@ -67,6 +67,11 @@ def per_item(scalar: float | Tensor, like: Tensor, ndim: int) -> Tensor:
     return t.reshape(t.shape + (1,) * ndim) if t.ndim else t
 
 
+def choose(which: Tensor, a: Tensor, b: Tensor, ndim: int) -> Tensor:
+    """Return the items of a where `which` `(*batch,)` says so, else those of b."""
+    return torch.where(which.reshape(which.shape + (1,) * ndim), a, b)
+
+
 def ratio(a: Tensor, b: Tensor) -> Tensor:
     """Return a / b, and 0 where a is 0, whatever b is."""
     return torch.where(a == 0, torch.zeros_like(a), a / torch.where(a == 0, torch.ones_like(b), b))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invprob import registry
+from invprob import linalg, registry
 from invprob.certificate import certify_image
 from invprob.fidelities import L2
 from invprob.linop import LinearOperator, Operator
@@ -93,9 +93,12 @@ def as_prior(prior: ScorePrior | Any, ndim: int = 2) -> ScorePrior:
 
 
 def concluded(run: Sampler, state: SamplerState, seconds: float = float("nan")) -> Result:
-    """Return the result as of a state: its draws once all steps are done, before that the estimates of the chains."""
-    m, done = run.m, run.done(state)
-    draws = state.x if done else state.x0
+    """Return the result as of a state: its draws once all steps are done, before that the estimates of the chains.
+
+    Of a chain that is no longer a number it is the last estimate that was, and the item has diverged.
+    """
+    m, ended, sound = run.m, state.step >= run.total, run.sound(state)
+    draws = linalg.choose(sound, state.x, state.x0, m.ndim) if ended else state.x0
     x = draws.mean(0)
     spread = draws.std(0, correction=1) if len(draws) > 1 else None
     items = x.shape[: x.ndim - m.ndim]
@@ -104,12 +107,12 @@ def concluded(run: Sampler, state: SamplerState, seconds: float = float("nan")) 
     if isinstance(m.A, LinearOperator):
         facts = certify_image(L2(m.A, one.y, weights=m.weights), x, one.noise)
     ratios = m.residual_to_noise(draws)
-    finite = bool(draws.isfinite().all())
-    status = "diverged" if not finite else "converged" if done else "stopped"
+    otherwise = "converged" if ended else "stopped"
+    item_status = tuple(otherwise if all_sound else "diverged" for all_sound in sound.all(0).flatten().tolist())
     return Result(
         x=x,
-        status=status,
-        item_status=(status,) * max(1, items.numel()),
+        status="diverged" if "diverged" in item_status else otherwise,
+        item_status=item_status,
         n_iter=torch.full(items, state.step, dtype=torch.int64),
         seconds=seconds,
         history={"residual_to_noise": ratios},

@@ -34,7 +34,7 @@ class SamplerState:
 
     Arguments:
         x: the noisy images, `(chains, *batch, *item)`.
-        x0: the estimate of the step before, corrected by the data.
+        x0: the estimate of the step before, corrected by the data; the last that is finite.
         step: how many steps are done.
         memory: what the data step kept.
     """
@@ -80,8 +80,12 @@ class Sampler:
         return len(self.pairs)
 
     def done(self, state: SamplerState) -> bool:
-        """Whether all steps are."""
-        return state.step >= self.total
+        """Whether all steps are, or no chain is a number any more."""
+        return state.step >= self.total or not bool(self.sound(state).any())
+
+    def sound(self, state: SamplerState) -> Tensor:
+        """Return which chains are numbers, `(chains, *batch)`."""
+        return linalg.norm(state.x, self.m.ndim).isfinite()
 
     @torch.no_grad()
     def init(self, start: Tensor | None = None) -> SamplerState:
@@ -113,7 +117,9 @@ class Sampler:
             following = self._following(moment, found)
             if p.projected:
                 following = following + p.projected * self._towards_data(following, after or sigma)
-        return SamplerState(following, found.x0, k + 1, found.memory)
+            finite = linalg.norm(found.x0, self.m.ndim).isfinite()
+            x0 = linalg.choose(finite, found.x0, state.x0, self.m.ndim)
+        return SamplerState(following, x0, k + 1, found.memory)
 
     def _estimate(self, x: Tensor, sigma: float) -> Tensor:
         """Return D(x, sigma), or where several steps of the probability flow dx = (x - D) dsigma / sigma end."""

@@ -44,7 +44,7 @@ class State:
             if isinstance(new, tuple):
                 return tuple(choose(n, b) for n, b in zip(new, before, strict=True))
             if isinstance(new, Tensor) and new is not before:
-                return torch.where(finished.reshape(finished.shape + (1,) * (new.ndim - finished.ndim)), before, new)
+                return linalg.choose(finished, before, new, new.ndim - finished.ndim)
             return new
 
         names = [field.name for field in dataclasses.fields(self)]

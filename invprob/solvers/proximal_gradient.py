@@ -156,7 +156,7 @@ def _search(
         else:
             passes = ~(after > before + linalg.inner(slope, move, ndim) + square / (2 * tau) + slack)
         passes = passes.detach() & ~accepted
-        chosen = torch.where(passes.reshape(passes.shape + (1,) * ndim), x, chosen)
+        chosen = linalg.choose(passes, x, chosen, ndim)
         accepted = accepted | passes
         if bool(accepted.all()):
             break
