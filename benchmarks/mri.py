@@ -21,6 +21,7 @@ import finufft
 import numpy as np
 import scipy.io
 import torch
+from mri_bart import pics
 from torch import Tensor
 
 from invprob import Scan, iterate, linalg, metrics, phantoms
@@ -33,6 +34,7 @@ from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient
 
 SIZE, COILS = 256, 8
+BART_STRENGTHS = "0.001", "0.003", "0.01"  # relative to the scale that it finds itself
 STEPS = 30  # of conjugate gradients, the best of which is what a prior has to beat
 FIELD, MIDDLE = (360, 288), (52, 16, 256)  # the grid that holds the object of the spiral scan, and its middle
 
@@ -199,7 +201,7 @@ def brain(folder: Path, python: str | None) -> None:
 
 
 def compared(scan: Scan, strength: float, told: Callable[[Tensor], str], python: str | None, **task: Any) -> None:
-    """Race whole reconstructions of given strength against sigpy's apps, in processor seconds."""
+    """Race whole reconstructions of given strength against sigpy's apps and BART's, in processor seconds."""
     A = scan.operator
     if not isinstance(A, CartesianMRI | NonCartesianMRI) or A.maps is None:
         raise ValueError("whole reconstructions need an MRI scan with coil maps")
@@ -216,6 +218,15 @@ def compared(scan: Scan, strength: float, told: Callable[[Tensor], str], python:
         for name, own in (("sense", sense), ("wavelet", sparse)):
             x, seconds = torch.from_numpy(found[f"x_{name}"]).to(torch.complex64), float(found[name])
             print(f"  sigpy, {name}: {told(x)}, {seconds:.2f} s, {seconds / own[0]:.1f} times as long")
+    for own, options in (
+        (sense, ["-l2", "-r", "0", "-i", "12"]),
+        *((sparse, ["-e", "-l1", "-r", r, "-i", "100"]) for r in BART_STRENGTHS),
+    ):
+        other = pics(scan, "-S", *options)
+        if other is not None:
+            seconds, x = other
+            words = f"bart pics {' '.join(options)}: {told(x)}"
+            print(f"  {words}, {seconds:.2f} s, {seconds / own[0]:.1f} times as long", flush=True)
 
 
 def spiral(folder: Path, python: str | None) -> None:
