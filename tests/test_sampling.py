@@ -12,7 +12,8 @@ from invprob import Scan, reconstruct
 from invprob.linop import LinearOperator, Operator
 from invprob.operators import Blur, Mask, ParallelBeam
 from invprob.priors import DiffusionPrior, GaussianMixture, ScorePrior, StationaryField
-from invprob.sampling import PRESETS, Measurement, sample, sampler, twisted
+from invprob.priors.gaussian import dense
+from invprob.sampling import PRESETS, Measurement, measurement, sample, sampler, twisted
 from invprob.sampling.data_steps import Ball, Prox
 from invprob.sampling.nonlinear_steps import Descent, Langevin
 from invprob.sampling.schedules import SCHEDULES
@@ -268,6 +269,24 @@ def test_singular_values_of_nothing_do_not_explode():
 
 
 # ---- the parts
+
+
+@pytest.mark.parametrize("most", [0, 3200])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_corrections_are_those_of_the_dense_matrix(monkeypatch, most, weighted):
+    """By the eigenvectors of the rows where readings are few, by conjugate gradients where they are not."""
+    _, A, _, y, sigma = problem("ct")
+    monkeypatch.setattr(measurement, "MOST_ROWS", most)
+    monkeypatch.setattr(measurement, "TOL", 1e-9)
+    w = (0.1 + torch.rand(*A.range_shape, dtype=F64, generator=torch.Generator().manual_seed(3))) if weighted else None
+    m, r = Measurement.of(A, y, sigma, w), draw(3, *A.range_shape, seed=4)
+    M, root = dense(A), torch.ones(5 * 12, dtype=F64) if w is None else w.flatten().sqrt()
+    shift = torch.tensor([1e-3, 0.1, 10.0], dtype=F64)
+    found = m.solve(r, shift).flatten(1)
+    B = root[:, None] * M
+    for k in range(3):
+        true = torch.linalg.solve(B.T @ B + shift[k] * torch.eye(64, dtype=F64), B.T @ r[k].flatten())
+        torch.testing.assert_close(found[k], true, rtol=1e-5, atol=1e-6 * float(true.abs().max()))
 
 
 def test_the_draw_given_data_has_the_mean_and_the_covariance_of_bayes():

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from invprob.linop.linear import LinearOperator
+
+MOST_ROWS = 3200  # readings up to which A A^H is factored, in what some tens of iterations in image space would take
+AT_ONCE = 2**24  # numbers of images that rows are made of at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +28,19 @@ class Spectrum:
         """Return the spectrum of a Hermitian matrix A A^H, (M, M)."""
         values, vectors = torch.linalg.eigh(matrix)
         return cls(values.double().clamp(min=0), vectors)
+
+    @classmethod
+    def of_rows(cls, A: LinearOperator, weights: Tensor | None = None) -> Spectrum:
+        """Return the spectrum of W^1/2 A A^H W^1/2, computed in double precision from all its rows."""
+        shape, size = A.range_shape, math.prod(A.range_shape)
+        root = torch.ones((), dtype=A.dtype, device=A.device) if weights is None else weights.sqrt()
+        unit = root * torch.eye(size, dtype=A.domain_dtype, device=A.device).reshape(size, *shape)
+        step = max(1, AT_ONCE // math.prod(A.domain_shape))
+        parts = [root * A(A.adjoint(unit[first : first + step])) for first in range(0, size, step)]
+        gram = torch.cat(parts).reshape(size, size)
+        wide = gram.to(torch.complex128 if gram.is_complex() else torch.float64).mT
+        found = cls.of((wide + wide.mH) / 2)
+        return cls(found.values, found.vectors.to(gram.dtype))
 
     def multiplied(self, y: Tensor, factors: Tensor, ndim: int) -> Tensor:
         """Return V diag(factors) V^H y for data y of `ndim` item axes; factors (M,) or (*batch, M)."""

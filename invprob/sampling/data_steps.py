@@ -137,10 +137,10 @@ class Prox(DataStep):
 def posterior_of(m: Measurement, at: Moment, x0: Tensor, r2: Tensor, average: Tensor, noise: float) -> Tensor:
     """Return the mean of N(x0, r2) given the data, for a draw with `noise` of it and of the data; see `Prox`."""
     if not noise:
-        return x0 + m.solve(m.pull(m.misfit(x0)), m.ridge(r2))
+        return x0 + m.solve(m.whitened(m.misfit(x0)), m.ridge(r2))
     u = x0 + noise * linalg.per_item(average.sqrt(), x0, m.ndim) * at.draw("estimate")
-    b = m.pull(m.misfit(u)) + noise * m.noise_pulled(at.draw_data("data"))
-    return u + m.solve(b, m.ridge(r2))
+    n = at.draw_data("data")
+    return u + m.solve(m.whitened(m.misfit(u)) + linalg.per_item(noise * m.noise, n, m.k) * n, m.ridge(r2))
 
 
 @dataclass(frozen=True)
@@ -204,16 +204,16 @@ class Ball(DataStep):
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return x0 itself where it lies in the ball."""
-        b = m.pull(m.misfit(at.x0))
+        q = m.whitened(m.misfit(at.x0))
         inside = m.residual_to_noise(at.x0) <= self.radius
         top = torch.full_like(inside, 6.0, dtype=torch.float64)  # decades around |A|^2, far beyond what can matter
         low, high = -top - 2, top.clone()
         for _ in range(self.iterations):
             middle = (low + high) / 2
-            u = at.x0 + m.solve(b, m.norm**2 * 10**middle)
+            u = at.x0 + m.solve(q, m.norm**2 * 10**middle)
             far = m.residual_to_noise(u) > self.radius
             low, high = torch.where(far, low, middle), torch.where(far, middle, high)
-        u = at.x0 + m.solve(b, m.norm**2 * 10**low)
+        u = at.x0 + m.solve(q, m.norm**2 * 10**low)
         return Corrected(torch.where(linalg.per_item(inside.double(), u.real, m.ndim) > 0, at.x0, u))
 
 
@@ -273,10 +273,11 @@ class PosteriorGuide(DataStep):
 
     def __call__(self, m: Measurement, at: Moment) -> Corrected:
         """Return the corrected estimate."""
-        g = m.pull(m.misfit(at.x0))
+        r = m.misfit(at.x0)
+        g = m.pull(r)
         share = linalg.ratio(linalg.inner(g, at.pull_back(g), m.ndim), linalg.inner(g, g, m.ndim))
         r2 = at.sigma**2 * share.clamp(min=at.white_variance / at.sigma**2 * 1e-3)
-        v = m.solve(g, m.ridge(r2))
+        v = m.solve(m.whitened(r), m.ridge(r2))
         return Corrected(at.x0 + at.pull_back(v * linalg.per_item(at.sigma**2 / r2, v, m.ndim)))
 
 

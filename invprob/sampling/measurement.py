@@ -12,8 +12,9 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator, Operator
+from invprob.linop.spectrum import MOST_ROWS, Spectrum
 
-TOL = 1e-3  # relative residual of the corrections that data steps solve for
+TOL, MOST_CG = 1e-3, 200  # relative residual of the corrections that data steps solve for, and iterations at most
 LEAST = (
     1e-4  # of the root mean square of the readings: noise below counts as this much, as 0 would make solves singular
 )
@@ -99,7 +100,7 @@ class Measurement:
 
     def size(self, r: Tensor) -> Tensor:
         """Return |r|_w per item."""
-        return linalg.norm(r if self.weights is None else self.weights.sqrt() * r, self.k)
+        return linalg.norm(self.whitened(r), self.k)
 
     def residual_to_noise(self, x: Tensor) -> Tensor:
         """Return |y - A(x)|_w / (noise sqrt(count)) per item: 1 is perfect."""
@@ -110,26 +111,44 @@ class Measurement:
         weighed = r if self.weights is None else self.weights * r
         return self.linear.adjoint(weighed) if self._is_linear or x is None else self.A.vjp(x, weighed)
 
-    def noise_pulled(self, n: Tensor) -> Tensor:
-        """Return A^H W applied to noise of the data, for white n."""
-        scaled = linalg.per_item(self.noise, n, self.k) * n
-        return self.linear.adjoint(scaled if self.weights is None else self.weights.sqrt() * scaled)
+    def whitened(self, r: Tensor) -> Tensor:
+        """Return W^1/2 r, whose noise is the same in all readings."""
+        return r if self.weights is None else self.weights.sqrt() * r
 
     def ridge(self, variance: float | Tensor) -> Tensor:
         """Return noise^2 / variance, the shift of the normal equations for an image known to that variance per item."""
         return self.noise**2 / variance
 
-    def solve(self, b: Tensor, shift: Tensor | float, *, tol: float = TOL, max_iter: int = 200) -> Tensor:
-        """Return (A^H W A + shift)^-1 b per item."""
+    def solve(self, q: Tensor, shift: Tensor) -> Tensor:
+        """Return (A^H W A + shift)^-1 A^H W^1/2 q per item, for whitened data q.
+
+        With the eigenvectors of B B^H, B = W^1/2 A, it is B^H (B B^H + shift)^-1 q, at the cost of one B^H.
+        """
+        if self._rows is not None:
+            shares = 1 / (self._rows.values + shift.to(self._rows.values)[..., None])
+            return self.linear.adjoint(self.whitened(self._rows.multiplied(q, shares, self.k)))
         terms: list[linalg.TermLike] = [(self.linear, self.weights, 1.0), (None, None, shift)]
-        return linalg.solve_normal(terms, b, tol=tol, max_iter=max_iter)
+        return linalg.solve_normal(terms, self.linear.adjoint(self.whitened(q)), tol=TOL, max_iter=MOST_CG)
+
+    @cached_property
+    def _rows(self) -> Spectrum | None:
+        """The eigenvectors of W^1/2 A A^H W^1/2 where readings are so few that all steps together are worth them."""
+        A, weights = self.linear, self.weights
+        if A.parameter_batch or (weights is not None and weights.ndim > self.k):
+            return None
+        if math.prod(A.range_shape) > min(MOST_ROWS, math.prod(A.domain_shape)):
+            return None
+        closed = A.gram_diagonal(weights) is not None or A.row_gram_diagonal() is not None
+        if closed or self.y.is_complex() != A.domain_dtype.is_complex:
+            return None
+        return (A.row_spectrum() if weights is None else None) or Spectrum.of_rows(A, weights)
 
     def inverted(self, r: Tensor, variance: float) -> Tensor:
         """Return (A^H W A + noise^2 / variance)^-1 A^H W r.
 
         The pseudo-inverse A^+ r, as far as noise lets it be told for an image that is known to that variance.
         """
-        return self.solve(self.pull(r), self.ridge(variance))
+        return self.solve(self.whitened(r), self.ridge(variance))
 
 
 def per_chain(m: Measurement, chains: int) -> Measurement:

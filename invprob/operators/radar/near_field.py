@@ -15,7 +15,7 @@ from invprob.linalg import Diagonal
 from invprob.linop import Coarser
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
-from invprob.linop.spectrum import Spectrum
+from invprob.linop.spectrum import MOST_ROWS, Spectrum
 from invprob.operators.radar.base import Radar
 from invprob.operators.radar.geometry import (
     LIGHT,
@@ -33,7 +33,6 @@ __all__ = ["NearFieldMIMO", "Pairs"]
 Pairs = Literal["all", "monostatic"] | ArrayLike
 WORKING_SET = 2**16  # waves of a chunk of voxels at one frequency: they stay in a core's cache
 KEPT = 2**28  # bytes of wave tables that are kept between calls; what needs more computes them anew, the same ones
-MOST_ROWS = 3200  # readings up to which A A^H is factored, in what some tens of iterations in image space would take
 SQUARE = 2**24  # entries of a chunk of the matrix, where A A^H is made
 INSIDE = 0.5  # spacings: nearer to an antenna amplitudes rise no further, as voxels are no points
 
