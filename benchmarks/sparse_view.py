@@ -38,7 +38,7 @@ from invprob.sampling import PRESETS, sample
 from invprob.sampling.data_steps import Guide, Prox
 from invprob.sampling.presets import Preset
 
-SIZE, TUNED_AT, TRIES, VALIDATIONS = 64, 18, 4, 2
+SIZE, TUNED_AT, TRIES, VALIDATIONS = 64, 18, 6, 4
 VIEWS, FAMILIES = (18, 30), {"organs": "bodies, as the prior knows them", "ellipses": "ellipses, which it never saw"}
 LEVEL, SHARES = 0.9, 400  # of intervals; how finely the errors of an image are kept, in units of the spread
 STEPS = 100
@@ -52,7 +52,6 @@ class Method:
     start: float
     chains: int = 0
     preset: Callable[[float], Preset] | None = None
-    prior: str = "diffusion"
 
 
 def _changed(name: str, **changes: Any) -> Preset:
@@ -70,7 +69,6 @@ METHODS: Mapping[str, Method] = {
     "dps": Method(1.0, 2, lambda zeta: _changed("dps", step=Guide(zeta))),
     "diffpir": Method(1.0, 4, lambda weight: _changed("diffpir", step=Prox("flat", weight))),
     "flower": Method(1.0, 4, _flower),
-    "flower, denoiser": Method(1.0, 4, _flower, prior="denoiser"),
 }
 NUMBERS = "strength for tv, the step snr for song, zeta for mcg and dps, the weight of the data step for the others"
 
@@ -82,22 +80,18 @@ def scans(family: str, views: int, purpose: str, count: int) -> Scan:
 
 
 @cache
-def prior_of(name: str, folder: Path | None) -> DiffusionPrior:
-    """Return weights by their name as a prior."""
-    return DiffusionPrior(load_pretrained(name, folder if name == "diffusion" else None))
+def prior_of(folder: Path | None) -> DiffusionPrior:
+    """Return the weights named diffusion as a prior."""
+    return DiffusionPrior(load_pretrained("diffusion", folder))
 
 
-def images(
-    name: str, number: float, scan: Scan, folder: Path | None, strength: float, chains: int | None = None
-) -> Tensor:
-    """Return draws `(chains, n, H, W)` for scans; `strength` is that of the tv image they begin with, if any."""
+def images(name: str, number: float, scan: Scan, folder: Path | None, chains: int | None = None) -> Tensor:
+    """Return draws `(chains, n, H, W)` for scans."""
     method = METHODS[name]
     if method.preset is None:
         return reconstruct(scan, "tv", strength=number).x[None]
-    first = reconstruct(scan, "tv", strength=strength).x if method.prior == "denoiser" else None
-    prior, chains = prior_of(method.prior, folder), chains or method.chains
-    run = partial(sample, prior, scan.operator, scan.data, scan.noise, method.preset(number))
-    return run(chains=chains, start=first).samples
+    run = partial(sample, prior_of(folder), scan.operator, scan.data, scan.noise, method.preset(number))
+    return run(chains=chains or method.chains).samples
 
 
 def judged(draws: Tensor, truth: Tensor) -> Row:
@@ -137,11 +131,10 @@ def _write(path: Path, text: str) -> None:
 
 def tuned(store: Store, name: str, folder: Path | None) -> float:
     """Return the number of a method that is best on the validation phantoms, one chain each."""
-    strength = METHODS["tv"].start if name == "tv" else tuned(store, "tv", folder)
     held = scans("organs", TUNED_AT, "validation", VALIDATIONS)
 
     def score(number: float) -> float:
-        draws = images(name, number, held, folder, strength, chains=1)
+        draws = images(name, number, held, folder, chains=1)
         level = float(metrics.psnr(draws[0], held.truth, data_range=1.0).mean())
         return level if math.isfinite(level) else -math.inf
 
@@ -154,22 +147,22 @@ def tuned(store: Store, name: str, folder: Path | None) -> float:
 
 
 def measured(store: Store, count: int, folder: Path | None) -> None:
-    """Measure all methods on so many phantoms of every family, phantom by phantom."""
+    """Measure all methods on so many phantoms of every family, one family after the other."""
     numbers = {name: tuned(store, name, folder) for name in METHODS}
-    for k in range(count):
-        for family in FAMILIES:
+    for family in FAMILIES:
+        for k in range(count):
             for views in VIEWS:
                 scan = scans(family, views, "test", count).row(k)
                 for name, number in numbers.items():
                     store.get(
                         f"{family}/{views}/{name}/{k}",
-                        lambda name=name, number=number, scan=scan: _timed(name, number, scan, folder, numbers["tv"]),
+                        lambda name=name, number=number, scan=scan: _timed(name, number, scan, folder),
                     )
 
 
-def _timed(name: str, number: float, scan: Scan, folder: Path | None, strength: float) -> Row:
+def _timed(name: str, number: float, scan: Scan, folder: Path | None) -> Row:
     began = time.process_time()
-    draws = images(name, number, scan, folder, strength)
+    draws = images(name, number, scan, folder)
     return judged(draws, scan.truth) | {"seconds": time.process_time() - began}
 
 
@@ -244,7 +237,7 @@ def timed(folder: Path | None) -> str:
     lines = ["| preset | seconds of one processor |", "|---|---|"]
     for name in ("diffpir", "flower", "dps", "mcg"):
         began = time.process_time()
-        sample(prior_of("diffusion", folder), scan.operator, scan.data, scan.noise, name, chains=1, steps=STEPS)
+        sample(prior_of(folder), scan.operator, scan.data, scan.noise, name, chains=1, steps=STEPS)
         lines.append(f"| {name} | {time.process_time() - began:.1f} |")
     return "\n".join(lines) + "\n"
 

@@ -168,6 +168,10 @@ class LinearOperator(Operator):
         """
         return None
 
+    def factored_rows(self) -> Spectrum:
+        """Return the eigenvectors of A A^H from its dense matrix, computed once: for few readings."""
+        return self._cached("factored rows", lambda: self.row_spectrum() or Spectrum.of_rows(self))
+
     def norm(self) -> Tensor:
         """Return |A| (the largest singular value): in closed form, or estimated from below by power iteration."""
         return self._cached("norm", self._norm)

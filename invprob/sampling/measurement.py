@@ -141,7 +141,7 @@ class Measurement:
         closed = A.gram_diagonal(weights) is not None or A.row_gram_diagonal() is not None
         if closed or self.y.is_complex() != A.domain_dtype.is_complex:
             return None
-        return (A.row_spectrum() if weights is None else None) or Spectrum.of_rows(A, weights)
+        return A.factored_rows() if weights is None else Spectrum.of_rows(A, weights)
 
     def inverted(self, r: Tensor, variance: float) -> Tensor:
         """Return (A^H W A + noise^2 / variance)^-1 A^H W r.
