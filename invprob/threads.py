@@ -7,12 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from invprob.errors import InputError
-
-try:
-    import numba
-except ValueError as error:  # of its own environment variables
-    raise InputError(f"numba cannot begin: {error} Look at NUMBA_NUM_THREADS") from error
+import numba
 
 Share = Callable[[Callable[[int, int], None], int, int], None]
 

@@ -54,12 +54,3 @@ def test_the_number_of_threads_changes_rounding_alone():
     found = json.loads(told.stdout)
     assert len(found) == 2 * len(METHODS)
     assert max(found.values()) <= 1e-6, found
-
-
-def test_a_number_of_threads_that_cannot_be_is_told():
-    """Where numba refuses its environment, no internal error is blamed."""
-    ask = [sys.executable, "-c", "import invprob.threads"]
-    done = subprocess.run(ask, env=os.environ | {"NUMBA_NUM_THREADS": "0"}, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "invprob.errors.InputError: numba cannot begin" in done.stderr
-    assert "NUMBA_NUM_THREADS" in done.stderr
