@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from invprob import metrics
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_text
 from invprob.judgement import Statement, brief, statements, verdict
 from invprob.report.picture import Picture, middle_item, show
 from invprob.report.template import render
@@ -59,7 +59,7 @@ def save_comparison(
         command=command,
     )
     path = check_output(path, max(_SIZE, len(text)), overwrite=overwrite)
-    write_whole(path, lambda partial: _write(partial, text))
+    write_text(path, text, overwrite=overwrite)
 
 
 def strip_of(results: Mapping[str, Result]) -> Image.Image:
@@ -111,7 +111,3 @@ def _columns(results: Mapping[str, Result], scan: Scan) -> list[Column]:
         picture = show(truth, first.ndim, grid=first.grid, channels=first.channels)
         columns.append(Column("truth", picture, Statement("known", "what was scanned"), {}))
     return columns
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from invprob import metrics
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_text
 from invprob.judgement import brief, statements, verdict
 from invprob.report.picture import Picture, bulk, middle_item, show
 from invprob.report.plots import curves, reliability
@@ -78,12 +78,8 @@ def save_report(
     OutputError or ResourceError if the page cannot be written, ValueError for a scan of other items or another batch.
     """
     text = _page(result, scan)
-
-    def write(partial: Path) -> None:
-        partial.write_text(text, encoding="utf-8")
-
     path = check_output(path, max(_SIZE, len(text)), overwrite=overwrite)
-    write_whole(path, write, overwrite=overwrite)
+    write_text(path, text, overwrite=overwrite)
 
 
 def _page(result: Result, scan: Scan | None) -> str:

@@ -7,7 +7,6 @@ import io
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import matplotlib as mpl
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from invprob.grid import Channels, Grid, space_axes
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_bytes
 from invprob.linop.doors import as_tensor, takes_arrays
 from invprob.result import Result
 
@@ -82,12 +81,7 @@ class Picture:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the PNG file; OutputError or ResourceError if it cannot be written."""
         content = self.png()
-        path = check_output(path, len(content), overwrite=overwrite)
-
-        def write(partial: Path) -> None:
-            partial.write_bytes(content)
-
-        write_whole(path, write, overwrite=overwrite)
+        write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
 
     def _repr_png_(self) -> bytes:
         return self.png(_LARGEST)
