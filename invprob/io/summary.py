@@ -64,7 +64,8 @@ def noise_in_words(scan: Scan) -> str:
 
 def stored_values(stack: Stack) -> ValueSummary:
     """Return the range of the values in an opened file, before any correction, as far as they are stored as such."""
-    return stored_datasets(stack.path, reader_of(stack.path).measurement)[1] or _of_scan(stack.sample)
+    measurement = None if stack.reader is None else stack.reader.measurement
+    return stored_datasets(stack.path, measurement)[1] or _of_scan(stack.sample)
 
 
 def _look(path: Path, reader: Reader, accepted: Options) -> tuple[Stack | None, list[str]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from invprob.errors import ResourceError
 from invprob.io.options import IMAGE_SHAPE, VIEWS
-from invprob.io.readers import accepted_by
 
 if TYPE_CHECKING:
     from invprob.io import Stack
@@ -57,7 +56,7 @@ def rows_at_once(stack: Stack, limit: int) -> int:
 
 def _remedies(stack: Stack) -> str:
     """Return what else a file lets one do to need less."""
-    accepted = accepted_by(stack) if stack.sample.operator.data_kind == "views" else ()
+    accepted = stack.accepts if stack.sample.operator.data_kind == "views" else ()
     ways = [f"{less} {o.typed}" for less, o in (("a smaller", IMAGE_SHAPE), ("fewer", VIEWS)) if o in accepted]
     return f"choose {' or '.join(ways)}, or " if ways else ""
 
