@@ -24,6 +24,7 @@ from faults.program import Found, begun, heard, judged, run
 from faults.scans import challenge, layouts, said_in
 from invprob.errors import InputError, ResourceError
 from invprob.io import load_result, open_stack
+from invprob.machine import address_space
 
 __all__ = ["campaign"]
 
@@ -184,8 +185,7 @@ def _server(layout: _Layout, seed: int, trials: range) -> tuple[int, int]:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (held + _MEMORY, held + _MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + _MEMORY,) * 2)
         for trial in trials:
             mutant = layout.mutant(seed, trial)
             signal.setitimer(signal.ITIMER_PROF, _SLOW)  # its signal ends the process

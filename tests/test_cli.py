@@ -181,7 +181,7 @@ def test_a_bad_row_late_in_a_stack_costs_its_chunk_only(invprob, tmp_path, monke
 
 def test_the_memory_is_respected(invprob, stack_file, monkeypatch):
     per_row = 4 * (memory._IMAGES * SIZE**2 + memory._SINOGRAMS * VIEWS * 36)
-    monkeypatch.setattr(memory, "_available_bytes", lambda: (memory._FIXED + 2.7 * per_row) / memory.SHARE)
+    monkeypatch.setattr(memory, "available_memory", lambda: (memory._FIXED + 2.7 * per_row) / memory.SHARE)
     assert "2 at a time" in invprob("reconstruct", stack_file, "--method", "fbp").out
     done = invprob("reconstruct", stack_file, "--method", "fbp", "-o", "b.h5", "--max-memory", "0.01")
     assert done.code == 4
