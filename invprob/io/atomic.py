@@ -13,6 +13,7 @@ from pathlib import Path
 from invprob.errors import OutputError, ResourceError, printable
 
 __all__ = [
+    "PAGE",
     "check_output",
     "check_room",
     "commit",
@@ -24,6 +25,7 @@ __all__ = [
     "write_whole",
 ]
 
+PAGE = 2**22  # bytes: about what a page or a picture takes
 _FORM, _FILES = 2**16, 4  # bytes around the values, files at a time: what a small output takes besides
 
 
