@@ -18,6 +18,7 @@ from PIL import Image
 
 from invprob import methods
 from invprob.cli import console, parse
+from invprob.cli.simulate_command import Phantom
 from invprob.grid import Grid
 from invprob.io import load_result, load_scan, save_scan
 from invprob.operators import ParallelBeam
@@ -614,6 +615,6 @@ def test_the_shipped_scans_are_what_their_readme_says(invprob, tmp_path, command
 
 def test_list_names_everything(invprob):
     out = invprob("list").out
-    for name in ("fbp", "least-squares", "tikhonov", "tv", "parallel-beam", "fan-beam", "organ", "data-exchange"):
+    for name in ("fbp", "least-squares", "tikhonov", "tv", "parallel-beam", "fan-beam", *Phantom, "data-exchange"):
         assert name in out
     assert "strength=auto" in out
