@@ -30,7 +30,7 @@ from invprob.benchmark.measurement import search
 from invprob.benchmark.noise import gaussian
 from invprob.benchmark.problems import Problem, cases
 from invprob.benchmark.statistics import Estimate, estimate
-from invprob.io.atomic import write_whole
+from invprob.io.atomic import write_text
 from invprob.methods.calibration import conformal_factor
 from invprob.phantoms.instruments import instrument
 from invprob.priors import DiffusionPrior, load_pretrained
@@ -120,13 +120,8 @@ class Store:
         """Return what is known, or measure it."""
         if key not in self.rows:
             self.rows[key] = measure()
-            text = json.dumps(self.rows)
-            write_whole(self.path, lambda partial: _write(partial, text))
+            write_text(self.path, json.dumps(self.rows), overwrite=True)
         return self.rows[key]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def tuned(store: Store, name: str, folder: Path | None) -> float:

@@ -6,13 +6,13 @@ The limit counts with the hungriest method, so that most stay far below it. A pe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from faults.program import Found, judged, run
-from faults.table import write_rows
 from invprob.io import save_scan
 from invprob.operators import Blur, ParallelBeam
 from invprob.scan import Scan
@@ -48,10 +48,13 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
                 "--overwrite",
             ]
             found = run(command, folder, limit=_SECONDS)
-            share = found.peak / 2**30 / limit
             told = judged(f"{kind} {method}", found, [0, 5])
-            write_rows("caps", {f"{kind}, `{method}`": [f"{limit:.2f}", f"{found.peak / 2**30:.2f}", f"{share:.2f}"]})
-            yield told if share <= _MOST or told.bad else Found(told.what, told.outcome, f"{share:.2f} times the limit")
+            if told.bad:
+                yield told
+                continue
+            peak = found.peak / 2**30
+            row = (f"{kind}, `{method}`", f"{limit:.2f}", f"{peak:.2f}", f"{peak / limit:.2f}")
+            yield replace(told, bad=f"{peak / limit:.2f} times the limit" if peak > _MOST * limit else None, row=row)
 
 
 def _scans() -> dict[str, Scan]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from faults.program import Found, judged, run
 from faults.scans import stack
-from faults.table import write_rows
 
 __all__ = ["campaign"]
 
@@ -43,5 +42,5 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
             peaks.append(found.peak)
         else:
             few, many = peaks
-            write_rows("flat", {f"{name}": [f"{few / 2**20:.0f}", f"{many / 2**20:.0f}", f"{many / few:.3f}"]})
-            yield Found(name, "flat", None if many <= _MOST * few else f"{many / few:.2f} times the memory")
+            bad = None if many <= _MOST * few else f"{many / few:.2f} times the memory"
+            yield Found(name, "flat", bad, (name, f"{few / 2**20:.0f}", f"{many / 2**20:.0f}", f"{many / few:.3f}"))

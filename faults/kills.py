@@ -10,16 +10,15 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
-from faults.program import Found, begun
-from faults.scans import stack
+from faults.program import Found, begun, heard
+from faults.scans import said_in, stack
 from invprob.io import load_result, open_stack
 from invprob.stack import StackReconstruction
 
-__all__ = ["campaign", "content"]
+__all__ = ["campaign"]
 
 _ROWS = 1000
 _METHODS = {"fbp": {}, "tv": {"strength": 0.05, "max_iter": 4}}
@@ -41,7 +40,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
                 reported.clear()
             yield _killed(folder, method, trial, reported, float(generator.exponential(2 * seconds / trials)))
         _wait(_started(folder, "out.h5", method))
-        same = content(folder / "out.h5") == content(folder / "whole.h5")
+        same = said_in(folder / "out.h5") == said_in(folder / "whole.h5")
         yield Found(f"{method} after {trials} kills", "same bits", None if same else "the end is not the same")
         _remove(folder, "whole.h5")
         _remove(folder, "out.h5")
@@ -84,22 +83,10 @@ def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
 
 def _wait(run: tuple[int, int]) -> list[str]:
     """Return the whole lines that a run wrote until it ended."""
-    with os.fdopen(run[1], "rb") as stream:
-        told = stream.read()
-    os.waitpid(run[0], 0)
-    return [line.decode() for line in told.split(b"\n")[:-1]]
+    with heard(*run) as stream:
+        return [line.decode() for line in stream.read().split(b"\n")[:-1]]
 
 
 def _remove(folder: Path, name: str) -> None:
     for suffix in ("", ".partial", ".journal"):
         (folder / (name + suffix)).unlink(missing_ok=True)
-
-
-def content(path: Path) -> dict[str, object]:
-    """Return all that is in a file but the time that it took, and the digest over that."""
-    with h5py.File(path) as file:
-        found: dict[str, object] = {k: str(file.attrs[k]) for k in file.attrs if k not in ("seconds", "digest")}
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
-        )
-    return found

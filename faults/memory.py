@@ -1,7 +1,6 @@
 """How much memory every method takes, as a multiple of image and data, and that it does not grow with the iterations.
 
-`python -m faults memory` prints the table of docs/reliability.md. Each run is in a copy of this process that has done
-the same before, so that libraries and compiled code do not count.
+Each run is in a copy of this process that has done the same before, so that libraries and compiled code do not count.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from faults.program import Found, begun
+from faults.program import Found, begun, heard
 from invprob.methods import reconstruct
 from invprob.methods.entry import find_recipe, settings_of
 from invprob.operators import Blur, CartesianMRI, NearFieldMIMO, ParallelBeam
@@ -57,16 +56,13 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
     """Yield every method once, on the first kind of scan that it takes; `trials` and `seed` change nothing."""
     del folder, trials, seed
     scans = problems()
-    print(
-        "| method | scan | peak, in images with their data | from 12 to 36 iterations, in images |\n|---|---|---|---|"
-    )
     for method in METHODS:
         for kind, scan in scans.items():
             found = peaks_of_method(method, scan)
             if found is not None:
                 grown = (found.many - found.few) / found.image
-                print(f"| `{method}` | {kind} | {found.multiple:.1f} | {grown:+.1f} images |", flush=True)
-                yield Found(method, kind, "memory grows with the iterations" if grows(found) else None)
+                row = (f"`{method}`", kind, f"{found.multiple:.1f}", f"{grown:+.1f} images")
+                yield Found(method, kind, "memory grows with the iterations" if grows(found) else None, row)
                 break
 
 
@@ -137,10 +133,8 @@ def _in_a_copy(work: Callable[[], Any]) -> Any:
             found = work()
         os.write(pipe, pickle.dumps(found))
 
-    child, pipe = begun(told)
-    with os.fdopen(pipe, "rb") as stream:
+    with heard(*begun(told)) as stream:
         answer = stream.read()
-    os.waitpid(child, 0)
     if not answer:
         raise RuntimeError("the copy of the process died")
     return pickle.loads(answer)

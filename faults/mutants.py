@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.program import Found, begun, judged, run
-from faults.scans import challenge, layouts
+from faults.program import Found, begun, heard, judged, run
+from faults.scans import challenge, layouts, said_in
 from invprob.errors import InputError, ResourceError
 from invprob.io import load_result, open_stack
+from invprob.machine import address_space
 
 __all__ = ["campaign"]
 
@@ -69,18 +70,18 @@ class _Layout:
         if self.said is None or mutant == self.content:
             return "read"
         with suppress(OSError, RuntimeError, ValueError, KeyError):  # what is not read may be damaged: reading it tells
-            return "unharmed" if _said(self.target) == self.said else "silent"
+            return "unharmed" if said_in(self.target, but=("digest",)) == self.said else "silent"
         return "unharmed"
 
 
 def campaign(
-    folder: Path, trials: int, seed: int, first: int = 0, only: Collection[str] | None = None
+    folder: Path, trials: int, seed: int, first: int = 0, layouts: Collection[str] | None = None
 ) -> Iterator[Found]:
-    """Yield the trials from number `first` on, of all layouts or `only` some: cuts, then changes of bytes, of runs,
+    """Yield the trials from number `first` on, of all or some layouts: cuts, then changes of bytes, of runs,
     zeroed blocks.
     """
     for layout in _layouts(folder):
-        if only and layout.name not in only:
+        if layouts and layout.name not in layouts:
             continue
         if first == 0:
             for cut in _CUTS:
@@ -123,23 +124,12 @@ def _layout(name: str, source: Path, folder: Path, read: Callable[[Path], object
         (folder / "scan.hdr").unlink()
     content = source.read_bytes()
     target.write_bytes(content)
-    return _Layout(name, content, target, read, _said(target) if name.startswith("own") else None)
+    said = said_in(target, but=("digest",)) if name.startswith("own") else None
+    return _Layout(name, content, target, read, said)
 
 
 def _load(path: Path) -> object:
     return open_stack(path).load()
-
-
-def _said(path: Path) -> dict[str, object]:
-    """Return all that is in an HDF5 file but the digest over it."""
-    import h5py
-
-    with h5py.File(path) as file:
-        found: dict[str, object] = {k: str(file.attrs[k]) for k in file.attrs if k != "digest"}
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
-        )
-    return found
 
 
 def _mutated(content: bytes, generator: np.random.Generator) -> bytes:
@@ -162,9 +152,7 @@ def _commanded(layout: _Layout, folder: Path, seed: int, trial: int) -> Found:
     mutant = layout.mutant(seed, trial)
     layout.target.write_bytes(mutant)
     found = run(layout.command, folder)
-    told = judged(f"{layout.name} mutant {trial}", found)
-    if told.bad is None and found.seconds > _SLOW:
-        return Found(told.what, told.outcome, f"took {found.seconds:.0f} s")
+    told = judged(f"{layout.name} mutant {trial}", found, slow=_SLOW)
     if told.bad is None and found.code == 0:
         word = layout.word(mutant)
         return Found(told.what, word, "a change passed in silence" if word == "silent" else None)
@@ -175,10 +163,9 @@ def _served(layout: _Layout, folder: Path, seed: int, first: int, last: int) -> 
     """Let copies of this process read mutants; whatever else than an answer comes of one goes to the command line."""
     while first < last:
         stop = min(last, first + _AT_ONCE)
-        child, pipe = _server(layout, seed, range(first, stop))
-        with os.fdopen(pipe, "r", errors="replace") as answers:
+        with heard(*_server(layout, seed, range(first, stop))) as answers:
             for line in answers:
-                word = line.rstrip("\n")
+                word = line.decode(errors="replace").rstrip("\n")
                 if word == "silent":
                     yield Found(f"{layout.name} mutant {first}", word, "a change passed in silence")
                 elif word in ("read", "refused", "unharmed"):
@@ -186,7 +173,6 @@ def _served(layout: _Layout, folder: Path, seed: int, first: int, last: int) -> 
                 else:
                     yield _commanded(layout, folder, seed, first)
                 first += 1
-        os.waitpid(child, 0)
         if first < stop:  # it died of this one
             yield _commanded(layout, folder, seed, first)
             first += 1
@@ -199,8 +185,7 @@ def _server(layout: _Layout, seed: int, trials: range) -> tuple[int, int]:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (held + _MEMORY, held + _MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + _MEMORY,) * 2)
         for trial in trials:
             mutant = layout.mutant(seed, trial)
             signal.setitimer(signal.ITIMER_PROF, _SLOW)  # its signal ends the process

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["Found", "Outcome", "begun", "judged", "run"]
+__all__ = ["Found", "Outcome", "begun", "heard", "judged", "run"]
 
 _LIMIT = 60  # seconds of the processor; a hang is longer than anything that is tried here
 _WAIT = 20  # times as long may pass: the machine may be busy
@@ -22,11 +25,14 @@ _HEAVY = ("invprob.cli.main", "invprob.cli.reconstruct_run", "invprob.operators.
 
 @dataclass(frozen=True)
 class Found:
-    """A trial: what was tried, how it ended in a word, and what is bad about it if anything."""
+    """A trial: what was tried, how it ended in a word, what is bad about it if anything, and its row of the campaign's
+    table in docs/reliability.md, for campaigns that have one.
+    """
 
     what: str
     outcome: str
     bad: str | None = None
+    row: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,21 @@ def begun(work: Callable[[int], object]) -> tuple[int, int]:
         os._exit(0)
 
 
-def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None) -> Found:
-    """Return what is to be thought of an outcome: a signal, a hang, a traceback or an internal error is bad."""
+@contextmanager
+def heard(child: int, pipe: int) -> Iterator[BinaryIO]:
+    """Give what a copy that has begun writes, to its end; one that is no longer heard is ended."""
+    try:
+        with os.fdopen(pipe, "rb") as stream:
+            yield stream
+    finally:
+        os.kill(child, signal.SIGKILL)  # nothing to one whose last word was heard
+        os.waitpid(child, 0)
+
+
+def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None, slow: float = math.inf) -> Found:
+    """Return what is to be thought of an outcome: a signal, a hang, a traceback or an internal error is bad, and so is
+    one that took over `slow` seconds.
+    """
     word = f"exit {outcome.code}" if outcome.code >= 0 else f"signal {-outcome.code}"
     bad = None
     if outcome.code < 0:
@@ -89,6 +108,8 @@ def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None) -
         bad = outcome.err.strip()[-300:] or word
     elif expected is not None and outcome.code not in expected:
         bad = f"{word}, expected {' or '.join(map(str, expected))}: {outcome.err.strip()[-200:]}"
+    elif outcome.seconds > slow:
+        bad = f"took {outcome.seconds:.0f} s"
     return Found(what, word, bad)
 
 

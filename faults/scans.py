@@ -1,7 +1,8 @@
-"""Small scans of every kind that the campaigns damage, and the files they are in."""
+"""Small scans of every kind that the campaigns damage, the files they are in, and what a file says."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ from invprob.methods import reconstruct
 from invprob.operators import Blur, CartesianMRI, ParallelBeam
 from invprob.scan import Scan
 
-__all__ = ["blur", "challenge", "exchange", "layouts", "mri", "stack"]
+__all__ = ["blur", "challenge", "exchange", "layouts", "mri", "said_in", "stack"]
 
 
 def stack(path: Path, rows: int = 4, size: int = 12, seed: int = 0) -> Path:
@@ -89,3 +90,13 @@ def layouts(folder: Path) -> dict[str, Path]:
         "matlab": challenge(folder / "compressed.mat"),
         "matlab, plain": challenge(folder / "plain.mat", compressed=False),
     }
+
+
+def said_in(path: Path, but: Collection[str] = ("seconds", "digest")) -> dict[str, object]:
+    """Return all that an HDF5 file says but some of its attributes: the time that it took, and the digest over that."""
+    with h5py.File(path) as file:
+        found: dict[str, object] = {k: str(file.attrs[k]) for k in file.attrs if k not in but}
+        file.visititems(
+            lambda name, item: found.__setitem__(name, item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
+        )
+    return found

@@ -86,6 +86,11 @@ class Units:
         return cls(length=length, image=f"1/{length}", data="1")
 
 
+def printed_unit(unit: str) -> str:
+    """Return a unit as it is printed behind a number: nothing for "1"."""
+    return "" if unit == "1" else unit
+
+
 def space_axes(ndim: int, grid: Grid | None = None, channels: str | None = None) -> int:
     """Return how many of an item's `ndim` axes are directions in space, the last ones.
 

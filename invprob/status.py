@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["INCOMPLETE", "MISSING", "SENTENCES", "STATUS"]
+from collections.abc import Iterable
+
+__all__ = ["INCOMPLETE", "MISSING", "OF_ITEMS", "SENTENCES", "STATUS", "worst"]
 
 STATUS = {
     "converged": "The fixed-point residual fell below the tolerance.",
@@ -11,8 +13,14 @@ STATUS = {
     "diverged": "The iteration grew or became non-finite; the best image before that is kept.",
 }
 MISSING = "missing"  # the status of an item without an image
+OF_ITEMS = (*STATUS, MISSING)  # from the best to the worst
 INCOMPLETE = "incomplete"  # the status of a file that is not finished
 SENTENCES = STATUS | {
     MISSING: "There is no image, as the data could not be read.",
     INCOMPLETE: "The run did not end: what is finished is there, the rest is NaN.",
 }
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """Return the worst of the words for how items ended."""
+    return max(statuses, key=OF_ITEMS.index)

@@ -7,8 +7,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults import attacks, geometry, mutants, numbers, outputs
-from faults.program import run
+from faults import __main__ as program
+from faults import attacks, geometry, mutants, numbers, outputs, table
+from faults.program import Found, run
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,25 @@ def test_a_crash_is_noticed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(invprob.cli.main, "main", crash)
     assert run([], tmp_path).code == -9
+
+
+def test_rows_are_written_when_told_to_and_as_they_come(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    heads = "".join(f"<!-- {name} -->\n\n| a | b |\n|---|---|\n| CT | old |\n\n" for name in ("campaigns", "caps"))
+    page.write_text(heads)
+    monkeypatch.setattr(table, "PAGE", page)
+
+    def ended(folder, trials, seed):
+        yield Found("one", "exit 0", row=("CT", "new"))
+        assert ("| CT | new |" in page.read_text()) == writing
+        yield Found("two", "exit 0", row=("blur", "new"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(program.CAMPAIGNS, "caps", ended)
+    for writing in (False, True):
+        monkeypatch.setattr(sys, "argv", ["faults", "caps", "--trials", "3", *["--write"] * writing])
+        with pytest.raises(KeyboardInterrupt):
+            program.main()
+        assert (page.read_text() == heads) != writing
+    assert "| CT | new |\n| blur | new |\n" in page.read_text()
+    assert "| CT | old |\n| `caps` | `--trials 3 --seed 0` | 2 | 0 | 2 exit 0 |\n" in page.read_text()

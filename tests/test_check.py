@@ -183,7 +183,7 @@ def test_values_that_are_not_finite_are_3(invprob):
 
 def test_too_little_memory_is_4_before_anything_large_is_made(invprob, monkeypatch):
     save_scan("good.h5", measured(parallel(turn(180))))
-    monkeypatch.setattr(memory, "_available_bytes", lambda: 2**20)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
     done = invprob("check", "good.h5")
     assert (done.code, done.out) == (4, "")
     assert "the image takes about" in done.err

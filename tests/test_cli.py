@@ -18,6 +18,7 @@ from PIL import Image
 
 from invprob import methods
 from invprob.cli import console, parse
+from invprob.cli.simulate_command import Phantom
 from invprob.grid import Grid
 from invprob.io import load_result, load_scan, save_scan
 from invprob.operators import ParallelBeam
@@ -181,7 +182,7 @@ def test_a_bad_row_late_in_a_stack_costs_its_chunk_only(invprob, tmp_path, monke
 
 def test_the_memory_is_respected(invprob, stack_file, monkeypatch):
     per_row = 4 * (memory._IMAGES * SIZE**2 + memory._SINOGRAMS * VIEWS * 36)
-    monkeypatch.setattr(memory, "_available_bytes", lambda: (memory._FIXED + 2.7 * per_row) / memory.SHARE)
+    monkeypatch.setattr(memory, "available_memory", lambda: (memory._FIXED + 2.7 * per_row) / memory.SHARE)
     assert "2 at a time" in invprob("reconstruct", stack_file, "--method", "fbp").out
     done = invprob("reconstruct", stack_file, "--method", "fbp", "-o", "b.h5", "--max-memory", "0.01")
     assert done.code == 4
@@ -614,6 +615,6 @@ def test_the_shipped_scans_are_what_their_readme_says(invprob, tmp_path, command
 
 def test_list_names_everything(invprob):
     out = invprob("list").out
-    for name in ("fbp", "least-squares", "tikhonov", "tv", "parallel-beam", "fan-beam", "organ", "data-exchange"):
+    for name in ("fbp", "least-squares", "tikhonov", "tv", "parallel-beam", "fan-beam", *Phantom, "data-exchange"):
         assert name in out
     assert "strength=auto" in out

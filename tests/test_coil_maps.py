@@ -299,7 +299,6 @@ WRONG = {
     "real": (lambda y: y.real, {}, "complex k-space"),
     "axes": (lambda y: y[:, 1:], {}, "data of one item have the shape"),
     "sets": (lambda y: y, {"sets": 3}, "sets of 1 or 2"),
-    "crop": (lambda y: y, {"crop": 1.5}, "from 0 to 1"),
 }
 
 

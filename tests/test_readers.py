@@ -1,6 +1,7 @@
 """Readers own their options: one table says what each accepts, and a row of it is all that a new layout takes."""
 
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -204,6 +205,15 @@ def test_one_row_of_the_table_adds_a_reader(invprob, frames, tmp_path):
     assert "an archive of NumPy with frames" in listed
     assert re.search(r"frame +NUMBER +which of the frames", listed)
     assert "known are invprob scan" in invprob("inspect", __file__).err
+
+
+def test_an_opened_file_knows_who_reads_it(invprob, frames, monkeypatch):
+    assert (stack := open_stack("a.npz", rows=slice(0, 1))).reader is FRAMES
+    assert stack.accepts == (ROWS, FRAME)
+    asked = []
+    monkeypatch.setitem(READERS, "frames", replace(FRAMES, recognises=lambda _: asked.append("frames") or True))
+    assert invprob("check", "a.npz").code == 0
+    assert asked == ["frames"]  # recognised once
 
 
 def test_options_of_others_are_refused_by_name(invprob, frames, tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ from PIL import Image
 from invprob.certificate import Certificate
 from invprob.errors import OutputError
 from invprob.grid import Grid
+from invprob.io.cfl import save_cfl
 from invprob.methods import reconstruct
 from invprob.metrics import quality
 from invprob.operators import ConeBeam, Identity, ParallelBeam
 from invprob.report import save_report, show
+from invprob.report.comparison import save_comparison
 from invprob.report.page import _scale_bar
+from invprob.report.projections import save_projections
 from invprob.result import Result
 from invprob.scan import Scan, Units
 
@@ -169,6 +173,38 @@ def test_a_page_is_not_overwritten_unasked(tmp_path, result):
     save_report(tmp_path / "a.html", result)
     with pytest.raises(OutputError, match="--overwrite"):
         save_report(tmp_path / "a.html", result)
+
+
+@pytest.mark.parametrize(
+    ("name", "room"),
+    [
+        ("a.html", "report.page"),
+        ("b.html", "report.comparison"),
+        ("a.png", "report.picture"),
+        ("b.png", "report.projections"),
+        ("a.cfl", "io.cfl"),
+    ],
+)
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch, result, scan, name, room):
+    path = tmp_path / name
+    axes = (np.arange(4.0), np.arange(5.0), np.arange(6.0))
+    write = {
+        "a.html": lambda: save_report(path, result),
+        "b.html": lambda: save_comparison(path, {"tv": result}, scan),
+        "a.png": lambda: show(result).save(path),
+        "b.png": lambda: save_projections(path, torch.rand(4, 5, 6), axes),
+        "a.cfl": lambda: save_cfl(path, np.ones(3)),
+    }
+
+    def appears(given, *_, **__):
+        Path(given).write_text("precious")
+        return Path(given)
+
+    monkeypatch.setattr(f"invprob.{room}.check_output", appears)
+    with pytest.raises(OutputError, match="has appeared in the meantime"):
+        write[name]()
+    assert path.read_text() == "precious"
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_samples_and_spread_are_shown(page, result):

@@ -177,7 +177,7 @@ from invprob.stack import StackReconstruction, memory
 def peak():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 
-limit = memory._own_bytes() / 2**30 + 0.26
+limit = memory.resident_memory() / 2**30 + 0.26
 work = StackReconstruction(open_stack("scan.h5"), "out.h5", "fbp", max_memory=limit)
 peaks = [peak() for event in work.events() if event.kind == "stored"]
 print(work.at_once, len(peaks), peaks[-1] - peaks[3], peaks[-1] / 2**20 < limit, work.complete)

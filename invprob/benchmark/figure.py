@@ -48,7 +48,7 @@ def save_figure(path: Path, results: Results) -> bool:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     small = Image.open(stream).convert("RGB").quantize(_GREYS, dither=Image.Dither.NONE)
-    write_whole(path, lambda partial: small.save(partial, format="PNG", optimize=True))
+    write_whole(path, lambda partial: small.save(partial, format="PNG", optimize=True), overwrite=True)
     return True
 
 

@@ -53,7 +53,7 @@ class Store:
             with partial.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
 
-        write_whole(self._path(key), write)
+        write_whole(self._path(key), write, overwrite=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"

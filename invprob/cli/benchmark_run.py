@@ -22,7 +22,7 @@ from invprob.cli.errors import ExitCode, UsageError
 from invprob.cli.methods import check_method
 from invprob.cli.signals import Signals
 from invprob.errors import OutputError, printable
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_text
 
 __all__ = ["Job", "run"]
 
@@ -144,7 +144,7 @@ def _write(job: Job, results: Results) -> list[tuple[str, Path]]:
     written = []
     for name, (what, text) in texts.items():
         path = job.output / name
-        write_whole(path, lambda partial, text=text: partial.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        write_text(path, text, overwrite=True)
         written.append((what, path))
     if save_figure(job.output / "benchmark.png", results):
         written.append(("a figure", job.output / "benchmark.png"))

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from invprob.cli.errors import UsageError
 from invprob.errors import ResourceError, printable
+from invprob.grid import printed_unit
 from invprob.io import save_npy, save_tiff
-from invprob.io.atomic import check_output
+from invprob.io.atomic import PAGE, check_output
 
 if TYPE_CHECKING:
     from invprob.result import Result
     from invprob.scan import Scan
 
 __all__ = ["Exports"]
-
-_PAGE = 2**22  # bytes, about what a page takes
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,10 @@ class Exports:
         if len({path.absolute() for path in paths}) < len(paths):
             raise UsageError("two outputs have the same name: choose another for one of them")
         sizes = (
-            (self.png, _PAGE),
+            (self.png, PAGE),
             (self.tiff, n_bytes),
             (self.npy, n_bytes),
-            (self.report, _PAGE),
+            (self.report, PAGE),
             (self.labels, n_bytes // 4),
         )
         for path, size in sizes:
@@ -95,8 +94,4 @@ class Exports:
         picture = show(shown)
         picture.save(path, overwrite=overwrite)
         what = f"picture, {picture.caption}" if picture.caption else "picture"
-        return f"{what}, black {picture.low:.4g} to white {picture.high:.4g} {_unit(shown.units.image)}".rstrip()
-
-
-def _unit(text: str) -> str:
-    return "" if text == "1" else text
+        return f"{what}, black {picture.low:.4g} to white {picture.high:.4g} {printed_unit(shown.units.image)}".rstrip()

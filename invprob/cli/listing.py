@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from invprob.cli.console import table
+from invprob.cli.simulate_command import Phantom
 
 if TYPE_CHECKING:
     from invprob.io import Reader
 
 __all__ = ["list_names"]
-
-_PHANTOMS = {
-    "shepp-logan": "the head of Shepp and Logan (1974), in the version with visible contrast",
-    "ellipses": "a random body of ellipses",
-    "organ": "a random, textured slice of a chest or an abdomen",
-}
 
 
 def list_names(
@@ -53,7 +48,7 @@ def list_names(
         ("name", "family", "what it is"),
         ((problem.name, problem.family, problem.title) for problem in PROBLEMS),
     )
-    table("Phantoms: simulate --phantom NAME", ("name", "what it is"), _PHANTOMS.items())
+    table("Phantoms: simulate --phantom NAME", ("name", "what it is"), ((str(p), p.about) for p in Phantom))
     table(
         "Readers: files are recognised by their content",
         ("name", "layout", "what it is", "options"),

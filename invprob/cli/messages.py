@@ -12,7 +12,7 @@ from invprob.cli.console import fact, warn
 from invprob.cli.judging import judge
 from invprob.cli.methods import defaults
 from invprob.io.options import PIXEL_SIZE
-from invprob.io.readers import accepted_by, known_options
+from invprob.io.readers import known_options
 from invprob.io.summary import noise_in_words
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def introduce(stack: Stack, method: str, settings: Mapping[str, Any], at_once: i
         option = known_options().get(what)
         fact(what, f"{words} ({option.typed} {option.form} gives another)" if option else words)
     if scan.units.length == "pixel":
-        remedy = f" ({PIXEL_SIZE.typed} MM does)" if PIXEL_SIZE in accepted_by(stack) else ""
+        remedy = f" ({PIXEL_SIZE.typed} MM does)" if PIXEL_SIZE in stack.accepts else ""
         fact("units", f"lengths in pixels, as the file gives no pixel size{remedy}")
     else:
         fact("units", f"lengths in {scan.units.length}, image in {scan.units.image}")

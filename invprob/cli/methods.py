@@ -8,7 +8,7 @@ from typing import Any
 
 from invprob.cli.errors import UsageError
 from invprob.cli.plugins import check_name
-from invprob.cli.signatures import Written, check_kinds, check_written
+from invprob.cli.signatures import Written, check_kinds
 from invprob.methods import check_settings, find_recipe, settings_of
 
 __all__ = ["check_method", "defaults", "summary"]
@@ -20,7 +20,6 @@ def check_method(name: str, settings: Mapping[str, Any], plugins: Collection[str
     A command line names no code but that of the modules given as plugins, "module:function".
     """
     check_name(name, plugins)
-    check_written(name, settings)
     try:
         known = defaults(name)
     except (AttributeError, TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ from invprob.cli.errors import ExitCode, UsageError
 from invprob.cli.trials import Trial
 from invprob.errors import InputError
 from invprob.io import open_stack
-from invprob.io.atomic import check_output
+from invprob.io.atomic import PAGE, check_output, write_whole
 from invprob.judgement import statements, verdict
 from invprob.methods import followed
 
@@ -30,7 +30,7 @@ def compare(
 
     for output in (report, png):
         if output is not None:
-            check_output(output, 2**22, overwrite=overwrite, sources=[path])
+            check_output(output, PAGE, overwrite=overwrite, sources=[path])
     results: dict[str, Result] = {}
     scan: Scan | None = None
     options: Mapping[str, Any] | None = None
@@ -46,9 +46,7 @@ def compare(
     console.fact("result", f"{report} (page, side by side)")
     if png is not None:
         picture = strip_of(results)
-        from invprob.io.atomic import write_whole
-
-        write_whole(png, lambda partial: picture.save(partial, format="PNG"))
+        write_whole(png, lambda partial: picture.save(partial, format="PNG"), overwrite=overwrite)
         console.fact("", f"{png} (strip, from left to right: {', '.join(results)})")
     bad = all("diverged" in result.item_status for result in results.values())
     return ExitCode.NUMERICAL if bad else ExitCode.OK

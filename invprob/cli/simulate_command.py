@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -19,12 +19,20 @@ __all__ = ["Geometry", "Phantom", "simulate"]
 
 
 class Phantom(StrEnum):
-    """What can be scanned."""
+    """What can be scanned, and in words what it is."""
 
-    SHEPP_LOGAN = "shepp-logan"
-    ELLIPSES = "ellipses"
-    ORGAN = "organ"
-    RADAR_TARGET = "radar-target"
+    about: str
+
+    def __new__(cls, name: str, about: str) -> Self:
+        """Let a member be its name."""
+        member = str.__new__(cls, name)
+        member._value_, member.about = name, about
+        return member
+
+    SHEPP_LOGAN = "shepp-logan", "the head of Shepp and Logan (1974), in the version with visible contrast"
+    ELLIPSES = "ellipses", "a random body of ellipses"
+    ORGAN = "organ", "a random, textured slice of a chest or an abdomen"
+    RADAR_TARGET = "radar-target", "a random extended target, rough on the scale of a radar's wavelength"
 
 
 class Geometry(StrEnum):

@@ -12,8 +12,20 @@ from pathlib import Path
 
 from invprob.errors import OutputError, ResourceError, printable
 
-__all__ = ["check_output", "check_room", "commit", "create_beside", "partial_path", "sync_folder", "write_whole"]
+__all__ = [
+    "PAGE",
+    "check_output",
+    "check_room",
+    "commit",
+    "create_beside",
+    "partial_path",
+    "sync_folder",
+    "write_bytes",
+    "write_text",
+    "write_whole",
+]
 
+PAGE = 2**22  # bytes: about what a page or a picture takes
 _FORM, _FILES = 2**16, 4  # bytes around the values, files at a time: what a small output takes besides
 
 
@@ -101,7 +113,7 @@ def commit(partial: Path, path: Path, *, overwrite: bool) -> None:
     sync_folder(path)
 
 
-def write_whole(path: Path, write: Callable[[Path], None], *, overwrite: bool = True) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], *, overwrite: bool) -> None:
     """Call `write` on a path of its own, then commit; a failed attempt leaves nothing behind."""
     name = printable(path)
     try:
@@ -118,6 +130,16 @@ def write_whole(path: Path, write: Callable[[Path], None], *, overwrite: bool = 
         raise ResourceError(f"{name} could not be written ({printable(error)}): is the disk full?") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write these bytes, all or none."""
+    write_whole(path, lambda partial: partial.write_bytes(content), overwrite=overwrite)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a text in UTF-8, all of it or none."""
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"), overwrite=overwrite)
 
 
 def sync_folder(path: Path) -> None:

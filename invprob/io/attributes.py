@@ -13,13 +13,29 @@ import h5py
 import numpy as np
 
 from invprob.errors import InputError, printable
-from invprob.io.safe_hdf5 import read_numbers, read_text
+from invprob.grid import Units
+from invprob.io.safe_hdf5 import find, read_numbers, read_text
 
-__all__ = ["check_format", "chunk_shape", "plain", "read_json", "write_array", "write_attributes", "write_json"]
+__all__ = [
+    "check_format",
+    "chunk_shape",
+    "plain",
+    "read_json",
+    "read_units",
+    "write_array",
+    "write_attributes",
+    "write_json",
+]
 
 # Ours may be long (a certificate with numbers per slice), a stranger's unit may not.
 _MAX_JSON = 2**24
 _CHUNK = 2**20
+
+
+def read_units(file: h5py.File) -> Units:
+    """Read the units of a scan of the project's own."""
+    group = find(file, "units")
+    return Units(**{key: read_text(group, key) or "1" for key in ("length", "image", "data")})
 
 
 def write_attributes(owner: Any, attributes: Mapping[str, str | float | int]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from invprob.errors import InputError, OutputError, printable
 from invprob.files import check_file
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_text, write_whole
 
 __all__ = ["DIMENSIONS", "cfl_pair", "is_cfl", "read_cfl", "save_cfl"]
 
@@ -81,9 +81,8 @@ def save_cfl(path: str | os.PathLike[str], values: ArrayLike, *, overwrite: bool
     sizes = [*reversed(array.shape), *(1,) * (DIMENSIONS - array.ndim)]
     check_output(header, 0, overwrite=overwrite)
     check_output(numbers, _ITEM * array.size, overwrite=overwrite)
-    write_whole(numbers, lambda partial: np.ascontiguousarray(array, dtype="<c8").tofile(partial))
-    text = f"{_HEAD}\n{' '.join(map(str, sizes))}\n"
-    write_whole(header, lambda partial: _write_text(partial, text))
+    write_whole(numbers, np.ascontiguousarray(array, dtype="<c8").tofile, overwrite=overwrite)
+    write_text(header, f"{_HEAD}\n{' '.join(map(str, sizes))}\n", overwrite=overwrite)
 
 
 def _orders(values: NDArray[np.complex64]) -> float:
@@ -95,10 +94,6 @@ def _orders(values: NDArray[np.complex64]) -> float:
     if not sizes.size:
         return 0.0
     return float(np.log10(sizes.max() / np.median(sizes))) if np.isfinite(sizes).all() else np.inf
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii")
 
 
 def _sizes(header: Path) -> list[int]:

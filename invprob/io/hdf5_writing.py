@@ -15,9 +15,7 @@ from invprob.io.shielded import ShieldedFile
 __all__ = ["write_hdf5"]
 
 
-def write_hdf5(
-    path: Path, fill: Callable[[h5py.File], None], libver: tuple[str, str], *, overwrite: bool = True
-) -> None:
+def write_hdf5(path: Path, fill: Callable[[h5py.File], None], libver: tuple[str, str], *, overwrite: bool) -> None:
     """Let `fill` write into a new file, seal it, and give it its name; ResourceError if the disk is full."""
     write_whole(path, lambda partial: _write(partial, fill, libver), overwrite=overwrite)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from invprob import registry
 from invprob.errors import InputError, OutputError, printable
 from invprob.io.atomic import check_output
-from invprob.io.attributes import check_format, read_json, write_array, write_attributes, write_json
+from invprob.io.attributes import check_format, read_json, read_units, write_array, write_attributes, write_json
 from invprob.io.digest import fingerprint
 from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.layout import Probe, Reader, Stack
@@ -27,7 +27,7 @@ from invprob.io.scan_form import FORMAT, LAYOUT, SEALED, VERSION
 from invprob.io.sealing import check_seal
 from invprob.linop import LinearOperator
 from invprob.linop.lifted import Lifted
-from invprob.scan import Scan, Units
+from invprob.scan import Scan
 
 if TYPE_CHECKING:
     from invprob.linop import Operator
@@ -94,7 +94,7 @@ def _read(
         noise = _read_noise(file, rows)
         weights = _read_weights(file, items, views)
         likelihood = read_likelihood(file, items, views)
-        units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
+        units = read_units(file)
         provenance = _read_provenance(file) | dict(about)
     try:
         return Scan(

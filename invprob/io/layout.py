@@ -80,7 +80,7 @@ class Stack:
 
     `rows` are the indices in the file that were asked for, None for a single item; `read` returns the scan of some of
     them, and None stands for the single item. `found` holds what had to be found in the data, in words by what it is;
-    `obstacle` is why rows can be looked at but not used.
+    `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`.
     """
 
     path: Path
@@ -89,10 +89,16 @@ class Stack:
     read: Callable[[range | None], Scan]
     found: Mapping[str, str] = field(default_factory=dict)
     obstacle: str | None = None
+    reader: Reader | None = None
 
     def __len__(self) -> int:
         """Return the number of rows, 1 for a single item."""
         return 1 if self.rows is None else len(self.rows)
+
+    @property
+    def accepts(self) -> tuple[Option, ...]:
+        """The options that its reader honours."""
+        return () if self.reader is None else self.reader.accepts
 
     @property
     def sample(self) -> Scan:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from invprob.errors import InputError, printable
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.linked_files import located, looked_at, read_linked
-from invprob.io.options import ENTRY, LINKED, Options
+from invprob.io.options import ENTRY, LINKED, Options, as_slice
 from invprob.io.parallel_views import ACCEPTED, Source, open_views
 from invprob.io.safe_hdf5 import dataset_names, exists, find, open_hdf5, read_array, read_text
 
@@ -120,7 +120,7 @@ class _Frames(Source):
 
     def _read(self, frames: NDArray[np.intp], rows: range) -> NDArray[Any]:
         """Read frames in runs of equal steps, as HDF5 does best."""
-        across, parts, start = slice(rows.start, rows.stop, rows.step), [], 0
+        across, parts, start = as_slice(rows), [], 0
         while start < len(frames):
             step = int(frames[start + 1] - frames[start]) if start + 1 < len(frames) else 1
             stop = start + 1

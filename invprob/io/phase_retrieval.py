@@ -71,13 +71,11 @@ class PhaseRetrieval:
 
 def retrieval_of(
     given: Any, where: str, pixel_size: float | None, distance: float | None = None, energy: float | None = None
-) -> PhaseRetrieval | None:
+) -> PhaseRetrieval:
     """Return the filter of the option: delta/beta, perhaps with a distance and an energy, else those of the file.
 
-    None where it is not asked for; InputError for what is not known, or makes no sense.
+    InputError for what is not known, or makes no sense.
     """
-    if given is None:
-        return None
     typed = "--phase-retrieval DELTA_OVER_BETA:MM:KEV"
     parts: list[float] = np.atleast_1d(np.asarray(given, dtype=np.float64)).tolist()
     if not 1 <= len(parts) <= 3 or not all(0 < part < math.inf for part in parts):

@@ -15,7 +15,7 @@ from invprob.files import check_source, files_of, is_series
 from invprob.io.images import NUMPY, TIFF, Pages, pages_of
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.npy import read_npy
-from invprob.io.options import DARKS, FLATS, Options
+from invprob.io.options import DARKS, FLATS, Options, as_slice
 from invprob.io.parallel_views import ACCEPTED, Source, open_views
 from invprob.io.safe_hdf5 import memory_limit
 
@@ -63,8 +63,8 @@ class _Frames:
         if needed > memory_limit():
             raise InputError(f"{self.where} needs {needed / 2**30:.1f} GiB: read a part of it, by --rows or --views")
         if self._array is not None:
-            return np.asarray(self._array[slice(frames.start, frames.stop, frames.step), _slice(rows)])
-        return np.stack([pages.rows(page, _slice(rows)) for pages, page in map(self._place.__getitem__, frames)])
+            return np.asarray(self._array[as_slice(frames), as_slice(rows)])
+        return np.stack([pages.rows(page, as_slice(rows)) for pages, page in map(self._place.__getitem__, frames)])
 
     @cached_property
     def _place(self) -> list[tuple[Pages, int]]:
@@ -111,10 +111,6 @@ def open_projections(path: Path, options: Options) -> Stack:
             if option.name in options:
                 option.refuse(because=f"{options['values']} are corrected already")
     return open_views(_Projections(path, options), options)
-
-
-def _slice(indices: range) -> slice:
-    return slice(indices.start, indices.stop, indices.step)
 
 
 def _head(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,6 @@ from invprob.scan import Scan
 
 __all__ = [
     "READERS",
-    "accepted_by",
     "accepted_options",
     "known_options",
     "load_scan",
@@ -109,7 +109,7 @@ def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:
 
 def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
     """Return the stack of a file whose reader is known, and accepts these options."""
-    stack = reader.open(path, accepted).followed_by(with_coil_maps)
+    stack = replace(reader.open(path, accepted), reader=reader).followed_by(with_coil_maps)
     return stack.followed_by(without_rings) if accepted.get(RINGS.name) else stack
 
 
@@ -149,11 +149,6 @@ def _touch(path: Path) -> None:
 def known_options() -> dict[str, Option]:
     """Return by its name every option that some reader accepts."""
     return {option.name: option for reader in READERS.values() for option in reader.accepts}
-
-
-def accepted_by(stack: Stack) -> tuple[Option, ...]:
-    """Return the options that the reader of an opened file honours."""
-    return next((reader.accepts for reader in READERS.values() if reader.layout == stack.layout), ())
 
 
 def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from invprob.errors import InputError, printable
+from invprob.machine import address_space
 
 __all__ = ["rehearse"]
 
@@ -68,8 +69,7 @@ def _try(path: Path, read: Callable[[], object], seconds: int) -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         size = os.stat(path).st_size
-        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        room = held + _MEMORY + 4 * size
+        room = address_space() + _MEMORY + 4 * size
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         warnings.simplefilter("ignore")
         read()

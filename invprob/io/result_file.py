@@ -21,7 +21,6 @@ from invprob.io.attributes import write_array, write_attributes
 from invprob.io.hdf5_writing import write_hdf5
 from invprob.io.result_form import FORMAT, IMAGES, LIBVER, VERSION, annotate, write_maps
 from invprob.io.result_layout import (
-    OF_ITEMS,
     damaged_certificate,
     read_certificate,
     read_item_status,
@@ -32,7 +31,7 @@ from invprob.io.result_layout import (
 from invprob.io.safe_hdf5 import dataset, exists, find, open_hdf5, read_array, read_text
 from invprob.result import ParameterMap, Result, current_versions, grid_of
 from invprob.scan import Scan
-from invprob.status import INCOMPLETE
+from invprob.status import INCOMPLETE, OF_ITEMS
 
 __all__ = ["load_result", "run_attributes", "save_result"]
 

@@ -14,10 +14,9 @@ from invprob.io.result_form import FORMAT, VERSION
 from invprob.io.safe_hdf5 import dataset, read_numbers, read_text
 from invprob.io.sealing import check_seal
 from invprob.judgement import statements
-from invprob.status import INCOMPLETE, MISSING, STATUS
+from invprob.status import INCOMPLETE, OF_ITEMS
 
 __all__ = [
-    "OF_ITEMS",
     "Layout",
     "damaged_certificate",
     "read_certificate",
@@ -27,7 +26,6 @@ __all__ = [
     "read_number",
 ]
 
-OF_ITEMS = (*STATUS, MISSING)
 _SEALED = 3  # the version from which on a finished file has a digest
 
 

@@ -27,13 +27,10 @@ WIDTH = 7  # bins of the median: stripes up to half of it are found; fine struct
 SMOOTHING = 5  # bins over which the median is fitted by parabolas: its own noise would leave rings
 
 
-def ring_offsets(sinograms: NDArray[Any], width: int = WIDTH) -> NDArray[np.float64]:
-    """Return what each bin adds to all views, `(..., bins)`, for line integrals `(..., views, bins)`.
-
-    `width` is that of the median in bins.
-    """
+def ring_offsets(sinograms: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what each bin adds to all views, `(..., bins)`, for line integrals `(..., views, bins)`."""
     *stack, views, bins = sinograms.shape
-    offsets = [_of_one(sinogram, width) for sinogram in sinograms.reshape(-1, views, bins)]
+    offsets = [_of_one(sinogram) for sinogram in sinograms.reshape(-1, views, bins)]
     return np.stack(offsets).reshape(*stack, bins)
 
 
@@ -63,9 +60,9 @@ def without_rings(scan: Scan) -> Scan:
     return replace(scan, data=data - found, provenance=provenance)
 
 
-def _of_one(sinogram: NDArray[Any], width: int) -> NDArray[np.float64]:
+def _of_one(sinogram: NDArray[Any]) -> NDArray[np.float64]:
     ranked = np.sort(np.asarray(sinogram, dtype=np.float64), axis=0)
-    usual = ndimage.median_filter(ranked, size=(1, width), mode="nearest")
+    usual = ndimage.median_filter(ranked, size=(1, WIDTH), mode="nearest")
     usual = signal.savgol_filter(usual, SMOOTHING, polyorder=2, axis=1, mode="nearest")
     offsets: NDArray[np.float64] = np.median(ranked - usual, axis=0)
     return offsets

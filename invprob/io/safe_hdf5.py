@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
 from invprob.files import check_file
+from invprob.machine import total_memory
 
 __all__ = [
     "MAX_TEXT",
@@ -147,8 +148,8 @@ def read_array(file: h5py.File, name: str, selection: tuple[slice, ...] = ()) ->
 
 
 def memory_limit() -> int:
-    """Return the bytes that an array may take: half of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    """Return the bytes that an array may take: half of the memory of the machine, or of the container it runs in."""
+    return total_memory() // 2
 
 
 def read_string(file: h5py.File, name: str, limit: int = MAX_TEXT) -> bytes:

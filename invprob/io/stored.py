@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from invprob import registry
 from invprob.errors import InputError, printable
 from invprob.grid import Units
-from invprob.io.attributes import check_format, read_json
+from invprob.io.attributes import check_format, read_json, read_units
 from invprob.io.options import as_slice
 from invprob.io.safe_hdf5 import dataset, dataset_names, exists, find, open_hdf5, read_array, read_text
 from invprob.io.scan_form import FORMAT, LAYOUT, SEALED, VERSION
@@ -26,6 +26,7 @@ __all__ = [
     "ScanSummary",
     "ValueSummary",
     "angle_summary",
+    "level_in_words",
     "own_summary",
     "stored_datasets",
     "value_summary",
@@ -103,7 +104,7 @@ def own_summary(path: Path) -> ScanSummary:
             raise InputError(f"{printable(path)}: no operator is called {printable(name)!r}; {hint}: update invprob")
         angles = read_array(file, "operator/angles").ravel() if exists(group, "angles") else None
         geometry = f"{name} ({', '.join(_geometry(file))})"
-        units = Units(**{key: read_text(find(file, "units"), key) or "1" for key in ("length", "image", "data")})
+        units = read_units(file)
         noise = _noise(file)
     datasets, values = stored_datasets(path, "data")
     return ScanSummary(
@@ -147,11 +148,17 @@ def _listed(value: Any) -> list[Any]:
 def _noise(file: h5py.File) -> str:
     """Return in words what a file says of its noise."""
     likelihood = read_text(find(file, "likelihood"), "name") if exists(file, "likelihood") else None
-    level = None if likelihood else "not known (no estimate in the file)"
-    if exists(file, "noise"):
-        low, high = (f"{f(read_array(file, 'noise')):.4g}" for f in (np.min, np.max))
-        level = f"standard deviation {low if low == high else f'{low} to {high}'}, from the file"
+    noise = read_array(file, "noise") if exists(file, "noise") else None
+    level = None if likelihood and noise is None else level_in_words(noise)
     return "; ".join(filter(None, (level, f"likelihood {printable(likelihood)}" if likelihood else None)))
+
+
+def level_in_words(noise: NDArray[Any] | None) -> str:
+    """Return what is known of the noise: its standard deviation, of one item or of many, if there is any."""
+    if noise is None:
+        return "not known (no estimate in the file)"
+    low, high = (f"{float(end):.4g}" for end in (noise.min(), noise.max()))
+    return f"standard deviation {low if low == high else f'{low} to {high}'}, from the file"
 
 
 def angle_summary(angles: NDArray[np.float64]) -> AngleSummary:

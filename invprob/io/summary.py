@@ -14,7 +14,15 @@ from invprob.files import files_of
 from invprob.io.layout import Reader, Stack
 from invprob.io.options import Options
 from invprob.io.readers import accepted_options, opened, reader_of
-from invprob.io.stored import AngleSummary, ScanSummary, ValueSummary, angle_summary, stored_datasets, value_summary
+from invprob.io.stored import (
+    AngleSummary,
+    ScanSummary,
+    ValueSummary,
+    angle_summary,
+    level_in_words,
+    stored_datasets,
+    value_summary,
+)
 from invprob.likelihood import Gaussian
 from invprob.scan import Scan
 
@@ -54,17 +62,14 @@ def noise_in_words(scan: Scan) -> str:
     likelihood = scan.likelihood
     if likelihood.counted:
         return f"that of counts: {likelihood.in_words()}"
-    if scan.noise is None:
-        level = "not known (no estimate in the file)"
-    else:
-        low, high = (f"{float(end):.4g}" for end in torch.as_tensor(scan.noise).aminmax())
-        level = f"standard deviation {low if low == high else f'{low} to {high}'}, from the file"
+    level = level_in_words(None if scan.noise is None else torch.as_tensor(scan.noise).numpy(force=True))
     return level if isinstance(likelihood, Gaussian) else f"{level}; likelihood {likelihood.in_words()}"
 
 
 def stored_values(stack: Stack) -> ValueSummary:
     """Return the range of the values in an opened file, before any correction, as far as they are stored as such."""
-    return stored_datasets(stack.path, reader_of(stack.path).measurement)[1] or _of_scan(stack.sample)
+    measurement = None if stack.reader is None else stack.reader.measurement
+    return stored_datasets(stack.path, measurement)[1] or _of_scan(stack.sample)
 
 
 def _look(path: Path, reader: Reader, accepted: Options) -> tuple[Stack | None, list[str]]:

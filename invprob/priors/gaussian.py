@@ -112,11 +112,6 @@ class GaussianMixture(ScorePrior):
         joint: Tensor = self._log_joint(flat, per_item(sigma, flat, 1))[0].logsumexp(-1)
         return joint
 
-    def responsibilities(self, x: Tensor, sigma: Scalar = 0.0) -> Tensor:
-        """Return p(k | x), `(*batch, K)`."""
-        flat = x.flatten(-self.ndim)
-        return self._log_joint(flat, per_item(sigma, flat, 1))[0].softmax(-1)
-
     def sample(self, count: int, generator: int | torch.Generator = 0) -> Tensor:
         """Return draws, `(count, *item)` in float64 or complex128."""
         draw = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator

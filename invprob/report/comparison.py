@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from invprob import metrics
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import PAGE, check_output, write_text
 from invprob.judgement import Statement, brief, statements, verdict
 from invprob.report.picture import Picture, middle_item, show
 from invprob.report.template import render
@@ -23,7 +23,6 @@ from invprob.scan import Scan
 
 __all__ = ["save_comparison", "strip_of"]
 
-_SIZE = 2**22  # bytes, about what a page takes
 _GAP = 4  # pixels between the pictures of a strip
 
 
@@ -58,8 +57,8 @@ def save_comparison(
         names=list(dict.fromkeys(name for column in columns for name in column.numbers)),
         command=command,
     )
-    path = check_output(path, max(_SIZE, len(text)), overwrite=overwrite)
-    write_whole(path, lambda partial: _write(partial, text))
+    path = check_output(path, max(PAGE, len(text)), overwrite=overwrite)
+    write_text(path, text, overwrite=overwrite)
 
 
 def strip_of(results: Mapping[str, Result]) -> Image.Image:
@@ -84,11 +83,10 @@ def _pictures(results: Mapping[str, Result], window: tuple[float, float] | None)
 
 
 def _columns(results: Mapping[str, Result], scan: Scan) -> list[Column]:
-    first, window = next(iter(results.values())), None
+    first = next(iter(results.values()))
     truth = None if scan.truth is None else middle_item(scan.truth, first.ndim)
-    if truth is not None:
-        shown = show(truth, first.ndim, grid=first.grid, channels=first.channels)
-        window = (shown.low, shown.high)
+    shown = None if truth is None else show(truth, first.ndim, grid=first.grid, channels=first.channels)
+    window = None if shown is None else (shown.low, shown.high)
     columns = []
     for title, picture in _pictures(results, window).items():
         result = results[title]
@@ -107,11 +105,6 @@ def _columns(results: Mapping[str, Result], scan: Scan) -> list[Column]:
         if math.isfinite(result.seconds):
             numbers["time"] = f"{result.seconds:.1f} s"
         columns.append(Column(title, picture, verdict(statements(facts, result.item_status)), numbers))
-    if truth is not None:
-        picture = show(truth, first.ndim, grid=first.grid, channels=first.channels)
-        columns.append(Column("truth", picture, Statement("known", "what was scanned"), {}))
+    if shown is not None:
+        columns.append(Column("truth", shown, Statement("known", "what was scanned"), {}))
     return columns
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -14,9 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from invprob import metrics
-from invprob.io.atomic import check_output, write_whole
+from invprob.grid import printed_unit
+from invprob.io.atomic import PAGE, check_output, write_text
 from invprob.judgement import brief, statements, verdict
-from invprob.report.picture import Picture, bulk, middle_item, show
+from invprob.report.picture import Picture, bulk, middle_item, picture_of_data, show
 from invprob.report.plots import curves, reliability
 from invprob.report.template import render
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["save_report"]
 
-_SIZE = 2**22  # bytes, about what a page takes
 _SIGNED, _HEAT, _MAPS = "RdBu_r", "magma", "viridis"
 _GRADES = {"good": "speaks for it", "fair": "needs care", "bad": "speaks against it", "known": "for information"}
 _ROUND = (1, 2, 5)
@@ -78,12 +78,8 @@ def save_report(
     OutputError or ResourceError if the page cannot be written, ValueError for a scan of other items or another batch.
     """
     text = _page(result, scan)
-
-    def write(partial: Path) -> None:
-        partial.write_text(text, encoding="utf-8")
-
-    path = check_output(path, max(_SIZE, len(text)), overwrite=overwrite)
-    write_whole(path, write, overwrite=overwrite)
+    path = check_output(path, max(PAGE, len(text)), overwrite=overwrite)
+    write_text(path, text, overwrite=overwrite)
 
 
 def _page(result: Result, scan: Scan | None) -> str:
@@ -137,7 +133,7 @@ def _facts(result: Result) -> str:
 def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
     """Yield the image, then the phase of a complex one, spread, samples, truth and error as far as they are known."""
     draw = partial(show, ndim=result.ndim, grid=result.grid, channels=result.channels)
-    unit, complex_image = _unit(result.units.image), result.x.is_complex()
+    unit, complex_image = printed_unit(result.units.image), result.x.is_complex()
     shown = draw(result.x)
     bar, share = _scale_bar(result)
     drawn = "" if result.samples is None else f"mean of {len(result.samples)} draws"
@@ -193,7 +189,7 @@ def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:
     """Return the picture of a map, in colours unless it is of the image's kind, from 0 to a round number above most."""
     draw = partial(show, found.values, ndim=result.space, grid=result.grid)
     if found.of_image:
-        return Panel(name, draw(), _unit(result.units.image))
+        return Panel(name, draw(), printed_unit(result.units.image))
     most = bulk(found.values, 0.98)
     shown = draw(window=(0.0, most), colours=_MAPS)
     scale = f"0 to {most:.3g} {found.unit}".rstrip()
@@ -207,20 +203,14 @@ def _part(complex_image: bool) -> Any:
 
 def _data(result: Result, scan: Scan | None) -> Iterator[Panel]:
     """Yield the data of the middle item where they can be seen: views, pictures, or a plane of samples."""
-    if scan is None:
+    picture = None if scan is None else picture_of_data(scan)
+    if scan is None or picture is None:
         return
-    A, unit = scan.operator, _unit(result.units.data)
-    y = middle_item(scan.data, len(A.range_shape))
-    if A.data_kind == "views" and y.ndim >= 2:
-        if y.ndim == 2:
-            yield Panel("Data", show(y), unit, "a line per view", stretched=True)
-        else:
-            views = y.reshape(-1, *y.shape[-2:])
-            yield Panel("Data", show(views[len(views) // 2]), unit, f"view {len(views) // 2} of {len(views)}")
-    elif A.data_kind == "picture":
-        yield Panel("Data", show(y, y.ndim, channels=A.channels), unit)
-    elif y.ndim == 2:
-        yield Panel("Data", show(y, part="dB" if y.is_complex() else None), "" if y.is_complex() else unit)
+    A = scan.operator
+    in_decibels = A.data_kind == "samples" and scan.data.is_complex()
+    flat = A.data_kind == "views" and len(A.range_shape) == 2
+    unit = "" if in_decibels else printed_unit(result.units.data)
+    yield Panel("Data", picture, unit, "a line per view" if flat else "", stretched=flat)
 
 
 def _scale_bar(result: Result) -> tuple[str, float]:
@@ -262,7 +252,3 @@ def _method(result: Result) -> dict[str, str]:
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, str]:
     return {key: brief(value) for key, value in facts.items()}
-
-
-def _unit(text: str) -> str:
-    return "" if text == "1" else text

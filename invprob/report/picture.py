@@ -6,9 +6,8 @@ import base64
 import io
 import math
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -18,11 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from invprob.grid import Channels, Grid, space_axes
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_bytes
 from invprob.linop.doors import as_tensor, takes_arrays
 from invprob.result import Result
 
-__all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "show"]
+if TYPE_CHECKING:
+    from invprob.scan import Scan
+
+__all__ = ["Over", "Part", "Picture", "bulk", "middle_item", "picture_of_data", "png_uri", "show"]
 
 Part = Literal["magnitude", "phase", "real", "dB"]
 Over = Literal["slice", "max", "mean"]
@@ -77,17 +79,12 @@ class Picture:
 
     def uri(self, largest: int | None = _LARGEST) -> str:
         """Return the picture as the address of an `<img>`, with all of it inside."""
-        return f"data:image/png;base64,{base64.b64encode(self.png(largest)).decode()}"
+        return png_uri(self.png(largest))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the PNG file; OutputError or ResourceError if it cannot be written."""
         content = self.png()
-        path = check_output(path, len(content), overwrite=overwrite)
-
-        def write(partial: Path) -> None:
-            partial.write_bytes(content)
-
-        write_whole(path, write, overwrite=overwrite)
+        write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
 
     def _repr_png_(self) -> bytes:
         return self.png(_LARGEST)
@@ -169,6 +166,26 @@ def show(
     blank = _faint(one, space) if part == "phase" else None
     colours = colours or (_CYCLIC if part == "phase" else _GREY)
     return Picture(array, low, high, colours, ", ".join(words), sides, blank)
+
+
+def picture_of_data(scan: Scan) -> Picture | None:
+    """Return what can be seen of the middle item's data: views, a picture, or a plane of samples; None of others."""
+    A = scan.operator
+    y = middle_item(scan.data, len(A.range_shape))
+    if A.data_kind == "picture":
+        return show(y, y.ndim, channels=A.channels)
+    if A.data_kind == "views" and y.ndim > 2:
+        views = y.reshape(-1, *y.shape[-2:])
+        picture, words = show(views[len(views) // 2]), f"view {len(views) // 2} of {len(views)}"
+        return replace(picture, caption=", ".join(filter(None, (picture.caption, words))))
+    if y.ndim != 2:
+        return None
+    return show(y, part="dB" if y.is_complex() and A.data_kind == "samples" else None)
+
+
+def png_uri(png: bytes) -> str:
+    """Return a PNG file as the address of an `<img>`, with all of it inside."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def bulk(values: Tensor, share: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invprob import metrics
+from invprob.report.picture import png_uri
 
 __all__ = ["curves", "reliability"]
 
@@ -76,7 +76,7 @@ def _finished(figure: Figure, axes: Axes) -> str:
     axes.spines[["left", "bottom"]].set_color(_FAINT)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    return _encoded(stream.getvalue())
+    return png_uri(stream.getvalue())
 
 
 def _middle(column: Tensor) -> NDArray[Any]:
@@ -90,7 +90,3 @@ def _curve(column: Tensor) -> NDArray[Any]:
     values = column.double().numpy().reshape(len(column), -1)
     worst: NDArray[Any] = np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1)
     return worst
-
-
-def _encoded(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from invprob.io.atomic import check_output, write_whole
+from invprob.io.atomic import check_output, write_bytes
 
 __all__ = ["save_projections"]
 
@@ -65,12 +64,7 @@ def save_projections(
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", dpi=100)
     content = stream.getvalue()
-    target = check_output(Path(path), len(content), overwrite=overwrite)
-
-    def write(partial: Path) -> None:
-        partial.write_bytes(content)
-
-    write_whole(target, write, overwrite=overwrite)
+    write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
 
 
 def _half(places: np.ndarray) -> float:

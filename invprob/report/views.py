@@ -8,17 +8,17 @@ from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from invprob.grid import space_axes
+from invprob.grid import printed_unit, space_axes
 from invprob.io.summary import noise_in_words
 from invprob.judgement import statements, verdict
-from invprob.report.picture import Picture, middle_item, show
+from invprob.report.picture import Picture, picture_of_data, show
 from invprob.result import Result
 from invprob.scan import Scan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["html_of_result", "html_of_scan", "picture_of_data", "plot_result", "slices_of"]
+__all__ = ["html_of_result", "html_of_scan", "plot_result", "slices_of"]
 
 _COLOURS = {"good": "#1d7a46", "fair": "#a86400", "bad": "#b3261e", "known": "#5b6675"}
 _SIZE = 384  # pixels of the picture
@@ -75,18 +75,6 @@ def slices_of(result: Result) -> list[Picture]:
     ]
 
 
-def picture_of_data(scan: Scan) -> Picture | None:
-    """Return what can be seen of the middle item's data: views, a picture, or a plane of samples; None of others."""
-    A = scan.operator
-    y = middle_item(scan.data, len(A.range_shape))
-    if A.data_kind == "picture":
-        return show(y, y.ndim, channels=A.channels)
-    if A.data_kind == "views" and y.ndim >= 2:
-        views = y.reshape(-1, *y.shape[-2:])
-        return show(views[len(views) // 2])
-    return show(y, part="dB" if y.is_complex() else None) if y.ndim == 2 else None
-
-
 def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axes:
     """Draw the image with its axes in units of length and a bar of its values, into `axes` or a new figure."""
     if axes is None:
@@ -111,7 +99,7 @@ def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axe
     axes.set_title(", ".join(t for t in (str(result.settings.get("method", "")), picture.caption) if t))
     if picture.values.ndim == 2 and axes.figure is not None:
         bar = axes.figure.colorbar(drawn, ax=axes)
-        bar.set_label("" if result.units.image == "1" else result.units.image)
+        bar.set_label(printed_unit(result.units.image))
     return axes
 
 

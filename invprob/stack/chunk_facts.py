@@ -16,14 +16,12 @@ from invprob.certificate import Certificate
 from invprob.io.attributes import plain
 from invprob.metrics import quality
 from invprob.result import Result
-from invprob.status import MISSING, STATUS
+from invprob.status import worst
 
 if TYPE_CHECKING:
     from invprob.scan import Scan
 
 __all__ = ["ChunkFacts"]
-
-_WORST = [*STATUS, MISSING]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ class ChunkFacts:
     def result(self, x: Tensor, scan: Scan) -> Result:
         """Return the result with its images, as it was."""
         certificate = None if self.certificate is None else Certificate.from_dict(self.certificate)
-        status = max(self.item_status, key=_WORST.index)
+        status = worst(self.item_status)
         ends, settings = tuple(self.item_status), self.settings
         found = Result(x, status, ends, self.n_iter, self.seconds, self.history, certificate, settings=settings)
         return found.of_scan(scan)

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invprob.status import MISSING, STATUS
+from invprob.status import MISSING, worst
 
 if TYPE_CHECKING:
     from invprob.stack.chunk_facts import ChunkFacts
 
 __all__ = ["JoinedResults"]
-
-_WORST = [*STATUS, MISSING]
 
 
 @dataclass
@@ -70,7 +68,7 @@ class JoinedResults:
     @property
     def status(self) -> str:
         """The worst status."""
-        return max(self.item_status, key=_WORST.index)
+        return worst(self.item_status)
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invprob.errors import ResourceError
 from invprob.io.options import IMAGE_SHAPE, VIEWS
-from invprob.io.readers import accepted_by
+from invprob.machine import available_memory, resident_memory
 
 if TYPE_CHECKING:
     from invprob.io import Stack
@@ -23,11 +20,6 @@ __all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
 # A picture's own readings are among those images: 12 megapixels take 60.
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
-_OWN = 2**29  # bytes of the libraries, where the system does not say
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 SHARE = 0.6  # of the free memory, unless the caller sets a limit
 
 
@@ -38,8 +30,8 @@ def budget(limit_gb: float | None) -> int:
         limit_gb: what the process may take in all, in GiB; None for 60 % of what is free.
     """
     if limit_gb is None:
-        return int(SHARE * _available_bytes())
-    return max(0, int(limit_gb * 2**30) - _own_bytes())
+        return int(SHARE * available_memory())
+    return max(0, int(limit_gb * 2**30) - resident_memory())
 
 
 def rows_at_once(stack: Stack, limit: int) -> int:
@@ -57,7 +49,7 @@ def rows_at_once(stack: Stack, limit: int) -> int:
 
 def _remedies(stack: Stack) -> str:
     """Return what else a file lets one do to need less."""
-    accepted = accepted_by(stack) if stack.sample.operator.data_kind == "views" else ()
+    accepted = stack.accepts if stack.sample.operator.data_kind == "views" else ()
     ways = [f"{less} {o.typed}" for less, o in (("a smaller", IMAGE_SHAPE), ("fewer", VIEWS)) if o in accepted]
     return f"choose {' or '.join(ways)}, or " if ways else ""
 
@@ -71,28 +63,3 @@ def bytes_of_a_row(row: Scan) -> tuple[int, int]:
     if A.data_kind == "picture":
         return _FIXED, size * _IMAGES * max(pixels, rays)
     return _FIXED + _PER_RAY * rays, size * (_IMAGES * pixels + _SINOGRAMS * rays)
-
-
-def _own_bytes() -> int:
-    with suppress(OSError, ValueError, AttributeError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return _OWN
-
-
-def _available_bytes() -> int:
-    """Return the memory that is free to use, that of a container included."""
-    free = [_system_bytes()]
-    for limit, used in _CGROUPS:
-        with suppress(OSError, ValueError):
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(0, min(free))
-
-
-def _system_bytes() -> int:
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    with suppress(OSError, ValueError, AttributeError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 * 2**30

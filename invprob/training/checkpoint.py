@@ -25,7 +25,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     torch.save({"format": _FORMAT, **state}, stream)
     content = stream.getbuffer()
     head = f"{_HEAD}{hashlib.sha256(content).hexdigest()}\n".encode()
-    write_whole(path, lambda partial: _write(partial, head, content))
+    write_whole(path, lambda partial: _write(partial, head, content), overwrite=True)
 
 
 def load(path: Path) -> dict[str, Any]:

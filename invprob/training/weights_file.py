@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from invprob.io.atomic import write_whole
+from invprob.io.atomic import write_bytes
 from invprob.training.task import plain
 from invprob.training.trainer import KINDS, Trainer
 
@@ -38,7 +38,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
     }
     content = save(weights, metadata={"card": f"{name}.json"})  # several entries would have no fixed order
     path = folder / f"{name}.safetensors"
-    write_whole(path, lambda partial: _write(partial, content))
+    write_bytes(path, content, overwrite=True)
     facts = trainer.task.card(trainer.averaged, quality)
     if trainer.kind in KINDS:
         facts |= {"licence": "BSD-3-Clause, as the package", "command": command_of(trainer)}
@@ -53,7 +53,7 @@ def export(trainer: Trainer, folder: Path, name: str, *, quality: Mapping[str, A
     }
     card = {key: facts[key] for key in _ORDER if key in facts} | facts
     text = json.dumps(plain(card), indent=2) + "\n"
-    write_whole(folder / f"{name}.json", lambda partial: _write(partial, text.encode()))
+    write_bytes(folder / f"{name}.json", text.encode(), overwrite=True)
     return path
 
 
@@ -74,7 +74,3 @@ def _resumed(trainer: Trainer) -> str:
     """Return what the command leaves out of a run whose number of steps was changed on the way."""
     parts = [f"up to step {step} a run of steps={planned}" for step, planned in sorted(trainer.plans.items())]
     return f"{', then '.join(parts)}, then resumed as one of steps={trainer.settings.steps}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

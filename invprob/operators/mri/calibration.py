@@ -10,7 +10,7 @@ from torch import Tensor
 from invprob import linalg
 from invprob.operators.mri.calibration_block import LARGEST, NEEDED, block_of, calibration_region
 from invprob.operators.mri.cartesian import CartesianMRI
-from invprob.operators.mri.coil_maps import CROP, FEWEST, Maps, maps_of_block
+from invprob.operators.mri.coil_maps import FEWEST, Maps, maps_of_block
 from invprob.operators.mri.encoding import Encoding
 from invprob.operators.mri.non_cartesian import NonCartesianMRI
 
@@ -21,7 +21,7 @@ ROUNDS, STEPS_PER_ROUND = 3, 4  # of refining maps with the image, and of conjug
 _USUAL = 256  # pixels along an axis for which the largest block of a plane is meant
 
 
-def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = CROP) -> Maps:
+def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None) -> Maps:
     """Return the coil maps that the data of one item speak for; frames share them.
 
     The fully measured middle of k-space is taken as it is on a Cartesian grid, and comes from coil images of low
@@ -31,7 +31,7 @@ def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = 
     Arguments:
         y: the data, `A.range_shape`.
         A: the encoding; its maps, if it has any, do not count.
-        sets, crop: see `maps_of_block`.
+        sets: see `maps_of_block`.
 
     ValueError for one coil without an axis, and where less than 4 samples along an axis are measured in the middle of
     a Cartesian k-space.
@@ -41,15 +41,15 @@ def calibrate(y: Tensor, A: Encoding, *, sets: int | None = None, crop: float = 
     if tuple(y.shape) != A.range_shape:
         raise ValueError(f"calibrate: data of one item have the shape {A.range_shape}, got {tuple(y.shape)}")
     if isinstance(A, CartesianMRI):
-        return maps_of_block(_block_of_grid(y, A), A.image_shape, sets=sets, crop=crop)
+        return maps_of_block(_block_of_grid(y, A), A.image_shape, sets=sets)
     if not isinstance(A, NonCartesianMRI):
         raise ValueError(f"calibrate: coil maps come from data of MRI, not from {A!r}: give maps with coils=")
     if A.frames > 1:  # of what does not change all frames together know most
         y, A = y.movedim(0, 1), NonCartesianMRI(A.image_shape, A.trajectory.detach(), A.coils, dtype=A.dtype)
     seen = calibration_region(_cells(A), _largest(A.image_shape))
     if all(n >= min(FEWEST, whole) for n, whole in zip(seen, A.image_shape, strict=True)):
-        return maps_of_block(_block_of_samples(y, A, seen), A.image_shape, sets=sets, crop=crop).without_noise()
-    return _refined(y, A, sets, crop)
+        return maps_of_block(_block_of_samples(y, A, seen), A.image_shape, sets=sets).without_noise()
+    return _refined(y, A, sets)
 
 
 def _block_of_grid(y: Tensor, A: CartesianMRI) -> Tensor:
@@ -107,14 +107,14 @@ def _block_of_samples(y: Tensor, A: NonCartesianMRI, region: tuple[int, ...]) ->
     return block_of(_spectrum(found.x, len(small)), region)
 
 
-def _refined(y: Tensor, A: NonCartesianMRI, sets: int | None, crop: float) -> Maps:
+def _refined(y: Tensor, A: NonCartesianMRI, sets: int | None) -> Maps:
     """Return maps found in turns with the image, from maps of the data as they are; one set unless more are asked for.
 
     What folds over in coil images of few shots looks like an object that wraps around.
     """
     d, region, sets = len(A.image_shape), _largest(A.image_shape), sets or 1
     blind, w = A.with_coils(A.coils), A.density().to(A.dtype)
-    maps = maps_of_block(_block_of_samples(y, A, region), A.image_shape, sets=sets, crop=crop)
+    maps = maps_of_block(_block_of_samples(y, A, region), A.image_shape, sets=sets)
     for _ in range(ROUNDS):
         known = A.with_coils(maps.coils, sets=maps.sets)
         image = linalg.conjugate_gradient(
@@ -123,7 +123,7 @@ def _refined(y: Tensor, A: NonCartesianMRI, sets: int | None, crop: float) -> Ma
         seen = (maps.coils * image.unsqueeze(-d - 1)).reshape(-1, *blind.domain_shape).sum(0)
         images = seen + blind.adjoint(w * (y - known(image)))
         block = block_of(_spectrum(images, d), region)
-        maps = maps_of_block(block, A.image_shape, sets=sets, crop=crop)
+        maps = maps_of_block(block, A.image_shape, sets=sets)
     return maps.without_noise(f", refined {ROUNDS} times with the image")
 
 

@@ -66,7 +66,7 @@ class Maps:
         return f"{self.method} from {size} samples, {self.share:.0%} of the pixels kept{sets}"
 
 
-def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | None = None, crop: float = CROP) -> Maps:
+def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | None = None) -> Maps:
     """Return the coil maps from the middle of k-space, `(C, *region)`.
 
     By ESPIRiT (`invprob.operators.mri.espirit`) where at least 12 samples along each axis, and patches enough, are
@@ -77,16 +77,13 @@ def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | No
         block: k = 0 is the sample floor(n/2) along each axis.
         image_shape: the pixels of the maps.
         sets: 1 or 2; by default a second set is kept where more than 1 % of the pixels have a second eigenvalue above
-            `crop`, as where the object is larger than the field of view.
-        crop: the eigenvalue below which a pixel has no map.
+            `CROP`, as where the object is larger than the field of view.
 
     ValueError for data that are zero or not finite, and for another number of sets.
     """
     _check_kspace(block, len(image_shape))
     if sets not in (None, 1, 2):
         raise ValueError(f"coil maps come in sets of 1 or 2, got sets={sets}")
-    if not 0 <= crop <= 1:
-        raise ValueError(f"crop is an eigenvalue from 0 to 1, got {crop}")
     region, precision = tuple(block.shape[1:]), torch.promote_types(block.dtype, torch.complex64)
     scale = block.abs().max().double()
     block = block.to(torch.complex128) / scale
@@ -97,8 +94,8 @@ def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | No
     patches = patches_of(block)
     vectors, values = eigen_maps(patches, image_shape)
     if sets is None:
-        sets = 2 if float((values[1] > crop).double().mean()) > SECOND else 1
-    vectors = torch.where(values.unsqueeze(1) > crop, vectors, 0.0)
+        sets = 2 if float((values[1] > CROP).double().mean()) > SECOND else 1
+    vectors = torch.where(values.unsqueeze(1) > CROP, vectors, 0.0)
     coils = _with_phase_of(_reference(block), vectors[:sets])
     noise = float(scale) * noise_of(patches, block)
     return Maps((coils[0] if sets == 1 else coils).to(precision), values, noise, region, "ESPIRiT")

@@ -19,7 +19,7 @@ EPS = 1e-8
 SAME = 1e-9  # positions closer than this many radians are one
 
 
-def pipe_menon(omega: Tensor, image_shape: Sequence[int], *, steps: int = STEPS) -> Tensor:
+def pipe_menon(omega: Tensor, image_shape: Sequence[int]) -> Tensor:
     """Return w with w / (P w) = 1, about the area of k-space that belongs to each sample, `(frames, samples)` float64.
 
     w <- w / (P w) (Pipe & Menon, MRM 41, 1999), where P convolves with the spectrum of a triangle of the image's
@@ -29,7 +29,6 @@ def pipe_menon(omega: Tensor, image_shape: Sequence[int], *, steps: int = STEPS)
     Arguments:
         omega: positions in radians per pixel, `(frames, samples, d)`.
         image_shape: of the image.
-        steps: how often.
     """
     sizes = tuple(image_shape)
     double = tuple(2 * n for n in sizes)
@@ -40,7 +39,7 @@ def pipe_menon(omega: Tensor, image_shape: Sequence[int], *, steps: int = STEPS)
     triangle = triangle / math.prod(sizes)
     transforms = Transforms(omega.detach(), double, EPS, torch.float64)
     w = torch.ones(omega.shape[:2], dtype=torch.float64)
-    for _ in range(steps):
+    for _ in range(STEPS):
         images = transforms.adjoint(w.to(torch.complex128).unsqueeze(-2))
         spread = transforms.forward(triangle * images).squeeze(-2).real
         w = w / torch.maximum(spread, w)  # the sample's own part alone is w: less is rounding

@@ -33,7 +33,8 @@ class Encoding(LinearOperator):
     `(*batch, [frames], coils, *image)`, and `with_coils` gives the operator of the maps found.
 
     Inside, images have the axes (sets, frames, coils, *image) and data (frames, coils, *samples), of size 1 where there
-    are none. A subclass writes `_sampled` and `_pulled`, from coil images to samples and back, and `_spectral_gram`.
+    are none. A subclass writes `_sampled` and `_pulled`, from coil images to samples and back, and the
+    short ways `_gram` and `_weighted_gram`.
 
     Arguments:
         image_shape: one to three axes of space.
@@ -272,18 +273,14 @@ class Encoding(LinearOperator):
 
     # ---- what the physics knows
 
-    def _weights_of_direct(self) -> Tensor | None:
-        """Return what data are multiplied by before A^H, so that it is about the inverse at low frequencies."""
-        return None
-
     def direct(self, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return S^H F^H y / sum |S|^2 where that is not 0: zero-filling, or gridding with density weights.
 
         Readings of weight 0 are left out, all others count alike.
         """
         y = zero_filled(self.as_data(y), weights)
-        own = self._weights_of_direct()
-        x = self.adjoint(y if own is None else own * y)
+        density = self.density()
+        x = self.adjoint(y if density is None else density * y)
         if self.maps is None:
             return x
         return linalg.ratio(x, self._cached("shading", self._shading).expand_as(x))

@@ -38,7 +38,7 @@ def stratified(distance: Tensor, free: Tensor, share: float, generator: torch.Ge
     return mask.reshape(distance.shape)
 
 
-def centred_block(measured: Tensor, largest: int = LARGEST) -> tuple[slice, ...]:
+def centred_block(measured: Tensor) -> tuple[slice, ...]:
     """Return the largest block about the centre, floor(n / 2) per axis, in which all is measured, grown evenly.
 
     Empty slices where the centre itself is not measured.
@@ -59,7 +59,7 @@ def centred_block(measured: Tensor, largest: int = LARGEST) -> tuple[slice, ...]
                 else:
                     trial_high[axis] += 1
                 inside = trial_low[axis] >= 0 and trial_high[axis] <= sizes[axis]
-                if not inside or trial_high[axis] - trial_low[axis] > largest:
+                if not inside or trial_high[axis] - trial_low[axis] > LARGEST:
                     continue
                 block = tuple(slice(a, b) for a, b in zip(trial_low, trial_high, strict=True))
                 if bool(measured[block].all()):

@@ -229,9 +229,6 @@ class NonCartesianMRI(Encoding):
 
         return self._cached("density", compute)
 
-    def _weights_of_direct(self) -> Tensor:
-        return self.density()
-
     def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
         """Return which samples to set aside, all coils together.
 
