@@ -19,7 +19,7 @@ from invprob.functional import Functional
 from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of, filled
 from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import constant, peak, penalty, pull_of_noise, started, variation_of
+from invprob.methods.scales import constant, penalty, pull_of_noise, started, variation_of
 from invprob.methods.strength import EXPECTED, Strength, fixed
 from invprob.methods.total_variation import tv
 from invprob.operators.ct.beam_hardening import HardeningCurve, NoCurveError, envelope
@@ -249,7 +249,7 @@ def _parts(
     on: Problem, constraint: Constraint, chosen: Tensor, pull: float, tol: float, steps: int
 ) -> tuple[ADMM, Misfit, Functional]:
     """Return solver, data term and prior for an image between 0 and 1, drawn to them."""
-    lam, support = chosen * peak(on), constraint.support
+    lam, support = chosen * on.peak, constraint.support
     inside = None if support is None else coarse_support(support, on.A.domain_shape)
     rho = penalty(lam, torch.ones_like(lam), on.linear)
     f, grey = on.fidelity(), GreyLevels((0.0, 1.0), pull * rho, support=inside, ndim=on.ndim)

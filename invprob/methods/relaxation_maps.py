@@ -15,7 +15,7 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.continuation import continued
 from invprob.methods.reporting import Progress, run, with_own_readings
-from invprob.methods.scales import admm, contrast, first_image, peak, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, penalty, started
 from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.operators.mri.relaxation_units import RelaxationUnits
 from invprob.operators.mri.signal_models import InversionRecovery, MultiEcho, SignalModel
@@ -195,7 +195,7 @@ def _space(problem: Problem, count: int, name: str) -> tuple[int, ...]:
 def _images(problem: Problem, strength: Strength) -> Generator[Progress, None, tuple[Tensor, Tensor, Found]]:
     """Return images with total variation of edges common to all times, its weight, and how the strength was found."""
     A, given = problem.linear, fixed(strength)
-    largest, first = peak(problem), first_image(problem)
+    largest, first = problem.peak, first_image(problem)
     size = contrast(first, problem.ndim)
 
     def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:

@@ -13,7 +13,7 @@ from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
 from invprob.methods.continuation import continued, reached
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started, variation_of
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, penalty, started, variation_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import Sum
 from invprob.problem import Problem, pyramid
@@ -65,7 +65,7 @@ def _tv(
     problem: Problem, strength: Strength, constraint: Constraint, told: dict[str, Any], *, tol: float, max_iter: int
 ) -> Iterator[Progress]:
     given = fixed(strength)
-    largest, levels = peak(problem), pyramid(problem)
+    largest, levels = problem.peak, pyramid(problem)
     first = first_image(levels[0])
     size = contrast(first, problem.ndim)
 
