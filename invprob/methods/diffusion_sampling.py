@@ -211,19 +211,18 @@ def _report(
     def result() -> Result:
         done = concluded(run, state, seconds)
         draws = _in_units(done.samples, unit, problem.ndim)
-        facts = done.certificate
+        x, facts = draws.mean(0), done.certificate
         if facts is not None:
-            x = draws.mean(0)
-            stated = replace(problem, noise=noise) if problem.noise is None else problem
+            Ax = problem.A(x)
             facts = replace(
                 facts,
-                data_residual=problem.data_residual(x),
-                residual_to_noise=None if problem.noise is None else stated.residual_to_noise(x),
+                data_residual=problem.data_residual(x, Ax),
+                residual_to_noise=problem.residual_to_noise(x, Ax),
                 notes=(*facts.notes, _sentence(done)),
             )
         return replace(
             done,
-            x=draws.mean(0),
+            x=x,
             samples=draws,
             spread=None if done.spread is None else _in_units(done.spread, unit, problem.ndim),
             certificate=facts,

@@ -126,10 +126,10 @@ def _turn(problem: Problem, readings: Problem, max_iter: int) -> Generator[Progr
 
 def _told(event: Progress, problem: Problem, of: Problem, replicas: int) -> Result:
     """Return a result that speaks of the readings as they are, and of the noise in every pixel if asked for."""
-    x = event.image()
-    reached = {"strength": of.data_residual(x).tolist()}
-    done = with_own_readings(event.result(), problem)
-    done = replace(done, settings=reached | dict(done.settings))
+    done = event.result()
+    Ax = problem.A(done.x)
+    reached = {"strength": of.data_residual(done.x, Ax).tolist()}
+    done = replace(with_own_readings(done, problem, Ax), settings=reached | dict(done.settings))
     if not replicas or problem.batch:
         return done
     A, steps = encoding_of(problem.linear, "cg-sense"), max(1, int(done.n_iter.max()))
