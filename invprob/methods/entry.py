@@ -45,7 +45,7 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
     Where the data have fewer readings than the image has pixels, and where views meet a strength of your own, it looks
     twice, the second time at half of them: `Result.half_change` is where not to trust. ValueError for unknown names,
     with the nearest, for settings out of range, for a method that is not for such data, and for an operator whose
-    adjoint is none.
+    adjoint is none; a method that refuses half of the readings has that in a note of its certificate.
     """
     last = None
     for event in followed(scan, method, **settings):
@@ -78,11 +78,10 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     try:
         for event in progress(half, method, **chosen):
             yield replace(event, phase=f"{LOOKING}: {event.phase}", conclude=lambda: done, show=lambda: done.x)
-    except ValueError:  # a method that takes all readings alike: it cannot leave any out
-        return
-    if event is not None:
-        looked = _with_change(done, event.image(), scan.operator)
-        yield Progress(LOOKING, 1, 1, None, lambda: looked)
+        looked = done if event is None else _with_change(done, event.image(), scan.operator)
+    except ValueError as error:  # as of a method that takes all readings alike; the image stays what it is
+        looked = _noted(done, f"half of the readings cannot tell where not to trust the image: {error}")
+    yield Progress(LOOKING, 1, 1, None, lambda: looked)
 
 
 def _takes_all(method: str | Recipe, scan: Scan) -> bool:
@@ -105,6 +104,11 @@ def _with_change(done: Result, other: Tensor, A: Operator) -> Result:
         moved = linalg.ratio(linalg.norm(other - done.x, done.ndim), linalg.norm(done.x, done.ndim))
         facts = replace(facts, half_change=moved, half_of="pixels" if A.data_kind == "picture" else A.data_kind)
     return replace(done, certificate=facts, half_change=change)
+
+
+def _noted(done: Result, note: str) -> Result:
+    facts = done.certificate
+    return done if facts is None else replace(done, certificate=replace(facts, notes=(*facts.notes, note)))
 
 
 @torch.no_grad()
