@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator, Operator
+from invprob.sampling.singular_vectors import SingularVectors, singular_vectors_of
 
 TOL = 1e-3  # relative residual of the corrections that data steps solve for
 LEAST = (
@@ -92,6 +93,16 @@ class Measurement:
         """|A|, to which the rates of gradient steps are relative; of a nonlinear operator that of its derivative."""
         A = self.linear if self._is_linear else self.A.linearised(self.A.start())
         return float(A.norm().max()) or 1.0
+
+    @cached_property
+    def pulled(self) -> Tensor:
+        """A^H W y."""
+        return self.pull(self.y)
+
+    @cached_property
+    def singular_vectors(self) -> SingularVectors:
+        """The singular values and vectors of W^1/2 A; ValueError where they cannot be had."""
+        return singular_vectors_of(self.linear, self.weights, self.y.real)
 
     def misfit(self, x: Tensor) -> Tensor:
         """Return r = y - A(x)."""
