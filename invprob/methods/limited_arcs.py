@@ -297,11 +297,14 @@ def _told(
     doubts: tuple[Doubt, ...] = (),
 ) -> Result:
     """Return a result in other units, with what more there is to say of it."""
-    facts = result.certificate
+    facts, history = result.certificate, dict(result.history)
     if facts is not None:
         objective = None if facts.objective is None else facts.objective * unit**2
         facts = replace(facts, objective=objective, notes=(*facts.notes, *notes), doubts=(*facts.doubts, *doubts))
-    return replace(result, x=unit * result.x, certificate=facts, settings={**result.settings, **told})
+    if "objective" in history:
+        history["objective"] = history["objective"] * unit**2
+    settings = {**result.settings, **told}
+    return replace(result, x=unit * result.x, certificate=facts, history=history, settings=settings)
 
 
 def _size(level: Problem) -> str:
