@@ -129,10 +129,9 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     named = {"method": method if isinstance(method, str) else name_of(recipe)}
 
     def in_units(event: Progress) -> Progress:
-        return replace(
-            event,
-            conclude=lambda: _rescaled(event.result(), of_data, of_image, problem.A.domain_shape, named).of_scan(scan),
-            show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
+        return event.changed(
+            lambda done: _rescaled(done, of_data, of_image, problem.A.domain_shape, named).of_scan(scan),
+            lambda x: _image_in_units(x, of_image, problem.A.domain_shape),
         )
 
     if takes_scan(recipe):

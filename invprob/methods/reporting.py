@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -54,18 +54,32 @@ class Progress:
         """Return the image of `result` alone: as a preview, or to go on from."""
         return self.conclude().x if self.show is None else self.show()
 
+    def changed(self, result: Callable[[Result], Result], image: Callable[[Tensor], Tensor] | None = None) -> Progress:
+        """Return the same with another result, and with another image where a result has one."""
+        show = self.show if image is None else lambda: image(self.image())
+        return replace(self, conclude=lambda: result(self.result()), show=show)
+
 
 Recipe = Callable[..., Iterator[Progress]]
+T = TypeVar("T")
 
 
 def of_own_readings(problem: Problem, events: Iterator[Progress]) -> Iterator[Progress]:
     """Yield the events of a recipe on the balanced problem; the results count the readings of this one."""
     for event in events:
-        yield replace(event, conclude=partial(_concluded_by, event, problem))
+        yield event.changed(partial(with_own_readings, problem=problem))
 
 
-def _concluded_by(event: Progress, problem: Problem) -> Result:
-    return with_own_readings(event.result(), problem)
+def changed(
+    events: Generator[Progress, None, T], result: Callable[[Result], Result], image: Callable[[Tensor], Tensor]
+) -> Generator[Progress, None, T]:
+    """Yield events with other results and images, and return what they end with."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return cast("T", end.value)
+        yield event.changed(result, image)
 
 
 def with_own_readings(done: Result, problem: Problem, Ax: Tensor | None = None) -> Result:

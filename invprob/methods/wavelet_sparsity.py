@@ -12,9 +12,9 @@ from torch import Tensor
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
-from invprob.methods.continuation import continued
+from invprob.methods.continuation import Reached, continued
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, penalty
 from invprob.methods.sense import ALIKE, encoding_of
 from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.priors import Sum, WaveletL1
@@ -109,7 +109,7 @@ def _sparse(
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "wavelet": name, "tol": tol, **told}
-    start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
+    start = continued(problem, solver, f, g, at or Reached(first), chosen)
     yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)
 
 
