@@ -14,9 +14,10 @@ from torch import Tensor
 from invprob.fidelities import estimate_s
 from invprob.likelihood import Gaussian
 from invprob.linop.doors import takes_arrays
+from invprob.methods.examination import shows_noise
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import kept_nonnegative
-from invprob.methods.strength import Strength, shows_noise
+from invprob.methods.strength import Strength
 from invprob.methods.total_variation import tv
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem

@@ -18,7 +18,7 @@ from invprob.linop import LinearOperator, Operator
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-__all__ = ["data_doubts", "examined", "noise_in_data", "residual_correlation", "shared_by_blocks"]
+__all__ = ["data_doubts", "examined", "noise_in_data", "residual_correlation", "shared_by_blocks", "shows_noise"]
 
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
@@ -221,16 +221,15 @@ def _is_flat_detector(A: Operator) -> bool:
 
 
 def _visible(A: Operator) -> bool:
-    """Return whether noise can be seen in data: in views, and in a picture with about as many readings as pixels."""
-    if A.measured is not None:
-        return False
+    """Return whether noise can be seen in data: in views, and in pictures as `shows_noise` says."""
     if A.data_kind == "views":
-        return min(A.range_shape) > 4
-    return A.data_kind == "picture" and 2 * _size(A.range_shape) > _size(A.domain_shape)
+        return A.measured is None and min(A.range_shape) > 4
+    return shows_noise(A)
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
+def shows_noise(A: Operator) -> bool:
+    """Return whether data are a picture with about as many readings as pixels, in which noise can be seen."""
+    return A.data_kind == "picture" and A.measured is None and 2 * math.prod(A.range_shape) > math.prod(A.domain_shape)
 
 
 def data_doubts(problem: Problem, seen: Levels | None, settings: Mapping[str, Any]) -> Iterator[Doubt]:
