@@ -183,6 +183,11 @@ class Problem:
         """Return W y, the pull of the data on an image of zeros; for other likelihoods what stands for it."""
         return self.likelihood.force(self._under(None))
 
+    @cached_property
+    def peak(self) -> Tensor:
+        """The largest |A^H W y| per item, what strengths are relative to; ValueError unless the operator is linear."""
+        return self.linear.adjoint(self.force()).abs().flatten(-self.ndim).amax(-1).double()
+
     def held_out(self, seed: int = 0) -> Tensor:
         """Return which readings of an item are set aside to be predicted, the same for the same seed."""
         drawn = self.A.hold_out(HELD_OUT, torch.Generator().manual_seed(seed)).to(self.y.device)

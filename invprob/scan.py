@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,14 +136,17 @@ class Scan:
 
         What reading the data warned of, and what the operator says of its geometry and of a batch's middle item.
         """
-        if self.doubted is not None:
-            return [*self.warned, *self.doubted]
+        return [*self.warned, *(self._doubted if self.doubted is None else self.doubted)]
+
+    @cached_property
+    def _doubted(self) -> list[str]:
+        """What the operator says: a command asks before it reconstructs, and the result again."""
         if not self.data.numel():
-            return [*self.warned, *self.operator.doubts()]
+            return self.operator.doubts()
         z, w = self.estimate()
         middle = tuple(n // 2 for n in self.batch_shape)
         known = w is None or bool((w.expand(z.shape)[middle] > 0).any())
-        return [*self.warned, *self.operator.doubts(self.operator.fill(z, w)[middle] if known else None)]
+        return self.operator.doubts(self.operator.fill(z, w)[middle] if known else None)
 
     def _leave_out(self, seen: Tensor) -> None:
         object.__setattr__(self, "data", torch.where(seen, self.data, torch.zeros_like(self.data)))

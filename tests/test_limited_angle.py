@@ -116,6 +116,8 @@ def test_a_hole_is_found_and_what_hardens_is_said():
     found = reconstruct(measured(hardened(HOLED)), "limited-angle")
     wrong = int(((segment(found.x, 2) > 0) != TRUTH).sum())
     assert wrong < 0.04 * TRUTH.sum()
+    best = float(found.history["objective"].min())  # in the unit of the certificate's
+    assert best == pytest.approx(float(found.certificate.objective), rel=1e-6)
     left = reconstruct(measured(hardened(HOLED)), "limited-angle", beam_hardening="none")
     assert any("the beam hardens" in doubt for doubt in left.doubts)
 

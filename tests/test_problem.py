@@ -15,7 +15,7 @@ from invprob import Scan, methods, phantoms, reconstruct, registry
 from invprob.benchmark.plan import registered
 from invprob.linop import Operator
 from invprob.methods import progress
-from invprob.operators import Blur, Identity, Mask, ParallelBeam
+from invprob.operators import Blur, Identity, Mask, ParallelBeam, RandomProjection
 from invprob.problem import Problem, prolong
 
 DOUBLE = torch.float64
@@ -91,6 +91,17 @@ def test_what_is_no_reading_counts_nowhere():
         assert torch.equal(result.x, reconstruct(Scan(A, y, SIGMA), method, strength=0.01).x)
         r = (A(result.x) - scan.data)[A.measured].norm() / (SIGMA * n**0.5)
         assert float(result.certificate.residual_to_noise) == pytest.approx(float(r), rel=1e-3)
+
+
+def test_strengths_are_relative_to_the_largest_pull_of_the_data(monkeypatch):
+    """max |A^T W y| by the dense matrix; whoever asks next does not pay for it again."""
+    A = RandomProjection((4, 5), 12, dtype=DOUBLE)
+    y, w = randn((3, 12), DOUBLE, 1), torch.rand(3, 12, generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+    matrix = torch.stack([A(unit).flatten() for unit in torch.eye(20, dtype=DOUBLE).reshape(20, 4, 5)], 1)
+    problem = Problem(A, y, None, w)
+    torch.testing.assert_close(problem.peak, ((w * y) @ matrix).abs().amax(1))
+    monkeypatch.setattr(A, "_adjoint", None)
+    assert problem.peak.shape == (3,)
 
 
 def test_percentages_of_noise_are_of_readings():

@@ -84,3 +84,17 @@ def test_noise_is_per_item(A):
 def test_what_is_of_another_kind_is_refused_in_words(A, changes, words):
     with pytest.raises(TypeError, match=words):
         Scan(A, **({"data": torch.ones(4, 12)} | changes))
+
+
+def test_a_scan_is_doubted_once(monkeypatch):
+    """A command says what is doubtful before it reconstructs, and the result says it again."""
+    scan, asked = Scan(Identity((4,)), torch.ones(4)), []
+
+    def doubts(y):
+        asked.append(y)
+        return ["a doubt"]
+
+    monkeypatch.setattr(scan.operator, "doubts", doubts)
+    scan.doubts().append("of the caller's own")
+    assert scan.doubts() == ["a doubt"]
+    assert len(asked) == 1

@@ -299,6 +299,17 @@ def test_it_looks_twice_where_readings_are_fewer_than_pixels():
     assert all(torch.equal(event.image(), result.x) for event in events)
 
 
+def test_a_method_that_refuses_half_of_the_readings_says_so():
+    """The image is there, and why nothing is known of where not to trust it is no secret."""
+    A = Blur((24, 24), torch.ones(9, 9) / 81, boundary="valid")
+    scan = Scan(A, A(picture(24)), noise=0.01)
+    assert is_sparse(scan)
+    result = reconstruct(scan, "wiener")
+    assert result.half_change is None
+    assert "cannot tell where not to trust the image: wiener takes all readings alike" in result.certificate.notes[-1]
+    assert torch.equal(result.x, list(progress(scan, "wiener"))[-1].image())
+
+
 def test_the_change_points_at_what_the_data_do_not_know():
     seen = torch.rand((24, 24), generator=torch.Generator().manual_seed(1)) < 0.7
     seen[8:16, 8:16] = False

@@ -46,7 +46,7 @@ class Calibrated:
     def __call__(self, problem: Problem) -> Iterator[Progress]:
         """Yield the events of the recipe with the spread of its results scaled."""
         for event in self.recipe(problem, **self.settings):
-            yield replace(event, conclude=lambda event=event: self._scaled(event.conclude()))  # type: ignore[misc]
+            yield event.changed(self._scaled)
 
     def _scaled(self, result: Result) -> Result:
         facts = result.certificate

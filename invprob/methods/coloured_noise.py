@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from invprob.fidelities import estimate_s
 from invprob.likelihood import Gaussian
 from invprob.linop.doors import takes_arrays
+from invprob.methods.examination import shows_noise
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import kept_nonnegative
-from invprob.methods.strength import Strength, shows_noise
+from invprob.methods.strength import Strength
 from invprob.methods.total_variation import tv
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
@@ -62,7 +64,7 @@ def sobolev_tv(
         white = Problem(whiten @ A, whiten(y), _whitened_noise(problem, whiten))
         events = tv(white, **settings | {"nonnegative": kept_nonnegative(problem, nonnegative)})
     for event in events:
-        yield replace(event, conclude=_with_order(event.conclude, s))
+        yield event.changed(partial(_with_order, s=s))
 
 
 @takes_arrays
@@ -115,9 +117,5 @@ def _whitened_noise(problem: Problem, whiten: SobolevMetric) -> Tensor | None:
     return seen if given is None else torch.maximum(given.to(seen), seen)
 
 
-def _with_order(conclude: Callable[[], Result], s: float) -> Callable[[], Result]:
-    def result() -> Result:
-        found = conclude()
-        return replace(found, settings=found.settings | {"order": s})
-
-    return result
+def _with_order(done: Result, s: float) -> Result:
+    return replace(done, settings=done.settings | {"order": s})

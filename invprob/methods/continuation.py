@@ -24,7 +24,7 @@ class Reached:
     Arguments:
         x: the image.
         slopes: of ADMM one per split term, rho_i u_i over the strength: subgradients of the terms of a prior of
-            strength 1, which the next strength multiplies.
+            strength 1, which the next strength multiplies. None (the default) of other solvers and of a first image.
     """
 
     x: Tensor
@@ -53,10 +53,11 @@ def reached(state: State, strength: Tensor) -> Reached:
 def continued(problem: Problem, solver: Solver[Any], f: Misfit, g: Functional, at: Reached, strength: Tensor) -> State:
     """Return the start at where another run ended: its image, interpolated on a finer grid, with its multipliers.
 
-    The multipliers of data that are no least squares are those that the image asks for.
+    The multipliers of data that are no least squares are those that the image asks for; so are all where `at` is an
+    image alone, which no run has led to.
     """
     start = started(problem, solver, f, g, prolong(at.x, f.A.domain_shape, smooth=True))
-    if not isinstance(solver, ADMM) or not isinstance(start, ADMMState):
+    if not at.slopes or not isinstance(solver, ADMM) or not isinstance(start, ADMMState):
         return start
     of_prior = len(start.u) - (f.normal_term() is None)
     one = torch.where(strength > 0, strength, 1.0)

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
+from invprob.methods.pretrained import pretrained_denoiser
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.scales import contrast
 from invprob.methods.total_variation import tv
 from invprob.methods.warm_start import ENOUGH, FAINTEST, ROUGHLY
-from invprob.priors import DiffusionPrior, ScorePrior, load_pretrained
+from invprob.priors import DiffusionPrior, ScorePrior
 from invprob.priors.denoiser_functions import DenoiserFunction
-from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem
 from invprob.result import Result
 from invprob.sampling import Sampler, SamplerState, concluded, sampler
@@ -197,7 +197,8 @@ def _drawn(
         seed=seed,
         **changes,
     )
-    began, state = time.perf_counter(), run.init(_start(run, x / linalg.per_item(unit, x, problem.ndim)))
+    began = time.perf_counter()
+    state = run.init(x / linalg.per_item(unit, x, problem.ndim) if run.informed else None)
     while not run.done(state):
         state = run.advance(state)
         yield _report(name, problem, run, state, unit, noise, began)
@@ -211,19 +212,18 @@ def _report(
     def result() -> Result:
         done = concluded(run, state, seconds)
         draws = _in_units(done.samples, unit, problem.ndim)
-        facts = done.certificate
+        x, facts = draws.mean(0), done.certificate
         if facts is not None:
-            x = draws.mean(0)
-            stated = replace(problem, noise=noise) if problem.noise is None else problem
+            Ax = problem.A(x)
             facts = replace(
                 facts,
-                data_residual=problem.data_residual(x),
-                residual_to_noise=None if problem.noise is None else stated.residual_to_noise(x),
+                data_residual=problem.data_residual(x, Ax),
+                residual_to_noise=problem.residual_to_noise(x, Ax),
                 notes=(*facts.notes, _sentence(done)),
             )
         return replace(
             done,
-            x=draws.mean(0),
+            x=x,
             samples=draws,
             spread=None if done.spread is None else _in_units(done.spread, unit, problem.ndim),
             certificate=facts,
@@ -250,13 +250,6 @@ def _in_units(x: Tensor | None, unit: Tensor, ndim: int) -> Tensor:
     if x is None:
         raise ValueError("a sampler left no draws")
     return x * linalg.per_item(unit, x, ndim)
-
-
-def _start(run: Sampler, x: Tensor) -> Tensor | None:
-    """Return the first image where the prior knows too little noise to begin with noise alone."""
-    from invprob.sampling.sampler import INFORMED
-
-    return x if run.pairs[0][0] < INFORMED * run.prior.spread else None
 
 
 def _noise(problem: Problem, of: Problem, x: Tensor) -> Tensor:
@@ -288,8 +281,5 @@ def _prior(chosen: PriorChoice, problem: Problem) -> ScorePrior:
         raise ValueError(f"diffusion priors are for images of two or more axes, not for {problem.A.domain_shape}")
     if not isinstance(chosen, str):
         return DiffusionPrior(chosen, ndim=problem.ndim, complex_as="parts")
-    name = ("denoiser-colour" if problem.colours > 1 else "denoiser") if chosen == "auto" else chosen
-    found = load_pretrained(name)
-    if not isinstance(found, PretrainedDenoiser) or found.colours not in (1, problem.colours):
-        raise ValueError(f"{name!r} is no prior of images {problem.A.domain_shape}: use denoiser, or a ScorePrior")
-    return DiffusionPrior(found.to(problem.A.device, problem.A.dtype), ndim=problem.ndim, complex_as="parts")
+    D = pretrained_denoiser(chosen, problem).to(problem.A.device, problem.A.dtype)
+    return DiffusionPrior(D, ndim=problem.ndim, complex_as="parts")

@@ -45,7 +45,7 @@ def reconstruct(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Res
     Where the data have fewer readings than the image has pixels, and where views meet a strength of your own, it looks
     twice, the second time at half of them: `Result.half_change` is where not to trust. ValueError for unknown names,
     with the nearest, for settings out of range, for a method that is not for such data, and for an operator whose
-    adjoint is none.
+    adjoint is none; a method that refuses half of the readings has that in a note of its certificate.
     """
     last = None
     for event in followed(scan, method, **settings):
@@ -78,11 +78,10 @@ def followed(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     try:
         for event in progress(half, method, **chosen):
             yield replace(event, phase=f"{LOOKING}: {event.phase}", conclude=lambda: done, show=lambda: done.x)
-    except ValueError:  # a method that takes all readings alike: it cannot leave any out
-        return
-    if event is not None:
-        looked = _with_change(done, event.image(), scan.operator)
-        yield Progress(LOOKING, 1, 1, None, lambda: looked)
+        looked = done if event is None else _with_change(done, event.image(), scan.operator)
+    except ValueError as error:  # as of a method that takes all readings alike; the image stays what it is
+        looked = _noted(done, f"half of the readings cannot tell where not to trust the image: {error}")
+    yield Progress(LOOKING, 1, 1, None, lambda: looked)
 
 
 def _takes_all(method: str | Recipe, scan: Scan) -> bool:
@@ -107,6 +106,11 @@ def _with_change(done: Result, other: Tensor, A: Operator) -> Result:
     return replace(done, certificate=facts, half_change=change)
 
 
+def _noted(done: Result, note: str) -> Result:
+    facts = done.certificate
+    return done if facts is None else replace(done, certificate=replace(facts, notes=(*facts.notes, note)))
+
+
 @torch.no_grad()
 def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterator[Progress]:
     """Yield after every iteration of a method; the last one holds the final result.
@@ -125,10 +129,9 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     named = {"method": method if isinstance(method, str) else name_of(recipe)}
 
     def in_units(event: Progress) -> Progress:
-        return replace(
-            event,
-            conclude=lambda: _rescaled(event.result(), of_data, of_image, problem.A.domain_shape, named).of_scan(scan),
-            show=lambda: _image_in_units(event.image(), of_image, problem.A.domain_shape),
+        return event.changed(
+            lambda done: _rescaled(done, of_data, of_image, problem.A.domain_shape, named).of_scan(scan),
+            lambda x: _image_in_units(x, of_image, problem.A.domain_shape),
         )
 
     if takes_scan(recipe):

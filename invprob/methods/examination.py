@@ -18,7 +18,7 @@ from invprob.linop import LinearOperator, Operator
 from invprob.operators.image.noise_level import estimate_noise
 from invprob.problem import Problem
 
-__all__ = ["data_doubts", "examined", "noise_in_data", "residual_correlation", "shared_by_blocks"]
+__all__ = ["data_doubts", "examined", "noise_in_data", "residual_correlation", "shared_by_blocks", "shows_noise"]
 
 OVERSTATED = 1.5  # a noise level this many times what the data show is none of theirs: textures only add to that
 NOTICED, PLENTY = 0.01, 0.1  # of all readings, the negative part that is more than noise
@@ -37,7 +37,7 @@ def examined(
     problem: Problem,
     x: Tensor,
     settings: dict[str, Any],
-    Ax: Tensor | None = None,
+    Ax: Tensor,
     *,
     whole: Problem | None = None,
 ) -> Certificate:
@@ -50,14 +50,13 @@ def examined(
         problem: the data with their operator.
         x: the image.
         settings: those of the method.
-        Ax: A(x), where it is known already.
+        Ax: A(x).
         whole: the problem with all views, where `problem` has a few of them: noise shows in neighbouring views, and
             whether any image explains the data is then not sought.
     """
-    Ax = problem.A(x) if Ax is None else Ax
     changes: dict[str, Any] = {"residual_correlation": residual_correlation(problem, x, Ax)}
     seen = noise_in_data(problem) if whole is None else noise_in_data(whole, NEIGHBOURS)
-    notes, tried = facts.notes, unexplained(problem, x, Ax) if whole is None else ()
+    notes, tried = facts.notes, unexplained(problem, x, Ax, seen) if whole is None else ()
     doubts = [*facts.doubts, *tried, *data_doubts(problem, seen, settings)]
     if problem.noise is None and seen is not None and bool((seen[0] > 0).all()):
         found = problem.noise_seen(x, Ax).to(seen[0])
@@ -67,12 +66,12 @@ def examined(
     return replace(facts, notes=notes, doubts=tuple(dict.fromkeys(doubts)), **changes)
 
 
-def unexplained(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> Iterator[Doubt]:
+def unexplained(problem: Problem, x: Tensor, Ax: Tensor, seen: Levels | None) -> Iterator[Doubt]:
     """Yield that no image near x explains the data, if steps of conjugate gradients find none.
 
     They leave less than the noise of any sound scan, as they fit some of it, whatever held the image back (a direct
     one does not seek to meet the data at all), and nothing that blocks of readings share. Where x itself is such an
-    image there is nothing to seek. Of a batch the middle item is tried. `Ax` is A(x), where it is known already.
+    image there is nothing to seek. Of a batch the middle item is tried. `seen` is `noise_in_data(problem)`.
     """
     if not isinstance(problem.A, LinearOperator) or not problem.y.numel():
         return
@@ -80,8 +79,10 @@ def unexplained(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> Iterat
     alone = not problem.A.parameter_batch  # else every item has an operator of its own, and all are tried together
     of = (_item(problem, middle) if alone else problem).quadratic()
     A, y, w, start = of.linear, of.y, of.weights, x[middle] if alone else x
-    seen = noise_in_data(of) if of.noise is None else None
-    sigma = of.noise if of.noise is not None else None if seen is None else seen[1]
+    sigma = of.noise
+    if sigma is None:
+        seen = seen if of is problem else noise_in_data(of)
+        sigma = None if seen is None else seen[1]
 
     def left(image: Tensor, d: Tensor) -> tuple[float, float]:
         """Return the residual over its noise, NaN where that is not known, and what its blocks share."""
@@ -91,7 +92,7 @@ def unexplained(problem: Problem, x: Tensor, Ax: Tensor | None = None) -> Iterat
             ratio = math.nan if found is None else float(found if alone else found[middle])
         return ratio, shared_by_blocks(of, image, d)
 
-    d = A(start) if Ax is None else Ax[middle] if alone else Ax
+    d = Ax[middle] if alone else Ax
     if _explains(*left(start, d), sure=True):
         return
     b = A.adjoint(y - d if w is None else w * (y - d))
@@ -220,16 +221,15 @@ def _is_flat_detector(A: Operator) -> bool:
 
 
 def _visible(A: Operator) -> bool:
-    """Return whether noise can be seen in data: in views, and in a picture with about as many readings as pixels."""
-    if A.measured is not None:
-        return False
+    """Return whether noise can be seen in data: in views, and in pictures as `shows_noise` says."""
     if A.data_kind == "views":
-        return min(A.range_shape) > 4
-    return A.data_kind == "picture" and 2 * _size(A.range_shape) > _size(A.domain_shape)
+        return A.measured is None and min(A.range_shape) > 4
+    return shows_noise(A)
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
+def shows_noise(A: Operator) -> bool:
+    """Return whether data are a picture with about as many readings as pixels, in which noise can be seen."""
+    return A.data_kind == "picture" and A.measured is None and 2 * math.prod(A.range_shape) > math.prod(A.domain_shape)
 
 
 def data_doubts(problem: Problem, seen: Levels | None, settings: Mapping[str, Any]) -> Iterator[Doubt]:

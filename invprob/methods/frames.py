@@ -14,9 +14,9 @@ from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.linop import LinearOperator
-from invprob.methods.continuation import continued
+from invprob.methods.continuation import Reached, continued
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import THRESHOLD, WEAKEST, first_image, started
+from invprob.methods.scales import THRESHOLD, WEAKEST, first_image
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import L1, Analysis, NuclearNorm, Sum
 from invprob.problem import Problem
@@ -73,11 +73,11 @@ def low_rank_sparse(
         solver, f, g = parts(of, found.strength, None)
         at, chosen = found.at, found.strength
         settings: dict[str, Any] = {"strength": chosen.tolist(), "background": background, "tol": tol}
-        start = started(of, solver, f, g, first_image(of)) if at is None else continued(of, solver, f, g, at, chosen)
+        start = continued(of, solver, f, g, at or Reached(first_image(of)), chosen)
         yield from run("low rank and sparse", of, solver, f, g, state=start, settings=settings, choice=found.choice)
 
     for event in of_own_readings(split, separated()):
-        yield replace(event, conclude=partial(_together, event, total), show=partial(_image, event, total))
+        yield event.changed(partial(_together, total=total), total)
 
 
 def _scales(x: Tensor, time: Frequencies) -> tuple[Tensor, Tensor]:
@@ -88,10 +88,5 @@ def _scales(x: Tensor, time: Frequencies) -> tuple[Tensor, Tensor]:
     return largest, time(x).abs().flatten(-k).amax(-1).double()
 
 
-def _together(event: Progress, total: LinearOperator) -> Result:
-    done = event.result()
+def _together(done: Result, total: LinearOperator) -> Result:
     return replace(done, x=total(done.x), ndim=len(total.range_shape))
-
-
-def _image(event: Progress, total: LinearOperator) -> Tensor:
-    return total(event.image())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import mul
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +19,15 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Constraint, Support, coarse_support, constraint_of, filled
 from invprob.methods.continuation import Reached, continued, reached
-from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import constant, peak, penalty, pull_of_noise, started, variation_of
+from invprob.methods.reporting import Progress, changed, run
+from invprob.methods.scales import constant, penalty, pull_of_noise, variation_of
 from invprob.methods.strength import EXPECTED, Strength, fixed
 from invprob.methods.total_variation import tv
 from invprob.operators.ct.beam_hardening import HardeningCurve, NoCurveError, envelope
 from invprob.priors import GreyLevels, Sum
 from invprob.problem import Problem, pyramid
 from invprob.result import Result
-from invprob.solvers import ADMM, State
+from invprob.solvers import ADMM
 
 OUTLINES = ("disc", "ellipse", "convex")  # which are tried, from the one that knows most
 # total variation relative to max |A^H y|: less than that of one value fills what no ray tells with grey
@@ -113,7 +114,7 @@ def _several(
     tol = max(tol, 6e-4)
     change = partial(_told, told=told | {"material": "several"}, notes=notes)
     for event in tv(problem, strength=strength, nonnegative=nonnegative, support=inside, tol=tol, max_iter=max_iter):
-        yield replace(event, conclude=partial(_concluded, event, change))
+        yield event.changed(change)
 
 
 def _one(
@@ -148,7 +149,7 @@ def _one(
         start = continued(on, solver, f, g, at, chosen)
         events = run(f"one material, {_size(level)}", on, solver, f, g, state=start, settings=settings)
         story = _story(curve, left, constraint, beam_hardening)
-        state = yield from _changed(events, partial(_told, unit=curve.mean, **story), curve.mean)
+        state = yield from changed(events, partial(_told, unit=curve.mean, **story), partial(mul, curve.mean))
         at = reached(state, chosen)
         if level is not levels[-1]:
             curve = _followed(level, at)
@@ -209,9 +210,9 @@ def _round(
     image = 0.7 * _of(inside, level)
     for pull, steps in ((0.0, CONVEX), (PULL, DRAWN)):
         solver, f, g = _parts(on, constraint, chosen, pull, tol, steps)
-        start = started(on, solver, f, g, image) if at is None else continued(on, solver, f, g, at, chosen)
+        start = continued(on, solver, f, g, at or Reached(image), chosen)
         events = run("one material and its curve", on, solver, f, g, state=start, settings={})
-        state = yield from _changed(events, partial(_told, unit=curve.mean), curve.mean)
+        state = yield from changed(events, partial(_told, unit=curve.mean), partial(mul, curve.mean))
         at = reached(state, chosen)
     if at is None:
         raise RuntimeError("a round ends at an image")
@@ -249,7 +250,7 @@ def _parts(
     on: Problem, constraint: Constraint, chosen: Tensor, pull: float, tol: float, steps: int
 ) -> tuple[ADMM, Misfit, Functional]:
     """Return solver, data term and prior for an image between 0 and 1, drawn to them."""
-    lam, support = chosen * peak(on), constraint.support
+    lam, support = chosen * on.peak, constraint.support
     inside = None if support is None else coarse_support(support, on.A.domain_shape)
     rho = penalty(lam, torch.ones_like(lam), on.linear)
     f, grey = on.fidelity(), GreyLevels((0.0, 1.0), pull * rho, support=inside, ndim=on.ndim)
@@ -268,26 +269,6 @@ def _within(problem: Problem, support: Support) -> Constraint:
     return Constraint()
 
 
-def _changed(
-    events: Generator[Progress, None, State], conclude: Callable[[Result], Result], unit: float
-) -> Generator[Progress, None, State]:
-    """Yield events whose images are in units of the grey value as what they are, and return where they end."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return cast("State", end.value)
-        yield replace(event, conclude=partial(_concluded, event, conclude), show=partial(_shown, event, unit))
-
-
-def _concluded(event: Progress, change: Callable[[Result], Result]) -> Result:
-    return change(event.result())
-
-
-def _shown(event: Progress, unit: float) -> Tensor:
-    return unit * event.image()
-
-
 def _told(
     result: Result,
     *,
@@ -297,11 +278,14 @@ def _told(
     doubts: tuple[Doubt, ...] = (),
 ) -> Result:
     """Return a result in other units, with what more there is to say of it."""
-    facts = result.certificate
+    facts, history = result.certificate, dict(result.history)
     if facts is not None:
         objective = None if facts.objective is None else facts.objective * unit**2
         facts = replace(facts, objective=objective, notes=(*facts.notes, *notes), doubts=(*facts.doubts, *doubts))
-    return replace(result, x=unit * result.x, certificate=facts, settings={**result.settings, **told})
+    if "objective" in history:
+        history["objective"] = history["objective"] * unit**2
+    settings = {**result.settings, **told}
+    return replace(result, x=unit * result.x, certificate=facts, history=history, settings=settings)
 
 
 def _size(level: Problem) -> str:

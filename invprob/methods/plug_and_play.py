@@ -9,17 +9,17 @@ import torch
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
+from invprob.methods.pretrained import pretrained_denoiser
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import kept_nonnegative
 from invprob.methods.strength import Strength
 from invprob.methods.warm_start import Start, refined
-from invprob.priors import RED, Denoiser, GradientStepDenoiser, load_pretrained
+from invprob.priors import RED, Denoiser, GradientStepDenoiser
 from invprob.priors.denoiser_functions import Clipped, DenoiserFunction, Either, Equivariant, KeepsZero, Signed, Within
-from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem, contradicts_nonnegative
 from invprob.solvers import HQS, ProximalGradient
 
-DenoiserChoice = str | DenoiserFunction  # "auto" is denoiser, and denoiser-colour for images in colour
+DenoiserChoice = str | DenoiserFunction
 # lam over the variance of the noise: with less, data steps leave some frequencies more noise than the denoiser expects,
 # sigma_k / (2 sqrt(WEIGHT)) instead of sigma_k, and it grows, by 1 to 20 dB at 0.125 (docs/plug-and-play.md); Zhang,
 # Li, Zuo et al. 2021 take 0.19 to 0.55
@@ -149,8 +149,6 @@ def _denoiser(
 ) -> DenoiserFunction:
     if problem.ndim < 2:
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
-    if chosen == "auto":
-        chosen = "denoiser-colour" if problem.colours > 1 else "denoiser"
     D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else chosen
     return _of_some(kept_nonnegative(problem, nonnegative), Clipped(D), D, problem)
 
@@ -180,7 +178,7 @@ def _within(D: DenoiserFunction, problem: Problem, bounds: Constraint, start: St
 
 
 def _pretrained(name: str, problem: Problem, *, paired: bool) -> DenoiserFunction:
-    D: DenoiserFunction = _loaded(name, problem).to(problem.A.device)
+    D: DenoiserFunction = pretrained_denoiser(name, problem).to(problem.A.device)
     D = _of_some(_is_signed(problem), Signed(D), D, problem)
     return KeepsZero(Equivariant(D, "pair") if paired else D)
 
@@ -190,18 +188,3 @@ def _is_signed(problem: Problem) -> torch.Tensor:
     if problem.y.is_complex() or problem.linear.is_complex:
         return torch.ones(problem.batch, dtype=torch.bool)
     return contradicts_nonnegative(problem) & problem.linear.nonnegative
-
-
-def _loaded(name: str, problem: Problem) -> PretrainedDenoiser:
-    """Return pretrained weights; ValueError for those that are no denoiser, or one of other images."""
-    found = load_pretrained(name)
-    if not isinstance(found, PretrainedDenoiser):
-        raise ValueError(
-            f"{name!r} is no denoiser of images: use the method lpn, or denoiser, or a function D(x, sigma)"
-        )
-    if found.colours not in (1, problem.colours):
-        raise ValueError(
-            f"{name!r} denoises images with {found.colours} channels, under A.lift(({found.colours},)), "
-            f"not those of {problem.A.domain_shape}"
-        )
-    return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor
 from invprob import linalg
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
-from invprob.methods.continuation import continued
+from invprob.methods.continuation import Reached, continued
 from invprob.methods.reporting import Progress, run, with_own_readings
-from invprob.methods.scales import admm, contrast, first_image, peak, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, penalty
 from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.operators.mri.relaxation_units import RelaxationUnits
 from invprob.operators.mri.signal_models import InversionRecovery, MultiEcho, SignalModel
@@ -142,26 +143,13 @@ def _mapped(
         choice=found.choice,
     )
     for event in events:
-        yield replace(
-            event,
-            conclude=_concluded(event, mapping, problem),
-            show=_shown(event, mapping),
-        )
+        yield event.changed(partial(_with_maps, mapping=mapping, problem=problem), mapping.images)
 
 
-def _concluded(event: Progress, mapping: _Mapping, problem: Problem) -> Callable[[], Result]:
-    """Let a result hold images and maps, and speak of the readings as they are."""
-
-    def result() -> Result:
-        done = event.result()
-        found = replace(done, x=mapping.images(done.x), maps=mapping.maps(done.x), state=None)
-        return with_own_readings(found, problem)
-
-    return result
-
-
-def _shown(event: Progress, mapping: _Mapping) -> Callable[[], Tensor]:
-    return lambda: mapping.images(event.image())
+def _with_maps(done: Result, mapping: _Mapping, problem: Problem) -> Result:
+    """Return a result of images and maps, which speaks of the readings as they are."""
+    found = replace(done, x=mapping.images(done.x), maps=mapping.maps(done.x), state=None)
+    return with_own_readings(found, problem)
 
 
 def _times(setting: str, given: Times) -> list[float]:
@@ -195,7 +183,7 @@ def _space(problem: Problem, count: int, name: str) -> tuple[int, ...]:
 def _images(problem: Problem, strength: Strength) -> Generator[Progress, None, tuple[Tensor, Tensor, Found]]:
     """Return images with total variation of edges common to all times, its weight, and how the strength was found."""
     A, given = problem.linear, fixed(strength)
-    largest, first = peak(problem), first_image(problem)
+    largest, first = problem.peak, first_image(problem)
     size = contrast(first, problem.ndim)
 
     def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:
@@ -207,7 +195,7 @@ def _images(problem: Problem, strength: Strength) -> Generator[Progress, None, t
     found = yield from choose([problem], parts, given)
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
-    start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
+    start = continued(problem, solver, f, g, at or Reached(first), chosen)
     settings = {"strength": chosen.tolist()}
     state = yield from run("images at all times", problem, solver, f, g, state=start, settings=settings)
     return state.x, chosen * largest, found

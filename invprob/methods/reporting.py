@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -54,27 +54,45 @@ class Progress:
         """Return the image of `result` alone: as a preview, or to go on from."""
         return self.conclude().x if self.show is None else self.show()
 
+    def changed(self, result: Callable[[Result], Result], image: Callable[[Tensor], Tensor] | None = None) -> Progress:
+        """Return the same with another result, and with another image where a result has one."""
+        show = self.show if image is None else lambda: image(self.image())
+        return replace(self, conclude=lambda: result(self.result()), show=show)
+
 
 Recipe = Callable[..., Iterator[Progress]]
+T = TypeVar("T")
 
 
 def of_own_readings(problem: Problem, events: Iterator[Progress]) -> Iterator[Progress]:
     """Yield the events of a recipe on the balanced problem; the results count the readings of this one."""
     for event in events:
-        yield replace(event, conclude=partial(_concluded_by, event, problem))
+        yield event.changed(partial(with_own_readings, problem=problem))
 
 
-def _concluded_by(event: Progress, problem: Problem) -> Result:
-    return with_own_readings(event.result(), problem)
+def changed(
+    events: Generator[Progress, None, T], result: Callable[[Result], Result], image: Callable[[Tensor], Tensor]
+) -> Generator[Progress, None, T]:
+    """Yield events with other results and images, and return what they end with."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return cast("T", end.value)
+        yield event.changed(result, image)
 
 
-def with_own_readings(done: Result, problem: Problem) -> Result:
-    """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image."""
-    facts, f = done.certificate, problem.quadratic().fidelity()
-    if facts is None or not isinstance(f, QuadraticFidelity):
+def with_own_readings(done: Result, problem: Problem, Ax: Tensor | None = None) -> Result:
+    """Return a result whose certificate counts the problem's readings, whatever weights helped to find the image.
+
+    `Ax` is A(x), where it is known already.
+    """
+    facts = done.certificate
+    if facts is None:
         return done
-    to_noise = facts.residual_to_noise if problem.noise is None else problem.residual_to_noise(done.x)
-    residual = problem.data_residual(done.x)
+    Ax = problem.A(done.x) if Ax is None else Ax
+    to_noise = facts.residual_to_noise if problem.noise is None else problem.residual_to_noise(done.x, Ax)
+    residual = problem.data_residual(done.x, Ax)
     return replace(done, certificate=replace(facts, data_residual=residual, residual_to_noise=to_noise))
 
 
@@ -112,8 +130,9 @@ def report(
         facts, told = done.certificate, {**(settings or {}), "solver": type(solver).__name__}
         history = done.history if choice is None else {**done.history, **choice.history}
         if facts is not None:
-            facts = facts if plain(problem, f) else judged(facts, problem, done.x, f)
-            facts = examined(facts, problem, done.x, told)
+            Ax = problem.A(done.x)
+            facts = facts if plain(problem, f) else judged(facts, problem, done.x, f, Ax)
+            facts = examined(facts, problem, done.x, told, Ax)
             facts = facts if choice is None else replace(facts, notes=(*facts.notes, *choice.notes))
         return replace(done, certificate=facts, history=history, settings=told)
 
@@ -129,16 +148,10 @@ def plain(problem: Problem, f: Functional) -> bool:
 
 
 def judged(
-    facts: Certificate,
-    problem: Problem,
-    x: Tensor,
-    f: Functional,
-    *,
-    direct: bool = False,
-    Ax: Tensor | None = None,
+    facts: Certificate, problem: Problem, x: Tensor, f: Functional, Ax: Tensor, *, direct: bool = False
 ) -> Certificate:
     """Return a certificate whose numbers about the data are those of the problem's own likelihood."""
-    notes, Ax = facts.notes, problem.A(x) if Ax is None else Ax
+    notes = facts.notes
     if direct:
         notes = (*notes, _stand_in(problem))
     elif isinstance(f, QuadraticFidelity):
@@ -178,7 +191,7 @@ def _certified(problem: Problem, few: Coarser | None, x: Tensor, settings: dict[
     some = problem if few is None else problem.of_views(few)
     Ax, f = some.A(x), cast("QuadraticFidelity", some.quadratic().fidelity())
     facts = certify_image(f, x, some.noise, Ax=Ax, norm=few is None)
-    facts = facts if plain(some, f) else judged(facts, some, x, f, direct=True, Ax=Ax)
+    facts = facts if plain(some, f) else judged(facts, some, x, f, Ax, direct=True)
     if few is None:
         return examined(facts, some, x, settings, Ax)
     shown, total = few.operator.range_shape[0], problem.A.range_shape[0]

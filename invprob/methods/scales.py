@@ -52,11 +52,6 @@ def kept_nonnegative(problem: Problem, nonnegative: object) -> Tensor:
     return torch.as_tensor(nonnegative, device=y.device).expand(problem.batch)
 
 
-def peak(problem: Problem) -> Tensor:
-    """Return max |A^H W y| per item, what strengths are relative to."""
-    return problem.linear.adjoint(problem.force()).abs().flatten(-problem.ndim).amax(-1).double()
-
-
 def plausible_noise(problem: Problem) -> Tensor:
     """Return the noise level of Gaussian data as stated, or as they show it if they are smooth else, never quite 0."""
     k, n = len(problem.A.range_shape), torch.as_tensor(problem.readings).double()
@@ -76,7 +71,7 @@ def pull_of_noise(problem: Problem) -> Tensor:
     n = probe(of.A.range_shape, of.y, weights)
     pull = of.linear.adjoint((n if weights is None else weights * n).to(of.y.dtype))
     size = pull.abs().double().square().flatten(-of.ndim).mean(-1).sqrt()
-    return torch.where(peak(of) > 0, linalg.ratio(size * plausible_noise(of), peak(of)), 1.0).clamp(1e-6, 1.0)
+    return torch.where(of.peak > 0, linalg.ratio(size * plausible_noise(of), of.peak), 1.0).clamp(1e-6, 1.0)
 
 
 def variation_of(A: Operator, lam: Tensor) -> TotalVariation:

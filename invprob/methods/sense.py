@@ -75,7 +75,7 @@ def cg_sense(
     solver = ConjugateGradient(max_iter=max_iter, tol=1e-6, discrepancy=target, steps=steps, normal=True)
     settings: dict[str, Any] = {"balanced": balanced, "max_iter": max_iter}
     for event in run("conjugate gradients", problem, solver, of.fidelity(), settings=settings):
-        yield replace(event, conclude=partial(_told, event, problem, of, replicas))
+        yield event.changed(partial(_told, problem=problem, of=of, replicas=replicas))
 
 
 def encoding_of(A: LinearOperator, method: str) -> Encoding:
@@ -124,12 +124,11 @@ def _turn(problem: Problem, readings: Problem, max_iter: int) -> Generator[Progr
     return 1 + (found <= (1 + ALIKE) * found.amin(0)).to(torch.uint8).argmax(0)
 
 
-def _told(event: Progress, problem: Problem, of: Problem, replicas: int) -> Result:
+def _told(done: Result, problem: Problem, of: Problem, replicas: int) -> Result:
     """Return a result that speaks of the readings as they are, and of the noise in every pixel if asked for."""
-    x = event.image()
-    reached = {"strength": of.data_residual(x).tolist()}
-    done = with_own_readings(event.result(), problem)
-    done = replace(done, settings=reached | dict(done.settings))
+    Ax = problem.A(done.x)
+    reached = {"strength": of.data_residual(done.x, Ax).tolist()}
+    done = replace(with_own_readings(done, problem, Ax), settings=reached | dict(done.settings))
     if not replicas or problem.batch:
         return done
     A, steps = encoding_of(problem.linear, "cg-sense"), max(1, int(done.n_iter.max()))

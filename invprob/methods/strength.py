@@ -16,7 +16,7 @@ from invprob.likelihood import Gaussian
 from invprob.linop import Operator
 from invprob.loop import iterate
 from invprob.methods.continuation import Reached
-from invprob.methods.examination import residual_correlation
+from invprob.methods.examination import residual_correlation, shows_noise
 from invprob.methods.reporting import Progress, report
 from invprob.methods.scales import constant, pull_of_noise
 from invprob.methods.trials import Criterion, Parts, search_held_out, search_risk
@@ -180,16 +180,11 @@ def _side(A: Operator) -> int:
 
 def _with_noise_seen(level: Problem) -> Problem:
     """Return a problem whose noise level is what its picture shows, or says if that is more."""
-    seen = noise_seen(level)
+    seen = noise_of_picture(level)
     return replace(level, noise=seen if level.noise is None else torch.maximum(level.noise.to(seen), seen))
 
 
-def shows_noise(A: Operator) -> bool:
-    """Return whether data are a picture with about as many readings as pixels, in which noise can be seen."""
-    return A.data_kind == "picture" and A.measured is None and 2 * prod(A.range_shape) > prod(A.domain_shape)
-
-
-def noise_seen(level: Problem) -> Tensor:
+def noise_of_picture(level: Problem) -> Tensor:
     """Return the noise that a picture shows, its mean power over the channels of one in colour."""
     if level.colours == 1:
         return estimate_noise(level.y, len(level.A.range_shape)).double()

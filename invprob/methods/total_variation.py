@@ -11,9 +11,9 @@ from torch import Tensor
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
-from invprob.methods.continuation import continued, reached
+from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started, variation_of
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, penalty, variation_of
 from invprob.methods.strength import Strength, choose, fixed
 from invprob.priors import Sum
 from invprob.problem import Problem, pyramid
@@ -65,7 +65,7 @@ def _tv(
     problem: Problem, strength: Strength, constraint: Constraint, told: dict[str, Any], *, tol: float, max_iter: int
 ) -> Iterator[Progress]:
     given = fixed(strength)
-    largest, levels = peak(problem), pyramid(problem)
+    largest, levels = problem.peak, pyramid(problem)
     first = first_image(levels[0])
     size = contrast(first, problem.ndim)
 
@@ -83,7 +83,7 @@ def _tv(
     for level in levels[found.level :]:
         solver, f, g = parts(level, chosen, None)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
-        start = started(level, solver, f, g, first) if at is None else continued(level, solver, f, g, at, chosen)
+        start = continued(level, solver, f, g, at or Reached(first), chosen)
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
         state = yield from run(phase, level, solver, f, g, state=start, settings=settings, choice=found.choice)
         at = reached(state, chosen)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +14,9 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.linalg import per_item
 from invprob.methods.continuation import Reached, continued, reached
-from invprob.methods.reporting import Progress, run
-from invprob.methods.scales import first_image, plausible_noise, started
+from invprob.methods.reporting import Progress, changed, run
+from invprob.methods.scales import first_image, plausible_noise
 from invprob.problem import Problem
-from invprob.result import Result
 from invprob.solvers import ConjugateGradient, Solver
 from invprob.tuning import MinimumSearch
 from invprob.tuning.risk import PROBE, probe, unexplained_noise
@@ -93,7 +91,7 @@ def search_risk(
         settled = search.settled
         chosen = trial.expand(both.pair.batch)
         events = _trial(search, both.pair, parts, chosen, None, at, "prediction error")
-        now = yield from _of_the_first(events)
+        now = yield from changed(events, lambda pair: pair.row(0), lambda pair: pair[0])  # the problem as it is
         at = now.keep(at, settled.expand(both.pair.batch))
         trials.append(torch.where(settled, -torch.inf, trial.log()))
         found.append(both.scores(at.x))
@@ -105,24 +103,6 @@ def search_risk(
         return None, None
     nearest = (torch.stack(trials) - search.best.log()).abs().argmin(0, keepdim=True)
     return at.first(), unexplained_noise(misfits, dfs).gather(0, nearest).squeeze(0)
-
-
-def _of_the_first(events: Generator[Progress, None, Reached]) -> Generator[Progress, None, Reached]:
-    """Yield the events of a pair as those of its first alone, which is the problem as it is."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return cast("Reached", end.value)
-        yield replace(event, conclude=partial(_first_result, event), show=partial(_first_image, event))
-
-
-def _first_result(event: Progress) -> Result:
-    return event.result().row(0)
-
-
-def _first_image(event: Progress) -> Tensor:
-    return event.image()[0]
 
 
 def search_held_out(search: MinimumSearch, on: Problem, parts: Parts) -> Generator[Progress, None, Reached | None]:
@@ -151,10 +131,8 @@ def _trial(
     solver, f, g = parts(on, strength, keep)
     loosely = solver.tol if isinstance(solver, ConjugateGradient) else max(solver.tol, SEARCH_TOL)
     solver = replace(solver, tol=loosely, max_iter=min(solver.max_iter, SEARCH_STEPS))
-    if at is None:
-        start = started(on, solver, f, g, first_image(on if keep is None else _only(on, keep)))
-    else:
-        start = continued(on, solver, f, g, at, strength)
+    at = at or Reached(first_image(on if keep is None else _only(on, keep)))
+    start = continued(on, solver, f, g, at, strength)
     phase = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}"
     state = yield from run(phase, on, solver, f, g, state=start, settings={"strength": strength.tolist()})
     return reached(state, strength)

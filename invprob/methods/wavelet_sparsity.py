@@ -12,9 +12,9 @@ from torch import Tensor
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
-from invprob.methods.continuation import continued
+from invprob.methods.continuation import Reached, continued
 from invprob.methods.reporting import Progress, of_own_readings, run
-from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, peak, penalty, started
+from invprob.methods.scales import admm, contrast, first_image, kept_nonnegative, penalty
 from invprob.methods.sense import ALIKE, encoding_of
 from invprob.methods.strength import Found, Strength, choose, fixed
 from invprob.priors import Sum, WaveletL1
@@ -90,7 +90,7 @@ def _sparse(
     max_iter: int,
     few_readings: bool = False,
 ) -> Iterator[Progress]:
-    largest, first = peak(problem), first_image(problem)
+    largest, first = problem.peak, first_image(problem)
     size = contrast(first, problem.ndim)
 
     def parts(on: Problem, chosen: Tensor, keep: Tensor | None) -> tuple[ADMM, Misfit, Functional]:
@@ -109,7 +109,7 @@ def _sparse(
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "wavelet": name, "tol": tol, **told}
-    start = started(problem, solver, f, g, first) if at is None else continued(problem, solver, f, g, at, chosen)
+    start = continued(problem, solver, f, g, at or Reached(first), chosen)
     yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)
 
 

@@ -13,11 +13,10 @@ from torch import Tensor
 from invprob import linalg
 from invprob.linop import LinearOperator, Operator
 from invprob.linop.spectrum import MOST_ROWS, Spectrum
+from invprob.sampling.singular_vectors import SingularVectors, singular_vectors_of
 
 TOL, MOST_CG = 1e-3, 200  # relative residual of the corrections that data steps solve for, and iterations at most
-LEAST = (
-    1e-4  # of the root mean square of the readings: noise below counts as this much, as 0 would make solves singular
-)
+LEAST = 1e-4  # of the root mean square of the readings: noise below counts as so much, as 0 would make solves singular
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,16 @@ class Measurement:
         """|A|, to which the rates of gradient steps are relative; of a nonlinear operator that of its derivative."""
         A = self.linear if self._is_linear else self.A.linearised(self.A.start())
         return float(A.norm().max()) or 1.0
+
+    @cached_property
+    def pulled(self) -> Tensor:
+        """A^H W y."""
+        return self.pull(self.y)
+
+    @cached_property
+    def singular_vectors(self) -> SingularVectors:
+        """The singular values and vectors of W^1/2 A; ValueError where they cannot be had."""
+        return singular_vectors_of(self.linear, self.weights, self.y.real)
 
     def misfit(self, x: Tensor) -> Tensor:
         """Return r = y - A(x)."""

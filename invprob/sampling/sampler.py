@@ -79,6 +79,11 @@ class Sampler:
         """How many steps there are."""
         return len(self.pairs)
 
+    @property
+    def informed(self) -> bool:
+        """Whether the first noise is too little to begin with it alone: chains begin around an image."""
+        return self.pairs[0][0] < INFORMED * self.prior.spread
+
     def done(self, state: SamplerState) -> bool:
         """Whether all steps are, or no chain is a number any more."""
         return state.step >= self.total or not bool(self.sound(state).any())
@@ -93,12 +98,11 @@ class Sampler:
 
         Where the prior knows too little noise for that, or begins to sample at little, around the direct image.
         """
-        first = self.pairs[0][0]
-        if start is None and first < INFORMED * self.prior.spread:
+        if start is None and self.informed:
             start = starting(self.m)
         like = self._blank()
         x = like if start is None else start.to(like.dtype).expand_as(like)
-        return SamplerState(x + first * self._image_noise("start", 0), x, 0)
+        return SamplerState(x + self.pairs[0][0] * self._image_noise("start", 0), x, 0)
 
     def advance(self, state: SamplerState) -> SamplerState:
         """Return the state one step further."""

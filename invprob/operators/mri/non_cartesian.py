@@ -223,11 +223,14 @@ class NonCartesianMRI(Encoding):
         """
 
         def compute() -> Tensor:
-            w = pipe_menon(self._points(), self.image_shape)
-            w = w.reshape(self.frames, *([] if self.coils is None else [1]), *self._samples)
+            w = self._area().reshape(self.frames, *([] if self.coils is None else [1]), *self._samples)
             return (w if self.frames > 1 else w[0]).to(self.device, self.dtype)
 
         return self._cached("density", compute)
+
+    def _area(self) -> Tensor:
+        """Return the area of k-space that belongs to each sample, (frames, samples), float64."""
+        return self._cached("area", lambda: pipe_menon(self._points(), self.image_shape))
 
     def hold_out(self, share: float, generator: torch.Generator) -> Tensor:
         """Return which samples to set aside, all coils together.
@@ -270,7 +273,7 @@ class NonCartesianMRI(Encoding):
         """Return the share of the energy of gridded coil images outside the image, beyond that of a flat background."""
         wide, points = self._wider(), self._points()
         # sampled any less densely, a larger image would show the object again
-        dense = pipe_menon(points, self.image_shape) <= 1.05 / WIDER**self._space
+        dense = self._area() <= 1.05 / WIDER**self._space
         reach = linalg.norm(points, 1)
         if not bool((dense & (reach > TELLING * math.pi)).any()):
             return 0.0
