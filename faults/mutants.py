@@ -30,6 +30,7 @@ __all__ = ["campaign"]
 
 _SLOW = 10.0  # seconds of the processor
 _MEMORY = 2**30  # bytes above what the process has
+_WORDS, _BAD = ("read", "refused", "unharmed"), "a change passed in silence"
 _COMMANDS = 2  # mutants of a layout that go through the command line
 _CUTS = (0.0, 0.1, 0.5, 0.99)
 _AT_ONCE = 1000  # mutants that one process reads: what parsers leave behind stays bounded
@@ -155,7 +156,7 @@ def _commanded(layout: _Layout, folder: Path, seed: int, trial: int) -> Found:
     told = judged(f"{layout.name} mutant {trial}", found, slow=_SLOW)
     if told.bad is None and found.code == 0:
         word = layout.word(mutant)
-        return Found(told.what, word, "a change passed in silence" if word == "silent" else None)
+        return Found(told.what, word, _BAD if word == "silent" else None if word in _WORDS else f"Python raises {word}")
     return told
 
 
@@ -167,8 +168,8 @@ def _served(layout: _Layout, folder: Path, seed: int, first: int, last: int) -> 
             for line in answers:
                 word = line.decode(errors="replace").rstrip("\n")
                 if word == "silent":
-                    yield Found(f"{layout.name} mutant {first}", word, "a change passed in silence")
-                elif word in ("read", "refused", "unharmed"):
+                    yield Found(f"{layout.name} mutant {first}", word, _BAD)
+                elif word in _WORDS:
                     yield Found(f"{layout.name} mutant {first}", word)
                 else:
                     yield _commanded(layout, folder, seed, first)

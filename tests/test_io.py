@@ -450,6 +450,7 @@ BAD_STRUCTS = {
         r"6 angles for a sinogram of shape \(5, 560\)",
     ),
     "unit": ({"CtDataFull": htc_struct(distanceUnit="cm")}, "distances in cm, expected mm"),
+    "no unit": ({"CtDataFull": htc_struct(distanceUnit=np.zeros(0))}, r"distances in \[\], expected mm"),
     "text": ({"CtDataFull": htc_struct(pixelSizePost="big")}, "pixelSizePost is not a number"),
     "complex": ({"CtDataFull": htc_struct(sinogram=np.ones((5, 9)) * 1j)}, "expected real numbers"),
     "NaN": (

@@ -73,9 +73,9 @@ def _read(path: Path, options: Options) -> Scan:
 def _fan_beam(
     parameters: Mapping[str, Any], theta: NDArray[np.float64], bins: int, options: Options, where: str
 ) -> FanBeam:
-    if _entry(parameters, "distanceUnit", where) != "mm":
-        unit = printable(parameters["distanceUnit"])
-        raise InputError(f"{where}: distances in {unit}, expected mm: correct parameters.distanceUnit")
+    unit = _entry(parameters, "distanceUnit", where)
+    if not isinstance(unit, str) or unit != "mm":
+        raise InputError(f"{where}: distances in {printable(unit)}, expected mm: correct parameters.distanceUnit")
     keys = ("distanceSourceOrigin", "distanceSourceDetector", "pixelSizePost", "effectivePixelSizePost")
     to_axis, to_detector, pitch, pixel_size = (_number(parameters, key, where) for key in keys)
     with sound_geometry(where):
