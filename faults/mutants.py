@@ -87,7 +87,8 @@ def campaign(
         if first == 0:
             for cut in _CUTS:
                 layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])
-                allowed = [0, 3] if layout.name == "multistatic" else [3]  # of text a part may be whole
+                # of text a part may be whole, and of a picture what lies before its end mark
+                allowed = [0, 3] if layout.name in ("multistatic", "picture") else [3]
                 yield judged(f"{layout.name} cut at {cut:.0%}", run(layout.command, folder), allowed)
         last = first + trials
         for trial in range(first, min(last, max(first, _COMMANDS))):

@@ -153,6 +153,12 @@ def test_what_is_no_image_or_no_denoiser_is_refused():
         reconstruct(Scan(Identity(SHAPE), picture(), 0.1), "red", strength=-1.0)
 
 
+@pytest.mark.parametrize("method", ["pnp", "red", "gs-pnp", "lpn"])
+def test_a_strength_beyond_all_readings_is_refused(method):
+    with pytest.raises(ValueError, match="noise over the largest reading, at most 1e\\+06, got 1e\\+300"):
+        reconstruct(Scan(Identity((4, 4)), torch.ones(4, 4)), method, strength=1e300)
+
+
 def test_clipping_and_keeping_zero():
     def lifted(v, level):
         return v - 1 + level

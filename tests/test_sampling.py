@@ -415,5 +415,7 @@ def test_the_shipped_denoiser_is_a_prior():
         reconstruct(scan, "dds", n_chains=0)
     with pytest.raises(ValueError, match="scale"):
         reconstruct(scan, "dds", scale="big")
+    with pytest.raises(ValueError, match="prior must be the name of weights or a function"):
+        reconstruct(scan, "dds", prior=-1e-132)
     with pytest.raises(ValueError, match="no denoiser of images"):
         reconstruct(scan, "dds", prior="lpn-laplace")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from invprob import linalg
-from invprob.methods.pretrained import pretrained_denoiser
+from invprob.methods.pretrained import given_function, pretrained_denoiser
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.scales import contrast
 from invprob.methods.total_variation import tv
@@ -280,6 +280,6 @@ def _prior(chosen: PriorChoice, problem: Problem) -> ScorePrior:
     if problem.ndim < 2:
         raise ValueError(f"diffusion priors are for images of two or more axes, not for {problem.A.domain_shape}")
     if not isinstance(chosen, str):
-        return DiffusionPrior(chosen, ndim=problem.ndim, complex_as="parts")
+        return DiffusionPrior(given_function("prior", chosen), ndim=problem.ndim, complex_as="parts")
     D = pretrained_denoiser(chosen, problem).to(problem.A.device, problem.A.dtype)
     return DiffusionPrior(D, ndim=problem.ndim, complex_as="parts")

@@ -12,6 +12,7 @@ from invprob import linalg
 from invprob.fidelities import L2Ball
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator
+from invprob.methods.pretrained import given_function
 from invprob.methods.reporting import Progress, run
 from invprob.methods.scales import first_image
 from invprob.methods.strength import held_out_misfit
@@ -171,7 +172,7 @@ def _sparse(problem: Problem) -> Functional:
 def _denoiser(problem: Problem, chosen: str | DenoiserFunction) -> DenoiserFunction:
     on = problem.linear.device
     if not isinstance(chosen, str):
-        return chosen
+        return given_function("denoiser", chosen)
     D = load_pretrained(chosen)
     if not isinstance(D, PretrainedDenoiser) or D.ndim != problem.ndim:
         raise ValueError(

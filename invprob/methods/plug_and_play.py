@@ -9,7 +9,7 @@ import torch
 from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.methods.constraints import Bound, Constraint, Support, constraint_of
-from invprob.methods.pretrained import pretrained_denoiser
+from invprob.methods.pretrained import given_function, pretrained_denoiser
 from invprob.methods.reporting import Progress
 from invprob.methods.scales import kept_nonnegative
 from invprob.methods.strength import Strength
@@ -149,7 +149,7 @@ def _denoiser(
 ) -> DenoiserFunction:
     if problem.ndim < 2:
         raise ValueError(f"denoisers are for images of two or more axes, not for {problem.A.domain_shape}: use wavelet")
-    D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else chosen
+    D = _pretrained(chosen, problem, paired=paired) if isinstance(chosen, str) else given_function("denoiser", chosen)
     return _of_some(kept_nonnegative(problem, nonnegative), Clipped(D), D, problem)
 
 

@@ -1,10 +1,20 @@
-"""Which pretrained denoiser knows the images of a problem."""
+"""Which denoiser knows the images of a problem: a pretrained one, or a function that is given."""
 
 from __future__ import annotations
 
+from typing import cast
+
 from invprob.priors import load_pretrained
+from invprob.priors.denoiser_functions import DenoiserFunction
 from invprob.priors.networks import PretrainedDenoiser
 from invprob.problem import Problem
+
+
+def given_function(setting: str, chosen: object) -> DenoiserFunction:
+    """Return the function D(x, sigma) that a setting holds in place of a name; ValueError if it is none."""
+    if not callable(chosen):
+        raise ValueError(f"{setting} must be the name of weights or a function D(x, sigma), got {chosen!r}")
+    return cast("DenoiserFunction", chosen)
 
 
 def pretrained_denoiser(name: str, problem: Problem) -> PretrainedDenoiser:

@@ -25,7 +25,9 @@ SMOOTHED = 0.05
 # tolerance at which, or iterations after which, total variation has gone far enough: no result was worse for ending
 # there, and up to 1.6 times as fast where one item lags
 ROUGHLY, ENOUGH = 4e-3, 120
-FAINTEST = 1e-4  # noise level below which none is assumed, relative to the largest reading; no measurement on record
+# noise levels below which none is assumed, and beyond which no reading would say anything, relative to the largest
+# reading; no measurement on record
+FAINTEST, LOUDEST = 1e-4, 1e6
 # a noise level more than this many times the misfit of total variation is taken for wrong, as by wiener; no measurement
 # on record
 CREDIBLE = 1.5
@@ -67,6 +69,8 @@ def refined(
     `bounds` are those of the first image, and are told.
     """
     given, largest = fixed(strength), _largest(problem.quadratic())
+    if given is not None and given > LOUDEST:
+        raise ValueError(f"strength is the noise over the largest reading, at most {LOUDEST:g}, got {given:g}")
     bounds = Constraint() if bounds is None else bounds
     for found in tv(problem, nonnegative=nonnegative, **bounds.given, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
