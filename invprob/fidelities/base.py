@@ -11,7 +11,6 @@ from torch import Tensor
 from invprob import linalg
 from invprob.functional import Functional, Scalar
 from invprob.linop import LinearOperator, Operator
-from invprob.linop.module import COMPLEX_OF
 
 
 class Misfit(Functional):
@@ -89,10 +88,9 @@ class Fidelity(Misfit):
 
     def start(self) -> Tensor:
         """Return the zero image of the batch and kind that the data ask for."""
-        A, y = self.A, self.y
-        is_complex = A.complex_domain or (y is not None and y.is_complex() and not A.complex_range)
-        dtype = COMPLEX_OF[A.dtype] if is_complex else A.dtype
-        return torch.zeros(*self._batch, *A.domain_shape, dtype=dtype, device=A.device)
+        A = self.A
+        kind = A.domain_dtype if self.y is None else A.image_dtype(self.y)
+        return torch.zeros(*self._batch, *A.domain_shape, dtype=kind, device=A.device)
 
     def admit(self, x0: Tensor) -> Tensor:
         """Return a start image in the precision, kind and batch of the problem; ValueError if it does not fit."""

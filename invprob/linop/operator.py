@@ -149,6 +149,10 @@ class Operator(Module, ABC):
 
         return Chain(self, other) if isinstance(other, Operator) else NotImplemented
 
+    def image_dtype(self, y: Tensor) -> torch.dtype:
+        """Return the dtype of the images of data y: complex if those of A are, or where complex data meet a real A."""
+        return self.domain_dtype.to_complex() if y.is_complex() and not self.complex_range else self.domain_dtype
+
     def start(self) -> Tensor:
         """Return the image, `domain_shape`, from which iterations may begin: zero.
 

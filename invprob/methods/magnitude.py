@@ -116,8 +116,9 @@ def pnp_magnitude(
         own = Denoiser(D, lam=1.0, ndim=problem.ndim, complex_as="magnitude", channels=False)
         return own, torch.full_like(size, level**2)
 
-    settings = {"level": level, "falling": falling, "rising": rising}
-    yield from _constrained(problem, "plug-and-play on magnitudes", prior, tol, max_iter, settings)
+    paces = {"falling": falling, "rising": rising}
+    phase = "plug-and-play on magnitudes"
+    yield from _constrained(problem, phase, prior, tol, max_iter, {"level": level, **paces}, paces=paces)
 
 
 class Relative(Around):
@@ -191,6 +192,7 @@ def _constrained(
     settings: dict[str, Any] | None = None,
     *,
     warm: bool = True,
+    paces: dict[str, float] | None = None,
 ) -> Generator[Progress, None, None]:
     """Run C-SALSA with the prior and the step that `prior` returns for the size of the image that it begins with."""
     if not (problem.linear.is_complex or problem.y.is_complex()):
@@ -207,10 +209,8 @@ def _constrained(
         state = yield from run("sparse magnitudes", problem, begin, f, g, state=begin.init(f, g, first))
         first = state.x
     g, tau = prior(_size(first, on.ndim))
-    given = settings or {}
-    paces = {name: given[name] for name in ("falling", "rising") if name in given}
-    solver = CSALSA(kappa=kappa, tau=tau, tol=tol, max_iter=max_iter, **paces)
-    told = {"eps": eps.tolist(), "tol": tol, "max_iter": max_iter, **given}
+    solver = CSALSA(kappa=kappa, tau=tau, tol=tol, max_iter=max_iter, **(paces or {}))
+    told = {"eps": eps.tolist(), "tol": tol, "max_iter": max_iter, **(settings or {})}
     yield from run(phase, problem, solver, f, g, state=solver.init(f, g, first), settings=told)
 
 

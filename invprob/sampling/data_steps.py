@@ -223,7 +223,7 @@ class Guide(DataStep):
 
     Chung, Kim, McCann, Klasky & Ye 2023; the factor is that of a variance-preserving process with images of unit
     spread. With `null_space` only what A does not see of the gradient is kept, so that a projection may follow
-    (manifold constraints: Chung, Sim, Ryu & Ye 2022). With `adam` the gradient is that of Adam's moments.
+    (manifold constraints: Chung, Sim, Ryu & Ye 2022). With `adam` it is Adam's direction, as long as the gradient.
 
     Arguments:
         zeta: the rate.
@@ -244,20 +244,19 @@ class Guide(DataStep):
             g = g - m.inverted(m.linear(g), at.white_variance)
         memory: dict[str, Tensor] = {}
         if self.adam:
-            g, memory = moments(g, at.memory, 0.9, 0.999, m.ndim)
+            direction, memory = adam(g, at.memory, 0.9, 0.999)
+            size = linalg.ratio(linalg.norm(g, m.ndim), linalg.norm(direction, m.ndim))
+            g = direction * linalg.per_item(size, direction, m.ndim)
         return Corrected(at.x0, add=-self.zeta * (at.spread + at.sigma**2 / at.spread) * g, memory=memory)
 
 
-def moments(
-    g: Tensor, memory: Mapping[str, Tensor], first: float, second: float, ndim: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return Adam's direction for a gradient, with its moments (Kingma & Ba 2015), the length of the gradient kept."""
+def adam(g: Tensor, memory: Mapping[str, Tensor], first: float, second: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return Adam's direction for a gradient, with its moments (Kingma & Ba 2015)."""
     m = memory.get("first", torch.zeros_like(g)).lerp(g, 1 - first)
     v = memory.get("second", torch.zeros_like(g.real)).lerp(g.abs().square(), 1 - second)
     count = memory.get("count", torch.zeros((), dtype=torch.float64)) + 1
     direction = (m / (1 - first**count).to(g.real)) / ((v / (1 - second**count).to(g.real)).sqrt() + 1e-30)
-    scale = linalg.ratio(linalg.norm(g, ndim), linalg.norm(direction, ndim))
-    return direction * linalg.per_item(scale, direction, ndim), {"first": m, "second": v, "count": count}
+    return direction, {"first": m, "second": v, "count": count}
 
 
 @dataclass(frozen=True)
@@ -300,12 +299,9 @@ class Variational(DataStep):
             mu = m.inverted(m.y, at.spread**2)
         noise = linalg.per_item(m.noise, mu, m.ndim)
         g = -m.pull(m.misfit(mu), mu) / noise.square() + self.weight * (mu - at.x0) / (at.sigma * at.spread)
-        first = at.memory.get("first", torch.zeros_like(g)).lerp(g, 0.1)
-        second = at.memory.get("second", torch.zeros_like(g.real)).lerp(g.abs().square(), 0.01)
-        count = at.memory.get("count", torch.zeros((), dtype=torch.float64)) + 1
-        direction = (first / (1 - 0.9**count).to(g.real)) / ((second / (1 - 0.99**count).to(g.real)).sqrt() + 1e-30)
+        direction, memory = adam(g, at.memory, 0.9, 0.99)
         mu = mu - self.rate * at.spread * direction
-        return Corrected(mu, memory={"mu": mu, "first": first, "second": second, "count": count})
+        return Corrected(mu, memory={"mu": mu, **memory})
 
 
 @dataclass(frozen=True)

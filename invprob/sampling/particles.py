@@ -13,6 +13,7 @@ from invprob.linop import LinearOperator
 from invprob.priors import ScorePrior
 from invprob.priors.gaussian import dense
 from invprob.result import Result
+from invprob.sampling.data_steps import left_of_white
 from invprob.sampling.schedules import karras
 
 __all__ = ["twisted"]
@@ -96,7 +97,7 @@ class _Twist:
 
     def __call__(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return D, D moved by the data, and the logarithm of the twist, up to a constant."""
-        r2 = 1 / (1 / self.prior.spread**2 + 1 / sigma**2)
+        r2 = left_of_white(self.prior.spread, sigma)
         with torch.enable_grad():
             at = x.detach().requires_grad_(True)
             x0 = self.prior.denoise(at, sigma)

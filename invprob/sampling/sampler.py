@@ -232,8 +232,7 @@ class Sampler:
     def _blank(self) -> Tensor:
         """Return an image of zeros, complex where the operator's images are, or where its data say so."""
         A = self.m.A
-        kind = A.domain_dtype.to_complex() if self.m.y.is_complex() and not A.complex_range else A.domain_dtype
-        return torch.zeros(*self.m.batch, *A.domain_shape, dtype=kind, device=A.device)
+        return torch.zeros(*self.m.batch, *A.domain_shape, dtype=A.image_dtype(self.m.y), device=A.device)
 
 
 def changed(preset: Preset, changes: Mapping[str, object]) -> Preset:

@@ -116,9 +116,13 @@ class StackReconstruction:
         return (*rows, *sample.batch_shape[1:], *sample.operator.domain_shape)
 
     @property
+    def _dtype(self) -> torch.dtype:
+        return self.stack.sample.operator.image_dtype(self.stack.sample.data)
+
+    @property
     def n_bytes(self) -> int:
         """The size of the result."""
-        return math.prod(self.shape) * _image_dtype(self.stack.sample).itemsize
+        return math.prod(self.shape) * self._dtype.itemsize
 
     @property
     def complete(self) -> bool:
@@ -139,7 +143,7 @@ class StackReconstruction:
         return ResultWriter(
             self.output,
             self.shape,
-            _image_dtype(sample),
+            self._dtype,
             overwrite=self.overwrite,
             resume=self.resume,
             identity=self._identity(),
@@ -363,13 +367,6 @@ def reconstruct_stack(
 
 class _IncompleteError(Exception):
     """Leaves the writer with rows missing, so that it keeps the partial file."""
-
-
-def _image_dtype(sample: Scan) -> torch.dtype:
-    """Return the dtype of the images: complex if the operator's are, or if a real operator met complex data."""
-    A = sample.operator
-    dtype = A.domain_dtype
-    return dtype.to_complex() if sample.data.is_complex() and not A.complex_range else dtype
 
 
 def _length(rows: range | None) -> int:
