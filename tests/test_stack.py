@@ -256,7 +256,7 @@ def test_the_images_of_a_complex_operator_are_what_it_says(tmp_path):
     real, complex_ = torch.ones(4, 4), torch.ones(4, 4) * 1j
     blur = Blur((4, 4), torch.ones(1, 1))
     for data, dtype in ((real, torch.float32), (complex_, torch.complex64)):
-        assert reconstruction._image_dtype(Scan(blur, data)) is dtype
+        assert blur.image_dtype(data) is dtype
         assert methods.reconstruct(replace(Scan(blur, data), noise=0.1), "direct").x.dtype is dtype
 
 
