@@ -102,7 +102,7 @@ def peaks_of_method(method: str, scan: Scan) -> Peaks | None:
 def peaks(work: Callable[[int], object], scan: Scan) -> Peaks | None:
     """Return the peaks of `work(iterations)`, None if it raises ValueError or InputError.
 
-    What seems to grow is measured once more: a state that is kept is kept again, unlike what an allocator kept by chance.
+    What seems to grow is measured once more: a state that is kept is kept again, what an allocator keeps is chance.
     """
     image = torch.empty(0, dtype=scan.operator.domain_dtype).element_size() * int(np.prod(scan.operator.domain_shape))
     found = None
