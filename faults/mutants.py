@@ -88,7 +88,7 @@ def campaign(
             for cut in _CUTS:
                 layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])
                 # of text a part may be whole, and of a picture what lies before its end mark
-                allowed = [0, 3] if layout.name in ("multistatic", "picture") else [3]
+                allowed = [0, 3] if layout.name in ("multistatic", "bart", "xtekct", "picture") else [3]
                 yield judged(f"{layout.name} cut at {cut:.0%}", run(layout.command, folder), allowed)
         last = first + trials
         for trial in range(first, min(last, max(first, _COMMANDS))):

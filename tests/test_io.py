@@ -33,6 +33,7 @@ from invprob.io import (
     save_tiff,
     scan_summary,
 )
+from invprob.io.npy import read_npy
 from invprob.linop import LinearOperator
 from invprob.operators import FanBeam, ParallelBeam
 from invprob.result import Result
@@ -1009,6 +1010,14 @@ def test_tiff_of_complex_images_holds_magnitudes_then_phases(tmp_path):
         assert len(file.pages) == 6
         pages = np.stack([page.asarray() for page in file.pages])
     np.testing.assert_allclose(pages[:3] * np.exp(1j * pages[3:]), images.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("damage", [b"{'descr': '<f4', 'x': (((", b"{'descr': 5 5", b"\x00\x01", b"{}"])
+def test_a_damaged_header_of_numpy_is_refused(tmp_path, damage):
+    header = damage.ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(InputError, match=r"a\.npy cannot be read .*: write it again with numpy\.save"):
+        read_npy(tmp_path / "a.npy")
 
 
 def test_npy_keeps_everything(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from invprob.files import check_file
 __all__ = ["MAGIC", "read_npy"]
 
 MAGIC = b"\x93NUMPY"
+# what a damaged header makes numpy and the parser of Python raise
+_DAMAGE = (ValueError, OSError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError, TypeError, KeyError)
 
 
 def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -26,7 +29,7 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
             raise InputError(f"{name} is no .npy file: write it with numpy.save")
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, MemoryError, OverflowError, TypeError, KeyError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{name} cannot be read ({printable(error, 120)}): write it again with numpy.save") from error
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16:
         raise InputError(f"{name} has the type {printable(array.dtype)}, which is not supported: store plain numbers")
