@@ -78,3 +78,20 @@ def test_texts_and_records_are_read_too(tmp_path, monkeypatch):
     with open_hdf5(tmp_path / "scan") as file:
         touch(file)
     assert sorted(seen) == ["/dataset/data", "/dataset/xml"]
+
+
+@pytest.mark.parametrize("layout", ["nxtomo", "data-exchange", "fastmri", "ismrmrd"])
+def test_names_that_cannot_be_listed_are_no_internal_error(tmp_path, layout):
+    """HDF5 lists the names of a group from a heap; recognising a layout must not stumble over a damaged one."""
+    path = tmp_path / "scan.h5"
+    layout_files.WRITERS[layout](path)
+    sound = path.read_bytes()
+    assert b"HEAP" in sound
+    for damaged in (
+        sound.replace(b"HEAP", b"HEAQ"),
+        sound.replace(b"SNOD", b"SNOE"),
+        sound.replace(b"HEAP", b"HEAQ", 1),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError):
+            load_scan(path)

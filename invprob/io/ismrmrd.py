@@ -28,7 +28,7 @@ from invprob.io.mri_stack import k_space_stack, off_grid_stack
 from invprob.io.off_grid_acquisitions import along_trajectory
 from invprob.io.options import ROWS, Options, rows_of
 from invprob.io.read_out import without_oversampling
-from invprob.io.safe_hdf5 import exists, memory_limit, open_hdf5, read_string
+from invprob.io.safe_hdf5 import exists, find, memory_limit, open_hdf5, read_string
 
 __all__ = ["READER", "open_ismrmrd"]
 
@@ -165,7 +165,7 @@ def _recognises(probe: Probe) -> bool:
     if file is None:
         return False
     try:
-        return exists(file[acquisition_group(file)], "data")
+        return exists(find(file, acquisition_group(file)), "data")
     except InputError:
         return False
 

@@ -28,6 +28,7 @@ from invprob.machine import total_memory
 
 __all__ = [
     "MAX_TEXT",
+    "children",
     "dataset",
     "dataset_names",
     "exists",
@@ -228,7 +229,7 @@ def dataset_names(file: h5py.File) -> list[str]:
     groups, seen = deque([("", file["/"])]), {file["/"]}
     while groups and len(names) + len(seen) < _MAX_NAMES:
         prefix, group = groups.popleft()
-        for key, child in _children(group):
+        for key, child in children(group):
             if isinstance(child, h5py.Dataset):
                 names.append(prefix + key)
             elif isinstance(child, h5py.Group) and child not in seen:
@@ -251,7 +252,7 @@ def touch(file: h5py.File) -> None:
                 read_text(data, key)
 
 
-def _children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+def children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
     """Yield what lies directly in a group, the first 1000."""
     with suppress(*_OWN_ERRORS):
         for key in islice(group, _MAX_NAMES):
