@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.safe_hdf5 import dataset, find, memory_limit, open_hdf5, read_array
+from invprob.io.safe_hdf5 import dataset, find, link_of, memory_limit, open_hdf5, read_array
 
 __all__ = ["located", "looked_at", "read_linked"]
 
@@ -38,7 +38,7 @@ def located(path: Path, name: str, linked: bool, root: Path | None = None, depth
     with open_hdf5(path) as file:
         here = file["/"]
         for i, part in enumerate(parts):
-            link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+            link = link_of(here, part) if isinstance(here, h5py.Group) else None
             rest = "/".join(parts[i + 1 :])
             if isinstance(link, h5py.ExternalLink):
                 if not linked:

@@ -148,6 +148,8 @@ def _entries(file: h5py.File) -> dict[str, str]:
 
 
 def _chosen(entries: dict[str, str], wanted: str | None, where: str) -> str:
+    if not entries:  # whose names could be listed a moment ago
+        raise InputError(f"{where} is damaged: copy it again from its source")
     names = ", ".join(printable(name) for name in entries)
     if wanted is None and len(entries) > 1:
         raise InputError(f"{where} holds {len(entries)} scans, {names}: say which by --read entry=NAME")

@@ -33,6 +33,7 @@ __all__ = [
     "dataset_names",
     "exists",
     "find",
+    "link_of",
     "lock_free",
     "memory_limit",
     "open_hdf5",
@@ -100,7 +101,7 @@ def find(file: h5py.File, name: str) -> Any:
     here, rest, links = file["/"], deque(_parts(name)), 0
     while rest:
         part = rest.popleft()
-        link = _link(here, part) if isinstance(here, h5py.Group) else None
+        link = link_of(here, part) if isinstance(here, h5py.Group) else None
         if link is None:
             raise _missing(file, name)
         if isinstance(link, h5py.SoftLink):
@@ -120,7 +121,7 @@ def find(file: h5py.File, name: str) -> Any:
 
 def exists(group: h5py.Group, key: str) -> bool:
     """Return whether `group` has a link `key`, without following it (as `key in group` would)."""
-    return _link(group, key) is not None
+    return link_of(group, key) is not None
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -256,7 +257,7 @@ def children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
     """Yield what lies directly in a group, the first 1000."""
     with suppress(*_OWN_ERRORS):
         for key in islice(group, _MAX_NAMES):
-            if isinstance(_link(group, key), h5py.HardLink):
+            if isinstance(link_of(group, key), h5py.HardLink):
                 with suppress(*_OWN_ERRORS):
                     yield key, group[key]
 
@@ -265,7 +266,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")]
 
 
-def _link(group: h5py.Group, key: str) -> Any:
+def link_of(group: h5py.Group, key: str) -> Any:
     """Return the link itself, unfollowed; None if there is none, an `object` if it is of no known kind."""
     try:
         return group.get(key, getlink=True)
