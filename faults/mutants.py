@@ -33,6 +33,8 @@ _MEMORY = 2**30  # bytes above what the process has
 _WORDS, _BAD = ("read", "refused", "unharmed"), "a change passed in silence"
 _COMMANDS = 2  # mutants of a layout that go through the command line
 _CUTS = (0.0, 0.1, 0.5, 0.99)
+# of text a part may be whole; and where the last bytes are missing, a header of texts and what lies before an end mark
+_WHOLE_IN_PART = {0.99: ("multistatic", "bart", "xtekct", "picture")}
 _AT_ONCE = 1000  # mutants that one process reads: what parsers leave behind stays bounded
 
 
@@ -87,8 +89,7 @@ def campaign(
         if first == 0:
             for cut in _CUTS:
                 layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])
-                # of text a part may be whole, and of a picture what lies before its end mark
-                allowed = [0, 3] if layout.name in ("multistatic", "bart", "xtekct", "picture") else [3]
+                allowed = [0, 3] if layout.name in _WHOLE_IN_PART.get(cut, ("multistatic",)) else [3]
                 yield judged(f"{layout.name} cut at {cut:.0%}", run(layout.command, folder), allowed)
         last = first + trials
         for trial in range(first, min(last, max(first, _COMMANDS))):

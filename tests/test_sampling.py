@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invprob import Scan, reconstruct
-from invprob.linop import LinearOperator, Operator
+from invprob.linop import LinearOperator, Operator, spectrum
 from invprob.operators import Blur, Mask, ParallelBeam
 from invprob.priors import DiffusionPrior, GaussianMixture, ScorePrior, StationaryField
 from invprob.priors.gaussian import dense
@@ -276,7 +276,7 @@ def test_singular_values_of_nothing_do_not_explode():
 def test_corrections_are_those_of_the_dense_matrix(monkeypatch, most, weighted):
     """By the eigenvectors of the rows where readings are few, by conjugate gradients where they are not."""
     _, A, _, y, sigma = problem("ct")
-    monkeypatch.setattr(measurement, "MOST_ROWS", most)
+    monkeypatch.setattr(spectrum, "MOST_ROWS", most)
     monkeypatch.setattr(measurement, "TOL", 1e-9)
     w = (0.1 + torch.rand(*A.range_shape, dtype=F64, generator=torch.Generator().manual_seed(3))) if weighted else None
     m, r = Measurement.of(A, y, sigma, w), draw(3, *A.range_shape, seed=4)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invprob.errors import InputError, printable
-from invprob.io.safe_hdf5 import children, exists, memory_limit, read_records, records
+from invprob.io.safe_hdf5 import exists, find, memory_limit, names_in, read_records, records
 
 __all__ = ["Acquisitions", "flagged", "open_acquisitions"]
 
@@ -115,8 +115,16 @@ def _file_size(file: h5py.File) -> int:
 
 def acquisition_group(file: h5py.File) -> str:
     """Return the name of the group with acquisitions; InputError if there is none, or several."""
-    names = [name for name, child in children(file) if isinstance(child, h5py.Group) and exists(child, "xml")]
+    names = [name for name in names_in(file) if _is_group(file, name)]
     if len(names) != 1:
         held = ", ".join(printable(name, 80) for name in names)
         raise InputError(f"{printable(file.filename)} has {len(names)} data sets ({held}): copy one to its own file")
     return names[0]
+
+
+def _is_group(file: h5py.File, name: str) -> bool:
+    try:
+        group = find(file, name)
+    except InputError:
+        return False
+    return isinstance(group, h5py.Group) and exists(group, "xml")

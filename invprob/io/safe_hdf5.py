@@ -28,7 +28,6 @@ from invprob.machine import total_memory
 
 __all__ = [
     "MAX_TEXT",
-    "children",
     "dataset",
     "dataset_names",
     "exists",
@@ -36,6 +35,7 @@ __all__ = [
     "link_of",
     "lock_free",
     "memory_limit",
+    "names_in",
     "open_hdf5",
     "read_array",
     "read_numbers",
@@ -230,7 +230,7 @@ def dataset_names(file: h5py.File) -> list[str]:
     groups, seen = deque([("", file["/"])]), {file["/"]}
     while groups and len(names) + len(seen) < _MAX_NAMES:
         prefix, group = groups.popleft()
-        for key, child in children(group):
+        for key, child in _children(group):
             if isinstance(child, h5py.Dataset):
                 names.append(prefix + key)
             elif isinstance(child, h5py.Group) and child not in seen:
@@ -253,13 +253,18 @@ def touch(file: h5py.File) -> None:
                 read_text(data, key)
 
 
-def children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """Yield what lies directly in a group, the first 1000."""
+def names_in(group: h5py.Group) -> Iterator[str]:
+    """Yield the names directly in a group, the first 1000; a damaged one ends where HDF5 can list no more."""
     with suppress(*_OWN_ERRORS):
-        for key in islice(group, _MAX_NAMES):
-            if isinstance(link_of(group, key), h5py.HardLink):
-                with suppress(*_OWN_ERRORS):
-                    yield key, group[key]
+        yield from islice(group, _MAX_NAMES)
+
+
+def _children(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """Yield what lies directly in a group."""
+    for key in names_in(group):
+        if isinstance(link_of(group, key), h5py.HardLink):
+            with suppress(*_OWN_ERRORS):
+                yield key, group[key]
 
 
 def _parts(name: str) -> list[str]:

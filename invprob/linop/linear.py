@@ -180,7 +180,7 @@ class LinearOperator(Operator):
         known = self._square()
         if known is not None:
             return known.sqrt().to(self.dtype)
-        return power_iteration(self.gram, self._blank()).sqrt().to(self.dtype)
+        return power_iteration(self.gram, self.start()).sqrt().to(self.dtype)
 
     def _square(self) -> Tensor | None:
         """Return |A|^2 in float64 where A^H A or A A^H is diagonal."""
@@ -202,7 +202,7 @@ class LinearOperator(Operator):
         if self._square() is not None:
             return Bound(self.norm() * (1 + 16 * torch.finfo(self.dtype).eps), "closed form")
         if self.nonnegative:
-            square = collatz_wielandt(self.gram, self._blank())
+            square = collatz_wielandt(self.gram, self.start())
             return Bound(square.sqrt().to(self.dtype), "Collatz-Wielandt bound")
         return Bound(1.05 * self.norm(), "1.05 x power iteration, an estimate")
 
@@ -317,10 +317,6 @@ class LinearOperator(Operator):
         from invprob.linop.adapters import as_scipy
 
         return as_scipy(self)
-
-    def _blank(self) -> Tensor:
-        """Return a zero image, for the iterations that need to know its kind."""
-        return torch.zeros(self.domain_shape, dtype=self.domain_dtype, device=self.device)
 
 
 def _algebra() -> Any:

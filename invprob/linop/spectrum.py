@@ -51,3 +51,8 @@ class Spectrum:
         mixed = seen * factors.to(seen.real.dtype)
         back = mixed.reshape(-1, flat.shape[-1]) @ self.vectors.mT
         return back.reshape(*mixed.shape[:-1], *shape)
+
+
+def worth_factoring(A: LinearOperator) -> bool:
+    """Return whether A has so few readings, and no more than its images have numbers, that A A^H is worth factoring."""
+    return math.prod(A.range_shape) <= min(MOST_ROWS, math.prod(A.domain_shape))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invprob import linalg
 from invprob.linop import LinearOperator, Operator
-from invprob.linop.spectrum import MOST_ROWS, Spectrum
+from invprob.linop.spectrum import Spectrum, worth_factoring
 from invprob.sampling.singular_vectors import SingularVectors, singular_vectors_of
 
 TOL, MOST_CG = 1e-3, 200  # relative residual of the corrections that data steps solve for, and iterations at most
@@ -143,9 +143,7 @@ class Measurement:
     def _rows(self) -> Spectrum | None:
         """The eigenvectors of W^1/2 A A^H W^1/2 where readings are so few that all steps together are worth them."""
         A, weights = self.linear, self.weights
-        if A.parameter_batch or (weights is not None and weights.ndim > self.k):
-            return None
-        if math.prod(A.range_shape) > min(MOST_ROWS, math.prod(A.domain_shape)):
+        if A.parameter_batch or (weights is not None and weights.ndim > self.k) or not worth_factoring(A):
             return None
         closed = A.gram_diagonal(weights) is not None or A.row_gram_diagonal() is not None
         if closed or self.y.is_complex() != A.domain_dtype.is_complex:

@@ -36,7 +36,7 @@ def _spectrum(A: LinearOperator, basis: Basis | None) -> Diagonal:
 
     Tapered by the overlap of the image with itself, as T. Chan's circulant (SIAM J. Sci. Stat. Comput. 9, 1988).
     """
-    spike = A._blank()
+    spike = A.start()
     spike[tuple(n // 2 for n in spike.shape)] = 1
     blur = A.gram(spike)
     for axis, n in enumerate(blur.shape):

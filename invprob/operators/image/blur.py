@@ -249,7 +249,7 @@ class Blur(LinearOperator):
         columns = size.adjoint(torch.ones(self.range_shape, dtype=torch.float64)).amax()
         bounds["row and column sums"] = (rows * columns).sqrt()
         if self.nonnegative:
-            bounds["Collatz-Wielandt bound"] = linalg.collatz_wielandt(wide.gram, wide._blank()).sqrt()
+            bounds["Collatz-Wielandt bound"] = linalg.collatz_wielandt(wide.gram, wide.start()).sqrt()
         kind = min(bounds, key=lambda name: float(bounds[name]))
         value = bounds[kind] * (1 + 16 * torch.finfo(self.dtype).eps)
         return Bound(value.to(self.device, self.dtype), kind)

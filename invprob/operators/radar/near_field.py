@@ -15,7 +15,7 @@ from invprob.linalg import Diagonal
 from invprob.linop import Coarser
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
-from invprob.linop.spectrum import MOST_ROWS, Spectrum
+from invprob.linop.spectrum import Spectrum, worth_factoring
 from invprob.operators.radar.base import Radar
 from invprob.operators.radar.geometry import (
     LIGHT,
@@ -274,7 +274,7 @@ class NearFieldMIMO(Radar):
     @property
     def solved_by_rows(self) -> bool:
         """Whether `solve` goes through A A^H, and not by iterations in image space."""
-        return math.prod(self.range_shape) <= min(MOST_ROWS, len(self._voxels))
+        return worth_factoring(self)
 
     def _row_gram(self) -> Tensor:
         """Return A A^H, (M, M), from chunks of the matrix; half of the blocks follow from the other half."""
