@@ -34,6 +34,7 @@ CONDITIONS = ((5, 30.0), (10, 30.0), (20, 30.0), (40, 30.0), (20, 0.0))
 METHODS = ("back-projection", "kirchhoff", "matched-filter", "l1-magnitude", "tv-magnitude", "pnp-magnitude")
 HEAD = "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
 MIB = 2**20
+ITERATIONS = 30  # of C-SALSA at least
 
 
 def cross(frequencies: int, shape: tuple[int, int, int] = CUBE) -> NearFieldMIMO:
@@ -116,7 +117,7 @@ def quality(job: argparse.Namespace) -> None:
     print(HEAD, flush=True)
     for frequencies, ratio in job.conditions:
         for method in job.methods:
-            asked = Row(method, frequencies, ratio, job.count, job.first, job.split, job.threads)
+            asked = Row(method, frequencies, ratio, job.count, job.first, job.split, job.threads, job.together)
             key = " ".join(map(str, astuple(asked)))
             if key not in known:
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -129,6 +130,21 @@ def quality(job: argparse.Namespace) -> None:
             print(f"| {frequencies} | {ratio:g} | {method} | {numbers} |", flush=True)
 
 
+def noisy(clean: Tensor, ratio: float, first: int) -> tuple[Tensor, Tensor]:
+    """Return data with complex noise `ratio` dB below them, and its level per item; item k's seed is first + k."""
+    sigma = clean.abs().square().flatten(1).mean(1).sqrt() / 10 ** (ratio / 20)
+    draws = [torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(first + k))
+             for k, y in enumerate(clean)]  # fmt: skip
+    return clean + sigma[:, None, None, None] * torch.stack(draws), sigma
+
+
+def scores(x: Tensor, truth: Tensor) -> tuple[float, float, float]:
+    """Return PSNR, and SSIM by planes of one depth and of the whole volume."""
+    planes = metrics.ssim(x.movedim(-1, 0), truth.movedim(-1, 0), data_range=1.0).mean()
+    whole = metrics.ssim(x, truth, data_range=1.0, ndim=3)
+    return float(metrics.psnr(x, truth, data_range=1.0, ndim=3)), float(planes), float(whole)
+
+
 def condition(text: str) -> tuple[int, float]:
     """Return the frequencies and the decibels of 10:30."""
     frequencies, ratio = text.split(":")
@@ -137,7 +153,7 @@ def condition(text: str) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: how many volumes of which set, from which number on, by which method."""
+    """A row of the table: how many volumes of which set, from which number on, by which method, how many in a call."""
 
     method: str
     frequencies: int
@@ -146,6 +162,7 @@ class Row:
     first: int
     split: Split
     threads: int
+    together: int = 1
 
 
 def measured(row: Row) -> list[float]:
@@ -155,21 +172,19 @@ def measured(row: Row) -> list[float]:
     The image of half the readings, by which `reconstruct` says where not to trust, is left out.
     """
     torch.set_num_threads(row.threads)
-    truth, A, found, spent = radar_targets(row.split, row.count, row.first), cross(row.frequencies), [], 0.0
-    A.row_spectrum()
-    for k, target in enumerate(truth):
-        clean, t = A(target), target.abs()
-        sigma = float(clean.abs().square().mean().sqrt()) / 10 ** (row.ratio / 20)
-        noise = torch.randn(clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(row.first + k))
+    A, found, spent = cross(row.frequencies), [], 0.0
+    A(torch.zeros(A.domain_shape, dtype=torch.complex64))
+    if row.method.endswith("-magnitude"):
+        A.row_spectrum(ITERATIONS * row.together)
+    for first in range(row.first, row.first + row.count, row.together):
+        truth = radar_targets(row.split, min(row.together, row.first + row.count - first), first)
+        y, sigma = noisy(A(truth), row.ratio, first)
         start = time.process_time()
-        for event in progress(Scan(A, clean + sigma * noise, sigma), row.method):
+        for event in progress(Scan(A, y, sigma), row.method):
             last = event
-        x = last.image().abs()
+        images = last.image().abs()
         spent += time.process_time() - start
-        x = x / x.max()
-        planes = metrics.ssim(x.movedim(-1, 0), t.movedim(-1, 0), data_range=1.0).mean()
-        whole = metrics.ssim(x, t, data_range=1.0, ndim=3)
-        found.append((float(metrics.psnr(x, t, data_range=1.0, ndim=3)), float(planes), float(whole)))
+        found += [scores(x / x.max(), t.abs()) for x, t in zip(images, truth, strict=True)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [*np.mean(found, 0).tolist(), spent / row.count, peak]
 
@@ -184,6 +199,7 @@ if __name__ == "__main__":
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--conditions", nargs="+", type=condition, default=CONDITIONS, metavar="FREQUENCIES:DB")
     parser.add_argument("--keep", type=Path, help="file of rows that are done, to which new ones are added")
+    parser.add_argument("--together", type=int, default=1, help="volumes in a call, which share the factors of A A^H")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)

@@ -14,7 +14,7 @@ from invprob import Scan, linalg, load_scan, metrics, reconstruct, save_scan, so
 from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
-from invprob.linop import LinearOperator
+from invprob.linop import LinearOperator, spectrum
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
 from invprob.operators.radar import near_field
 from invprob.phantoms import radar_targets, target_hash, target_magnitude
@@ -315,6 +315,24 @@ def test_an_iteration_takes_one_product_with_each(monkeypatch):
     expected = A.solve(kappa * image + A.adjoint(data), kappa)
     assert relative(after.primal, expected) < 1e-9
     assert relative(after.data_dual, state.data_dual - (A(expected) - after.data)) < 1e-8
+
+
+def test_many_systems_are_worth_more_readings(monkeypatch):
+    """Four volumes or enough iterations speak for the factors of A A^H that a single system does not ask for."""
+    monkeypatch.setattr(spectrum, "MOST_ROWS", 10)
+    monkeypatch.setattr(spectrum, "PER_SYSTEM", 4)
+    A, _, y, sigma = small()
+    g, size, calls = Magnitude(L1(1.0, ndim=3)), sigma * 48**0.5, []
+    assert (A.row_spectrum(11), A.row_spectrum(12) is None) == (None, False)
+    monkeypatch.setattr(NearFieldMIMO, "_forward", lambda A, x, own=A._forward: (calls.append(len(x)), own(x))[1])
+    for items, iterations, products in ((1, 3, None), (4, 3, 1), (1, 12, 1)):
+        f = L2Ball(A, torch.stack([y] * items), size)
+        solver = CSALSA(max_iter=iterations, tau=0.05)
+        state = solver.init(f, g, f.start())
+        step = solver.prepared(f, g, state)
+        calls.clear()
+        step(state)
+        assert len(calls) == products if products else len(calls) > 2
 
 
 def test_the_constrained_problem_is_solved_to_the_ball():

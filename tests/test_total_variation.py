@@ -19,14 +19,19 @@ def objective(x, v, lam, **kind):
     return 0.5 * (x - v).square().sum() + TotalVariation(lam, **kind).value(x)
 
 
+SHAPES = [(48, 40), (1, 30), (30, 1), (2, 2), (1, 1), (6, 9, 11), (1, 5, 4), (3, 1, 1)]
+
+
 @pytest.mark.parametrize("isotropic", [True, False])
-@pytest.mark.parametrize("shape", [(48, 40), (1, 30), (30, 1), (2, 2), (1, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_compiled_and_traceable_agree(shape, isotropic):
-    v = noisy((48, 40))[: shape[0], : shape[1]].contiguous()
-    prior = TotalVariation(0.07, isotropic=isotropic, tol=1e-9, max_iter=20000)
+    v = noisy(shape[-2:], 0.3).expand(shape) + 0.1 * randn(shape, torch.float64, 2)
+    spacing = (0.7, 1.0, 1.6) if len(shape) == 3 else None
+    kind = {"isotropic": isotropic, "ndim": len(shape), "spacing": spacing}
+    prior = TotalVariation(0.07, **kind, tol=1e-9, max_iter=20000)
     traced = prior.prox(v.clone().requires_grad_(), 1.0).detach()
     assert relative(prior.prox(v, 1.0), traced) <= 1e-4
-    values = [objective(x, v, 0.07, isotropic=isotropic) for x in (prior.prox(v, 1.0), traced)]
+    values = [objective(x, v, 0.07, **kind) for x in (prior.prox(v, 1.0), traced)]
     assert abs(values[0] - values[1]) <= 2e-9 * values[1]
 
 

@@ -351,9 +351,9 @@ class Scaled(Wrapped):
         """Return |c|^2 times that of A, where it has one."""
         return self._times_square(self.inner.row_gram_diagonal())
 
-    def row_spectrum(self) -> Spectrum | None:
+    def row_spectrum(self, systems: int = 1) -> Spectrum | None:
         """Return that of A, with |c|^2 times the values."""
-        found = self.inner.row_spectrum()
+        found = self.inner.row_spectrum(systems)
         return None if found is None else Spectrum(self.factor.abs().square() * found.values, found.vectors)
 
     def _times_square(self, found: Diagonal | None) -> Diagonal | None:

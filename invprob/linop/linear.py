@@ -161,11 +161,13 @@ class LinearOperator(Operator):
         """
         return None
 
-    def row_spectrum(self) -> Spectrum | None:
+    def row_spectrum(self, systems: int = 1) -> Spectrum | None:
         """Return the eigenvectors of A A^H where readings are so few that they are worth it; None as a rule.
 
-        They solve every rho A^H A + s I by two products with A, whatever rho, s and the right-hand side.
+        They solve every rho A^H A + s I by two products with A, whatever rho, s and the right-hand side; `systems` says
+        how many will be.
         """
+        del systems
         return None
 
     def factored_rows(self) -> Spectrum:

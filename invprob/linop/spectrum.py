@@ -12,7 +12,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from invprob.linop.linear import LinearOperator
 
-MOST_ROWS = 3200  # readings up to which A A^H is factored, in what some tens of iterations in image space would take
+MOST_ROWS = 3200  # readings up to which A A^H is factored for one system that needs hundreds of iterations without
+PER_SYSTEM = 80  # readings for each of many systems: a thousand iterations are what the factors of 6240 readings cost,
+# and one system of C-SALSA takes 14
+FITTING = 2**13  # readings whose factors, with what computes them, take 2 GB
 AT_ONCE = 2**24  # numbers of images that rows are made of at a time
 
 
@@ -53,6 +56,10 @@ class Spectrum:
         return back.reshape(*mixed.shape[:-1], *shape)
 
 
-def worth_factoring(A: LinearOperator) -> bool:
-    """Return whether A has so few readings, and no more than its images have numbers, that A A^H is worth factoring."""
-    return math.prod(A.range_shape) <= min(MOST_ROWS, math.prod(A.domain_shape))
+def worth_factoring(A: LinearOperator, systems: int = 1) -> bool:
+    """Return whether A has so few readings, and no more than its images have numbers, that A A^H is worth factoring.
+
+    For one system, or as many as are to be solved.
+    """
+    most = min(max(MOST_ROWS, PER_SYSTEM * systems), FITTING)
+    return math.prod(A.range_shape) <= min(most, math.prod(A.domain_shape))

@@ -83,17 +83,20 @@ class TotalVariation(Prior):
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and (v.requires_grad or t.requires_grad)
-        plain = self.ndim == self.axes == 2 and self.spacing is None
-        if plain and v.device.type == "cpu" and not v.is_complex() and not differentiated:
+        volumes = self.ndim == self.axes == 3
+        pictures = self.ndim == self.axes == 2 and self.spacing is None
+        if (volumes or pictures) and v.device.type == "cpu" and not v.is_complex() and not differentiated:
             return self._prox_compiled(v, t)
         return self._prox_traceable(v, t)
 
     def _prox_compiled(self, v: Tensor, t: Tensor) -> Tensor:
         """Do the same as `_prox_traceable` for real images in the memory of the CPU, many times faster."""
-        batch = v.shape[:-2]
-        images = v.detach().reshape(batch.numel(), *v.shape[-2:]).numpy()
+        batch = v.shape[: v.ndim - self.ndim]
+        images = v.detach().reshape(batch.numel(), *v.shape[-self.ndim :]).numpy()
         radii = t.detach().expand(batch).reshape(-1).to(v.dtype).numpy()
-        x = tv_kernel.denoise(images, radii, self.tol, self.max_iter, self.isotropic, torch.get_num_threads())
+        slopes = [1 / h for h in self.spacing or (1.0,) * self.ndim]
+        threads = torch.get_num_threads()
+        x = tv_kernel.denoise(images, radii, slopes, self.tol, self.max_iter, self.isotropic, threads)
         return torch.from_numpy(x).reshape(v.shape)
 
     def _prox_traceable(self, v: Tensor, t: Tensor) -> Tensor:

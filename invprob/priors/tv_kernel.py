@@ -1,4 +1,4 @@
-"""Total variation denoising of real images on the CPU: all iterations of an image inside one compiled loop.
+"""Total variation denoising of real images and volumes on the CPU: all iterations of one inside one compiled loop.
 
 Every sweep reads and writes the dual field once, row by row, so that an iteration costs little more than the
 traffic to the cache. Images of a batch are shared out among the threads.
@@ -7,47 +7,78 @@ traffic to the cache. Images of a batch are shared out among the threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invprob.priors import tv_volume_kernel
 from invprob.threads import jit, share
 
 Array = NDArray[Any]
 CHECK_EVERY = 10  # sweeps between two looks at the duality gap
 
 
-def denoise(images: Array, radii: Array, tol: float, max_iter: int, isotropic: bool, threads: int) -> Array:
-    """Return argmin_x 1/2 |x - v|^2 + t TV(x) for images v (items, H, W), t = radii (items,)."""
+def denoise(
+    images: Array, radii: Array, slopes: Sequence[float], tol: float, max_iter: int, isotropic: bool, threads: int
+) -> Array:
+    """Return argmin_x 1/2 |x - v|^2 + t TV(x) for v = images, t = radii (items,).
+
+    Images are (items, H, W) with neighbours 1 apart, or (items, D, H, W) with `slopes`, 1 / h along the three axes.
+    """
     result = np.empty_like(images)
-    share(partial(_denoise_items, images, radii, tol, max_iter, isotropic, result), len(images), 1, threads)
+    per_axis = np.array(slopes, images.dtype)
+    work = partial(_denoise_items, images, radii, per_axis, tol, max_iter, isotropic, result)
+    share(work, len(images), 1, threads)
     return result
 
 
 @jit
 def _denoise_items(
-    images: Array, radii: Array, tol: float, max_iter: int, isotropic: bool, result: Array, lo: int, hi: int
+    images: Array,
+    radii: Array,
+    slopes: Array,
+    tol: float,
+    max_iter: int,
+    isotropic: bool,
+    result: Array,
+    lo: int,
+    hi: int,
 ) -> None:
     """Fast projected gradient on the dual (Beck & Teboulle, IEEE TIP 18, 2009), restarted when it runs uphill.
 
     The restart (O'Donoghue & Candes 2015) is decided one sweep late, which saves a sweep over the field.
     """
+    axes = images.ndim - 1
     for item in range(lo, hi):
         v, t = images[item], radii[item]
         if t == 0:
             result[item] = v
             continue
-        p, q = np.zeros((2, *v.shape), v.dtype), np.zeros((2, *v.shape), v.dtype)
+        p, q = np.zeros((axes, *v.shape), v.dtype), np.zeros((axes, *v.shape), v.dtype)
         momentum = 1.0
         for iteration in range(1, max_iter + 1):
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-            uphill = _sweep(v, p, q, t, v.dtype.type((momentum - 1) / following), isotropic)
+            inertia = v.dtype.type((momentum - 1) / following)
+            if images.ndim == 4:
+                uphill = tv_volume_kernel.sweep(v, p, q, t, inertia, slopes, isotropic)
+            else:
+                uphill = _sweep(v, p, q, t, inertia, isotropic)
             momentum = 1.0 if uphill > 0 else following
-            if iteration % CHECK_EVERY == 0 and not _gap(v, p, t, isotropic, result[item]) > tol:
+            if iteration % CHECK_EVERY > 0:
+                continue
+            if images.ndim == 4:
+                found = tv_volume_kernel.gap(v, p, t, slopes, isotropic, result[item])
+            else:
+                found = _gap(v, p, t, isotropic, result[item])
+            if not found > tol:
                 break
-        _primal(v, p, result[item])
+        if images.ndim == 4:
+            tv_volume_kernel.primal(v, p, slopes, result[item])
+        else:
+            _primal(v, p, result[item])
 
 
 @jit

@@ -265,15 +265,15 @@ class NearFieldMIMO(Radar):
                 energy[chunk] = torch.einsum("pn,pn,p->n", left, right, per_pair[0])
         return energy.reshape(self.domain_shape).to(self.device, self.dtype)
 
-    def row_spectrum(self) -> Spectrum | None:
+    def row_spectrum(self, systems: int = 1) -> Spectrum | None:
         """Return the eigenvectors of A A^H, computed once; None where there are too many readings for that."""
-        if not self.solved_by_rows:
+        if not worth_factoring(self, systems):
             return None
         return self._cached("spectrum", lambda: Spectrum.of(self._row_gram()))
 
     @property
     def solved_by_rows(self) -> bool:
-        """Whether `solve` goes through A A^H, and not by iterations in image space."""
+        """Whether a single `solve` goes through A A^H, and not by iterations in image space."""
         return worth_factoring(self)
 
     def _row_gram(self) -> Tensor:
