@@ -192,7 +192,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     assert done.returncode == 0, done.stderr
     at_once, chunks, grown, within, complete = done.stdout.split()
     assert (at_once, chunks, within, complete) == ("2", "30", "True", "True")
-    assert int(grown) < 16 * 1024  # KiB; the 52 images between would take 52 MiB
+    # KiB: half of what the 52 images between would take; peaks differ by up to 20 MiB by what malloc gives back when
+    assert int(grown) < 26 * 1024
     assert image_in(tmp_path / "out.h5").shape == (60, 512, 512)
 
 
