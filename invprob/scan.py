@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from invprob import registry
-from invprob.grid import Units
+from invprob.grid import PIXEL, Units
 from invprob.likelihood import Gaussian, Likelihood, Readings
 from invprob.linop.doors import as_tensor
 
@@ -38,7 +38,7 @@ class Scan:
             become 0, too. None counts all readings alike.
         likelihood: how readings are spread: `Gaussian`, counts, which bring their own noise level (`Poisson`,
             `Transmission`), or with outliers (`Laplace`).
-        units: of lengths, image and data; by default pixels, and values without unit.
+        units: of lengths, image and data; by default those of the operator, pixels for most, and values without unit.
         provenance: where the data come from and what was done to them, texts by name.
         warned: what reading them from a file warned of, sentences.
         doubted: what is doubtful of an item that stands for these, as one of a stack does for all its parts, sentences;
@@ -67,6 +67,8 @@ class Scan:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, _numbers(f"Scan: {name}", given, self.operator.dtype))
+        if self.operator.grid.known and self.units.length == PIXEL:
+            object.__setattr__(self, "units", replace(self.units, length=self.operator.grid.unit))
         noise: object = self.noise
         if isinstance(noise, np.ndarray | np.generic):
             object.__setattr__(self, "noise", as_tensor("Scan: noise", noise))

@@ -1,5 +1,6 @@
 """Near-field radar against the dense formula, and what waves do: peaks, widths, replicas."""
 
+import io
 import math
 import re
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from laws import data_of, image_of, randn, relative
+from PIL import Image
 from scipy.constants import c
 
-from invprob import Scan, linalg, load_scan, metrics, reconstruct, save_scan, solve
+from invprob import Scan, linalg, load_result, load_scan, metrics, reconstruct, save_scan, solve
 from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
@@ -21,7 +23,8 @@ from invprob.phantoms import radar_targets, target_hash, target_magnitude
 from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrained
 from invprob.priors.networks import VolumeUNet
 from invprob.priors.networks.volume_unet import folded, unfolded
-from invprob.report.projections import save_projections
+from invprob.report.picture import png_uri
+from invprob.report.projections import projections, save_projections
 from invprob.solvers import ADMM, CSALSA
 from invprob.training import RadarSettings, Trainer
 
@@ -588,6 +591,32 @@ def test_the_command_simulates_a_radar(tmp_path, monkeypatch, capsys):
     for wrong in (radar_options[:2], [*radar_options, "--photons", "5"], ["--snr", "3"]):
         assert main(["simulate", "b.h5", *wrong]) == 2
     capsys.readouterr()
+
+
+def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    A = radar(torch.float32)
+    save_scan("a.h5", Scan(A, data_of(A), 0.1))
+    outputs = ["-o", "b.h5", "--png", "b.png", "--report", "b.html"]
+    assert main(["reconstruct", "a.h5", "--method", "matched-filter", *outputs]) == 0
+    assert re.search("lengths in m, .*largest magnitude along each axis, in dB", capsys.readouterr().out, re.DOTALL)
+    volume = load_result("b.h5").x
+    drawn = projections(volume, A.axes)
+    assert Path("b.png").read_bytes() == drawn
+    page = Path("b.html").read_text()
+    assert "The largest magnitude along each axis" in page
+    assert png_uri(drawn) in page
+    # of a plane there is one view
+    plane = projections(volume[:, :, :1], (*A.axes[:2], [0.5]))
+    assert Image.open(io.BytesIO(plane)).width < Image.open(io.BytesIO(drawn)).width / 2
+
+
+def test_lengths_of_a_scan_are_metres():
+    A = radar()
+    assert Scan(A, data_of(A)).units.length == "m"
+    coarse = NearFieldMIMO([1e3 * axis for axis in SCENE], 1e3 * A.tx, 1e3 * A.rx, BAND)
+    assert any("check that lengths are given in metres" in doubt for doubt in coarse.doubts())
+    assert not any("metres" in doubt for doubt in A.doubts())
 
 
 def test_projections_are_drawn_in_metres_and_decibels(tmp_path):

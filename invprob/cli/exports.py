@@ -68,7 +68,7 @@ class Exports:
         `shown` has the item that a picture and the page show, `images` are all of them, None if they are not complete.
         """
         if self.png is not None:
-            yield self._write_png(self.png, shown, overwrite=overwrite), self.png
+            yield self._write_png(self.png, shown, scan, overwrite=overwrite), self.png
         if images is not None and self.tiff is not None:
             save_tiff(self.tiff, images, grid=shown.grid, units=shown.units, overwrite=overwrite)
             yield "TIFF of the magnitudes, then the phases" if images.is_complex() else "TIFF", self.tiff
@@ -87,10 +87,15 @@ class Exports:
             yield "page with everything", self.report
 
     @staticmethod
-    def _write_png(path: Path, shown: Result, *, overwrite: bool) -> str:
-        """Write the picture and return in words what it is."""
+    def _write_png(path: Path, shown: Result, scan: Scan, *, overwrite: bool) -> str:
+        """Write the picture, of a radar's volume its projections, and return in words what it is."""
+        from invprob.operators.radar.base import Radar
         from invprob.report import show
+        from invprob.report.projections import save_projections
 
+        if isinstance(A := scan.operator, Radar):
+            save_projections(path, shown.item().x, A.axes, unit=scan.units.length, overwrite=overwrite)
+            return "picture, the largest magnitude along each axis, in dB"
         picture = show(shown)
         picture.save(path, overwrite=overwrite)
         what = f"picture, {picture.caption}" if picture.caption else "picture"

@@ -17,8 +17,10 @@ from invprob import metrics
 from invprob.grid import printed_unit
 from invprob.io.atomic import PAGE, check_output, write_text
 from invprob.judgement import brief, statements, verdict
-from invprob.report.picture import Picture, bulk, middle_item, picture_of_data, show
+from invprob.operators.radar.base import Radar
+from invprob.report.picture import Picture, bulk, middle_item, picture_of_data, png_uri, show
 from invprob.report.plots import curves, reliability
+from invprob.report.projections import projections
 from invprob.report.template import render
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def _page(result: Result, scan: Scan | None) -> str:
         grades=_GRADES,
         panels=[*_images(result, truth), *_unseen(result, scan), *_data(result, scan)],
         curves={**curves(result.history), **({} if truth is None else _reliability(result, truth))},
+        along_axes=_along_axes(result, scan),
         quality={} if truth is None else _quality(result, truth),
         tables={"Method": _method(result), "Data": _plain(result.provenance), "Versions": _plain(result.versions)},
         command=result.command,
@@ -195,6 +198,13 @@ def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:
     scale = f"0 to {most:.3g} {found.unit}".rstrip()
     note = f"{scale}, grey where the data do not say"
     return Panel(name, replace(shown, blank=np.isnan(shown.values)), found.unit, note)
+
+
+def _along_axes(result: Result, scan: Scan | None) -> str:
+    """Return a radar's image as its maximum projections, as data; nothing of other scans."""
+    if scan is None or not isinstance(scan.operator, Radar):
+        return ""
+    return png_uri(projections(result.item().x, scan.operator.axes, unit=scan.units.length))
 
 
 def _part(complex_image: bool) -> Any:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from invprob.io.atomic import check_output, write_bytes
 
-__all__ = ["save_projections"]
+__all__ = ["projections", "save_projections"]
+
+_PLANES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # the axes across and up, and the one along which the largest is taken
 
 
 def save_projections(
@@ -25,7 +27,9 @@ def save_projections(
     title: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Draw max |x| over y, over x and over z, 0 dB being the largest magnitude, as a PNG.
+    """Draw max |x| over z, over y and over x, 0 dB being the largest magnitude, as a PNG.
+
+    Of a volume of one layer its plane alone is drawn.
 
     Arguments:
         path: of the picture.
@@ -38,6 +42,14 @@ def save_projections(
 
     ValueError for other than one volume, OutputError if the path cannot be written.
     """
+    content = projections(volume, axes, unit=unit, dynamic_range=dynamic_range, title=title)
+    write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
+
+
+def projections(
+    volume: Tensor, axes: Sequence[ArrayLike], *, unit: str = "m", dynamic_range: float = 30.0, title: str = ""
+) -> bytes:
+    """Return what `save_projections` writes."""
     places = [np.asarray(axis, dtype=np.float64) for axis in axes]
     if tuple(volume.shape) != tuple(p.size for p in places):
         raise ValueError(f"save_projections: a volume {tuple(volume.shape)} does not fit its axes")
@@ -46,9 +58,11 @@ def save_projections(
 
     size = volume.detach().abs().double().cpu().numpy()
     level = 20 * np.log10(np.maximum(size / max(size.max(), np.finfo(float).tiny), 10 ** (-dynamic_range / 20)))
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    panels = figure.subplots(1, 3)
-    for panel, (across, up, gone) in zip(panels, ((0, 1, 2), (0, 2, 1), (1, 2, 0)), strict=True):
+    deep = [k for k, p in enumerate(places) if p.size > 1]
+    planes = [plane for plane in _PLANES if set(plane[:2]) <= set(deep)] or _PLANES
+    figure = Figure(figsize=(4 * len(planes) if len(planes) > 1 else 5, 4), layout="constrained")
+    panels = figure.subplots(1, len(planes), squeeze=False)[0]
+    for panel, (across, up, gone) in zip(panels, planes, strict=True):
         seen = level.max(axis=gone)
         halves = [_half(places[k]) for k in (across, up)]
         ends = [(places[k][0] - h, places[k][-1] + h) for k, h in zip((across, up), halves, strict=True)]
@@ -63,8 +77,7 @@ def save_projections(
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", dpi=100)
-    content = stream.getvalue()
-    write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
+    return stream.getvalue()
 
 
 def _half(places: np.ndarray) -> float:

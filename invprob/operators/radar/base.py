@@ -16,6 +16,7 @@ from invprob.operators.radar.geometry import LIGHT
 
 __all__ = ["Radar"]
 
+COARSE = 30  # wavelengths between voxels, beyond which millimetres were given as metres
 SHARPER = 1.5  # energy that conjugated data bring into focus over that of the data themselves, beyond which it is told
 
 
@@ -33,6 +34,7 @@ class Radar(LinearOperator):
     frequencies: NDArray[np.float64]
     refractive_index: float
     spacing: tuple[float, ...]
+    axes: tuple[NDArray[np.float64], ...]  # the places of the voxels along x, y and z
 
     @property
     def grid(self) -> Grid:
@@ -67,8 +69,11 @@ class Radar(LinearOperator):
         return linalg.per_item(factor, image, len(self.domain_shape)) * image
 
     def doubts(self, y: Tensor | None = None) -> list[str]:
-        """Return whether ranges are ambiguous, whether there is one frequency, and whether data look conjugated."""
+        """Return what is odd: lengths, ambiguous ranges, one frequency, data that look conjugated."""
         found = []
+        waves = min(self.spacing) * self.refractive_index * self.frequencies[-1] / LIGHT
+        if waves > COARSE:
+            found.append(f"voxels are {waves:.0f} wavelengths apart: check that lengths are given in metres")
         if self.frequencies.size == 1:
             found.append("there is one frequency: depths are told apart by the aperture alone")
         depth = self._range_extent()

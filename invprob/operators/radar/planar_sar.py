@@ -86,6 +86,8 @@ class PlanarSAR(Radar):
         self.depths, self.tx_offsets, self.rx_offsets = layers, sent, heard
         self.spacing = (float(steps[0]), float(steps[1]), float(steps.min()) if step is None else step)
         self.scan_shape = (int(scan_shape[0]), int(scan_shape[1]))
+        x, y = (h * (np.arange(n) - (n - 1) / 2) for n, h in zip(self.domain_shape[:2], steps, strict=True))
+        self.axes = (x, y, layers)
         self._many, self._own_receivers = many, rx_offsets is not None
         nearest = min(np.abs(layers[:, None] - offsets[:, 2]).min() for offsets in (sent, heard))
         if nearest < 0.5 * min(self.spacing):
