@@ -3,6 +3,9 @@
 import faulthandler
 import os
 import signal
+import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import h5py
@@ -50,6 +53,43 @@ def complain(*_):
 def test_what_ends_the_copy_is_refused(path, read, words):
     with pytest.raises(InputError, match=words):
         rehearse(path, read, seconds=1)
+
+
+UNDER_A_LIMIT = """
+import os, resource, sys
+from pathlib import Path
+from invprob.errors import InputError
+from invprob.io.rehearsal import rehearse
+from invprob.machine import address_space
+
+resource.setrlimit(resource.RLIMIT_AS, (address_space() + 2**28,) * 2)
+try:
+    rehearse(Path(sys.argv[1]), lambda: os.abort())
+except InputError:
+    print("refused")
+"""
+
+
+def test_a_copy_keeps_to_the_limits_of_the_user(path):
+    done = subprocess.run([sys.executable, "-c", UNDER_A_LIMIT, path], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("memory allocation failed for chunk", MemoryError), ("address of object past end of allocation", None)],
+)
+def test_memory_that_hdf5_did_not_get_is_told(tmp_path, monkeypatch, words, kind):
+    """HDF5 calls it an OSError, as any other complaint; outside the copy it would get that memory, and fill it."""
+
+    def failing(*_):
+        raise OSError(f"Can't synchronously read data ({words})")
+
+    with h5py.File(tmp_path / "scan", "w") as file:
+        file["data"] = np.ones(3)
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", failing)
+        with pytest.raises(kind) if kind else nullcontext():
+            touch(file)
 
 
 def test_complaints_are_left_to_the_reader(path):

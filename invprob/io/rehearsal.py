@@ -67,10 +67,9 @@ def _try(path: Path, read: Callable[[], object], seconds: int) -> None:
         os.dup2(silent, 2)
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-        size = os.stat(path).st_size
-        room = address_space() + _MEMORY + 4 * size
-        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+        _limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+        room = address_space() + _MEMORY + 4 * os.stat(path).st_size
+        _limit(resource.RLIMIT_AS, room, room)
         warnings.simplefilter("ignore")
         read()
     except MemoryError:
@@ -79,6 +78,14 @@ def _try(path: Path, read: Callable[[], object], seconds: int) -> None:
         code = 0  # the same will happen again, where it can be told
     finally:
         os._exit(code)
+
+
+def _limit(kind: int, soft: int, hard: int) -> None:
+    """Set a limit, or leave the user's own where that is narrower."""
+    own = resource.getrlimit(kind)[1]
+    if own != resource.RLIM_INFINITY:
+        soft, hard = min(soft, own), min(hard, own)
+    resource.setrlimit(kind, (soft, hard))
 
 
 def _waited(child: int, limit: float) -> tuple[int | None, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,7 @@ _FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # gzip, shuffle, fletcher32, szip, nbit, s
 _COPY = "copy the values themselves into the file"
 _REWRITE = "check how the file was written"
 _FEWER = "read a part of it, by --rows or --views where the layout has them"
+_NO_MEMORY = re.compile(r"alloc\w* failed|(unable to|can.?t|cannot) allocate", re.IGNORECASE)
 _OWN_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)
 
 
@@ -240,9 +242,12 @@ def dataset_names(file: h5py.File) -> list[str]:
 
 
 def touch(file: h5py.File) -> None:
-    """Read what a file holds, texts and records too, of large datasets the beginning; complaints are passed over."""
+    """Read what a file holds, texts and records too, of large datasets the beginning; complaints are passed over.
+
+    But for MemoryError, also where HDF5 gives it another name.
+    """
     for name in dataset_names(file):
-        with suppress(InputError, *_OWN_ERRORS):
+        with suppress(InputError, *_OWN_ERRORS), _short_of_memory():
             data, where = find(file, name), _place(file, name)
             _check_storage(data, where)
             _check_size(data, where)
@@ -251,6 +256,17 @@ def touch(file: h5py.File) -> None:
             np.asarray(data[() if whole else slice(first)])
             for key in islice(data.attrs, _MAX_NAMES):
                 read_text(data, key)
+
+
+@contextmanager
+def _short_of_memory() -> Iterator[None]:
+    """Raise MemoryError where HDF5 says in words that it got none."""
+    try:
+        yield
+    except OSError as error:
+        if _NO_MEMORY.search(str(error)):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def names_in(group: h5py.Group) -> Iterator[str]:
