@@ -58,12 +58,12 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
 
 
 def _scans() -> dict[str, Scan]:
-    """Return slices of 512 x 512 pixels from 180 views, and a photograph of 3 megapixels, both with noise."""
+    """Return slices of 512 x 512 pixels from 180 views, and a photograph of 1 megapixel, both with noise."""
     generator, found = torch.Generator().manual_seed(0), {}
-    truth = {"CT": torch.zeros(3, 512, 512), "blur": torch.zeros(1500, 2000)}
+    truth = {"CT": torch.zeros(3, 512, 512), "blur": torch.zeros(800, 1200)}
     operators = {
         "CT": ParallelBeam((512, 512), np.arange(180) * np.pi / 180, 736),
-        "blur": Blur((1500, 2000), torch.ones(5, 5) / 25),
+        "blur": Blur((800, 1200), torch.ones(5, 5) / 25),
     }
     for kind, A in operators.items():
         x = truth[kind]
