@@ -170,7 +170,8 @@ def _against_noise(ratios: list[float], least: float, most: float, *, direct: bo
         grade: Grade = "bad" if worst > _NOISE_BAD else "fair"
         if direct:
             text = f"{measured}: streaks, blur or a geometry that is not what it is said to be."
-            return Statement(grade, text, "use tv, and if the residual stays check geometry and noise level")
+            remedy = "use a method with a prior, as tv (for radars tv-magnitude)"
+            return Statement(grade, text, f"{remedy}, and if the residual stays check geometry and noise level")
         cause = "the strength is too high, or geometry or noise level are not what they are said to be"
         return Statement(grade, f"{measured}: {cause}.", "lower the strength; if that does not help check the geometry")
     if worst < least and direct:
