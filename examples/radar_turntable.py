@@ -5,7 +5,7 @@ A target on a turntable before one antenna at 220 GHz, an image of inverse synth
 
 `radar_turntable.py DATA` takes the aircraft of OscarWenGang's repository CV-CNN-enhanced-radar-imaging from the file
 Experiment_data_airplane.mat: 500 frequencies from 215 to 228 GHz at 300 angles, 0.01 degrees apart, of which five and
-three neighbours are averaged. Without DATA, points are simulated. `--png FILE` shows the image in decibels.
+three neighbours are averaged. Without DATA, points are simulated. `--png FILE` shows the image in decibels over metres.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from scipy.io import loadmat
 
 from invprob import show
 from invprob.operators import NearFieldMIMO, turntable
+from invprob.report.projections import save_projections
 
 DISTANCE = 30.0  # metres: far enough for plane waves; ranges count from the axis
 PLACES = 0.006 * np.arange(-48, 48)
@@ -57,7 +58,7 @@ print(f"a tenth of the image holds {100 * share:.0f} % of the energy")
 
 images = {"decibels": show(x[..., 0].T.flip(0), 2, part="dB")}
 if arguments.png:
-    images["decibels"].save(arguments.png, overwrite=True)
+    save_projections(arguments.png, x, A.axes, dynamic_range=40, overwrite=True)
 
 assert share > (0.75 if arguments.data else 0.4)
 if truth is not None:

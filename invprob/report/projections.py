@@ -76,7 +76,7 @@ def projections(
         figure.suptitle(title)
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(stream, format="png", dpi=100)
+    figure.savefig(stream, format="png", dpi=100, bbox_inches="tight")
     return stream.getvalue()
 
 
