@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from scipy.constants import c
 from torch import Tensor
 
 from invprob import Scan, metrics
+from invprob.benchmark.noise import decibels
 from invprob.fidelities import L2Ball
 from invprob.methods.entry import progress
 from invprob.operators import NearFieldMIMO, x_array
 from invprob.phantoms import radar_targets
+from invprob.phantoms.instruments import instrument
 from invprob.phantoms.targets import CUBE, Split
 from invprob.priors import L1, Magnitude
 from invprob.solvers import CSALSA
@@ -34,13 +36,12 @@ CONDITIONS = ((5, 30.0), (10, 30.0), (20, 30.0), (40, 30.0), (20, 0.0))
 METHODS = ("back-projection", "kirchhoff", "matched-filter", "l1-magnitude", "tv-magnitude", "pnp-magnitude")
 HEAD = "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
 MIB = 2**20
-ITERATIONS = 30  # of C-SALSA at least
+ITERATIONS = 50  # of C-SALSA at least
 
 
 def cross(frequencies: int, shape: tuple[int, int, int] = CUBE) -> NearFieldMIMO:
     """Return the simulated array of the paper before its cube."""
-    axes = [np.linspace(-0.15, 0.15, n) for n in shape[:2]] + [np.linspace(0.35, 0.65, shape[2])]
-    return NearFieldMIMO(axes, *x_array(), np.linspace(4e9, 16e9, frequencies))
+    return cast("NearFieldMIMO", instrument("x-array", frequencies=frequencies)(shape).operator)
 
 
 def dense(A: NearFieldMIMO) -> Tensor:
@@ -88,8 +89,7 @@ def speed(frequencies: int) -> None:
     f, g = L2Ball(A, y, 0.03 * float(y.norm())), Magnitude(L1(1.0, ndim=3))
     solver = CSALSA(tau=0.05)
     state = solver.init(f, g, torch.zeros_like(x))
-    built = best(lambda: A.row_spectrum(), 1)
-    del built  # computed in the first call and kept
+    A.row_spectrum()  # computed once and kept
     step = solver.prepared(f, g, state)
     own = best(lambda: step(state))
     other = 7 * (theirs["A"] + theirs["A^H"])  # 14 products: five conjugate gradients, and the ball
@@ -117,7 +117,7 @@ def quality(job: argparse.Namespace) -> None:
     print(HEAD, flush=True)
     for frequencies, ratio in job.conditions:
         for method in job.methods:
-            asked = Row(method, frequencies, ratio, job.count, job.first, job.split, job.threads, job.together)
+            asked = Row(method, frequencies, ratio, job.count, job.first, job.split, job.threads)
             key = " ".join(map(str, astuple(asked)))
             if key not in known:
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -128,14 +128,6 @@ def quality(job: argparse.Namespace) -> None:
             psnr, flat, deep, seconds, peak = known[key]
             numbers = f"{psnr:.2f} | {flat:.3f} | {deep:.3f} | {seconds:.2f} | {peak:.0f}"
             print(f"| {frequencies} | {ratio:g} | {method} | {numbers} |", flush=True)
-
-
-def noisy(clean: Tensor, ratio: float, first: int) -> tuple[Tensor, Tensor]:
-    """Return data with complex noise `ratio` dB below them, and its level per item; item k's seed is first + k."""
-    sigma = clean.abs().square().flatten(1).mean(1).sqrt() / 10 ** (ratio / 20)
-    draws = [torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(first + k))
-             for k, y in enumerate(clean)]  # fmt: skip
-    return clean + sigma[:, None, None, None] * torch.stack(draws), sigma
 
 
 def scores(x: Tensor, truth: Tensor) -> tuple[float, float, float]:
@@ -153,7 +145,7 @@ def condition(text: str) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: how many volumes of which set, from which number on, by which method, how many in a call."""
+    """A row of the table: how many volumes of which set, from which number on, by which method."""
 
     method: str
     frequencies: int
@@ -162,7 +154,6 @@ class Row:
     first: int
     split: Split
     threads: int
-    together: int = 1
 
 
 def measured(row: Row) -> list[float]:
@@ -175,16 +166,15 @@ def measured(row: Row) -> list[float]:
     A, found, spent = cross(row.frequencies), [], 0.0
     A(torch.zeros(A.domain_shape, dtype=torch.complex64))
     if row.method.endswith("-magnitude"):
-        A.row_spectrum(ITERATIONS * row.together)
-    for first in range(row.first, row.first + row.count, row.together):
-        truth = radar_targets(row.split, min(row.together, row.first + row.count - first), first)
-        y, sigma = noisy(A(truth), row.ratio, first)
+        A.row_spectrum(ITERATIONS)
+    for number, truth in enumerate(radar_targets(row.split, row.count, row.first), row.first):
+        y, sigma, _ = decibels(A(truth), torch.Generator().manual_seed(number), ratio=row.ratio)
         start = time.process_time()
         for event in progress(Scan(A, y, sigma), row.method):
             last = event
-        images = last.image().abs()
+        x = last.image().abs()
         spent += time.process_time() - start
-        found += [scores(x / x.max(), t.abs()) for x, t in zip(images, truth, strict=True)]
+        found.append(scores(x / x.max(), truth.abs()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [*np.mean(found, 0).tolist(), spent / row.count, peak]
 
@@ -199,7 +189,6 @@ if __name__ == "__main__":
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--conditions", nargs="+", type=condition, default=CONDITIONS, metavar="FREQUENCIES:DB")
     parser.add_argument("--keep", type=Path, help="file of rows that are done, to which new ones are added")
-    parser.add_argument("--together", type=int, default=1, help="volumes in a call, which share the factors of A A^H")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)

@@ -67,8 +67,10 @@ class Scan:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, _numbers(f"Scan: {name}", given, self.operator.dtype))
-        if self.operator.grid.known and self.units.length == PIXEL:
-            object.__setattr__(self, "units", replace(self.units, length=self.operator.grid.unit))
+        if (grid := self.operator.grid).known:
+            if self.units.length not in (PIXEL, grid.unit):
+                raise ValueError(f"{type(self.operator).__name__} counts in {grid.unit}, not in {self.units.length}")
+            object.__setattr__(self, "units", replace(self.units, length=grid.unit))
         noise: object = self.noise
         if isinstance(noise, np.ndarray | np.generic):
             object.__setattr__(self, "noise", as_tensor("Scan: noise", noise))

@@ -94,7 +94,7 @@ class Exports:
         from invprob.report.projections import save_projections
 
         if isinstance(A := scan.operator, Radar):
-            save_projections(path, shown.item().x, A.axes, unit=scan.units.length, overwrite=overwrite)
+            save_projections(path, shown.item().x, A.axes, unit=A.grid.unit, overwrite=overwrite)
             return "picture, the largest magnitude along each axis, in dB"
         picture = show(shown)
         picture.save(path, overwrite=overwrite)

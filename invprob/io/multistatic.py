@@ -21,7 +21,7 @@ from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.options import MEDIUM, REFERENCE, Options
 from invprob.operators import NearFieldMIMO
-from invprob.scan import Scan, Units
+from invprob.scan import Scan
 
 __all__ = ["READER", "open_multistatic"]
 
@@ -72,7 +72,7 @@ def _read(path: Path, options: Options) -> Scan:
         "medium": f"relative permittivity {permittivity:g}",
     }
     data = torch.from_numpy(signals).to(torch.complex64)
-    return Scan(operator, data, units=Units(length="m"), provenance=provenance)
+    return Scan(operator, data, provenance=provenance)
 
 
 def _numbers(path: Path, dtype: type) -> NDArray[Any]:

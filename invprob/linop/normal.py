@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FLOOR = 1e-6  # smallest estimated eigenvalue a preconditioner divides by, relative to the largest
 ROUNDINGS = 10  # of the unit in the last place: the relative residual below which no correction can be told
+CONDITIONED = 1e-2  # of a number that rounding may take of what Woodbury's formula finds, where it is to precondition
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,9 @@ class NormalSystem:
     """M = sum_i rho_i A_i^H W_i A_i, prepared to solve M x = b for one b after another.
 
     The way to solve is chosen once per kind of right-hand side: a closed form where all parts are diagonal in one
-    basis, or for rho A^H A + s I with a diagonal or factored A A^H (Woodbury 1950), else conjugate gradients with
-    every part's estimated diagonal for a preconditioner. What it works out for that it keeps, unless a part requires
+    basis, or for rho A^H A + s I with a diagonal A A^H (Woodbury 1950), else conjugate gradients. Their preconditioner
+    is that formula with the factors of A A^H, which rounding alone keeps from being the inverse, or every part's
+    estimated diagonal. What it works out for that it keeps, unless a part requires
     a gradient; so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by
     default that of the operators' images; `like` is an item where there is no operator. ValueError if there is no
     term.
@@ -187,8 +189,10 @@ class NormalSystem:
         kind = (b.dtype, b.device)
         found = self._ways.get(kind)
         if found is None:
-            closed = self._by_diagonals(b) or self._by_rows(b)
-            found = _Way(closed, None if closed else self._preconditioner(b))
+            closed, factored = self._by_diagonals(b), None
+            if closed is None:
+                closed, factored = self._by_rows(b)
+            found = _Way(closed, None if closed else factored or self._preconditioner(b))
             if not self._trained:
                 self._ways[kind] = found
         return found
@@ -203,32 +207,36 @@ class NormalSystem:
         inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, total.values)) if singular else 1 / total.values
         return partial(_multiplied, diagonal=Diagonal(inverse, total.basis), ndim=self.ndim)
 
-    def _by_rows(self, b: Tensor) -> Map | None:
-        """Return b -> M^-1 b for M = rho A^H A + s I, s > 0, where A A^H is diagonal or factored, else None.
+    def _by_rows(self, b: Tensor) -> tuple[Map | None, Map | None]:
+        """Return b -> M^-1 b for M = rho A^H A + s I, s > 0, from a diagonal and from a factored A A^H, one or neither.
 
-        (rho A^H A + s)^-1 b = (b - rho A^H (rho A A^H + s)^-1 A b) / s (Woodbury 1950).
+        (rho A^H A + s)^-1 b = (b - rho A^H (rho A A^H + s)^-1 A b) / s (Woodbury 1950), where the difference loses as
+        many digits as |rho A^H A| / s has: factors for which it would lose all but two are left alone.
         """
         parts = [term for term in self.terms if term.operator is not None]
         if len(parts) != 1 or any(term.weights is not None for term in self.terms):
-            return None
+            return None, None
         A, rho = parts[0].operator, parts[0].scale
         shift = torch.zeros((), dtype=torch.float64, device=b.device)
         for term in self.terms:
             shift = shift + term.scale if term.operator is None else shift
         if A is None or not bool((shift > 0).all()):
-            return None
+            return None, None
         k, rows, s = len(A.range_shape), A.row_gram_diagonal(), per_item(shift, b, self.ndim)
         if rows is None:
             spectrum = None if self._trained else A.row_spectrum()
             if spectrum is None:
-                return None
+                return None, None
+            lost = torch.finfo(b.dtype).eps * torch.as_tensor(rho, device=b.device) * spectrum.values.amax() / shift
+            if bool((lost > CONDITIONED).any()):
+                return None, None
             shares = _share(torch.as_tensor(rho), shift, spectrum.values)
-            return lambda b: (b - A.adjoint(spectrum.multiplied(A(b), shares, k))) / s
+            return None, lambda b: (b - A.adjoint(spectrum.multiplied(A(b), shares, k))) / s
         y = A.as_data(b.new_empty(A.range_shape))  # of the kind of A b
         rows = _kept_for(y, rows)
         ratios = per_item(rho, y, k) / (per_item(rho, y, k) * rows.values + per_item(shift, y, k))
         inner = Diagonal(ratios, rows.basis)
-        return lambda b: (b - A.adjoint(_multiplied(A(b), inner, k))) / s
+        return lambda b: (b - A.adjoint(_multiplied(A(b), inner, k))) / s, None
 
     @torch.no_grad()
     def _preconditioner(self, b: Tensor) -> Map | None:

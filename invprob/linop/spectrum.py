@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from invprob.linop.linear import LinearOperator
 
 MOST_ROWS = 3200  # readings up to which A A^H is factored for one system that needs hundreds of iterations without
-PER_SYSTEM = 80  # readings for each of many systems: a thousand iterations are what the factors of 6240 readings cost,
-# and one system of C-SALSA takes 14
+PER_SYSTEM = 130  # readings for each of many systems: the factors of 6240 cost a thousand iterations, and a system of
+# C-SALSA takes 14, so that they are paid back by the second image at the latest
 FITTING = 2**13  # readings whose factors, with what computes them, take 2 GB
 AT_ONCE = 2**24  # numbers of images that rows are made of at a time
 

@@ -137,7 +137,7 @@ class Relative(Around):
         """Return m D(v / m, sigma)."""
         top = v.abs().amax(linalg.item_axes(self.ndim), keepdim=True)
         size = torch.where(top > 0, top, torch.ones_like(top))
-        return size * self.D(v / size, sigma)
+        return top * self.D(v / size, sigma)
 
 
 class WithSum(Functional):
@@ -203,14 +203,18 @@ def _constrained(
     A, y = _weighted(on)
     f, bound = L2Ball(A, y, eps), A.norm().double() ** 2
     kappa = torch.where(bound > 0, COUPLING * bound, 1.0)
+    systems = max_iter + (WARM if warm else 0)
     if warm:
         g = _sparse(on)
-        begin = CSALSA(kappa=kappa, tau=FIRST_STEP * _size(first, on.ndim), tol=tol, max_iter=WARM)
+        size = FIRST_STEP * _size(first, on.ndim)
+        begin = CSALSA(kappa=kappa, tau=size, tol=tol, max_iter=WARM, systems=systems)
         state = yield from run("sparse magnitudes", problem, begin, f, g, state=begin.init(f, g, first))
         first = state.x
     g, tau = prior(_size(first, on.ndim))
-    solver = CSALSA(kappa=kappa, tau=tau, tol=tol, max_iter=max_iter, **(paces or {}))
+    solver = CSALSA(kappa=kappa, tau=tau, tol=tol, max_iter=max_iter, systems=systems, **(paces or {}))
+    exact = A.row_spectrum(systems) is not None
     told = {"eps": eps.tolist(), "tol": tol, "max_iter": max_iter, **(settings or {})}
+    told["x_update"] = "exact, by the factors of A A^H" if exact else "conjugate gradients"
     yield from run(phase, problem, solver, f, g, state=solver.init(f, g, first), settings=told)
 
 
@@ -230,7 +234,7 @@ def _radius(problem: Problem) -> Generator[Progress, None, Tensor]:
 def _weighted(problem: Problem) -> tuple[LinearOperator, Tensor]:
     """Return operator and data with equal noise in all readings."""
     counted = problem.counted()
-    if counted is None:
+    if counted is None or bool((counted == 1).all()):
         return problem.linear, problem.y
     root, k = counted.sqrt().to(problem.A.dtype), len(problem.A.range_shape)
     root = root.expand(torch.broadcast_shapes(root.shape, problem.A.range_shape))  # type: ignore[no-untyped-call]

@@ -204,7 +204,7 @@ def _along_axes(result: Result, scan: Scan | None) -> str:
     """Return a radar's image as its maximum projections, as data; nothing of other scans."""
     if scan is None or not isinstance(scan.operator, Radar):
         return ""
-    return png_uri(projections(result.item().x, scan.operator.axes, unit=scan.units.length))
+    return png_uri(projections(result.item().x, scan.operator.axes, unit=scan.operator.grid.unit))
 
 
 def _part(complex_image: bool) -> Any:

@@ -39,9 +39,9 @@ class CSALSA(Solver[CSALSAState]):
 
     s <- (kappa I + A^H A)^-1 (kappa (v1 + d1) + A^H (v2 + d2)), v1 <- prox_{tau g}(s - d1), v2 <- the point of the ball
     nearest to A s - d2, d1 -= s - v1, d2 -= A s - v2 (Afonso, Bioucas-Dias & Figueiredo 2011; Oral & Oktem 2024). Where
-    the operator knows the eigenvectors of A A^H (`row_spectrum`), or finds them worth as many iterations of all items,
-    the first step is exact at the cost of one A and one A^H, which are all of an iteration, as A s = v2 + d2 - kappa q
-    for s = v1 + d1 + A^H q. Elsewhere it is solved by conjugate gradients from the last s. The residual is the largest
+    the operator finds the eigenvectors of A A^H (`row_spectrum`) worth so many systems, the first step is exact at the
+    cost of one A and one A^H, which are all of an iteration, as A s = v2 + d2 - kappa q for s = v1 + d1 + A^H q.
+    Elsewhere it is solved by conjugate gradients from the last s. The residual is the largest
     of the relative changes of v1, of |s - v1| / |s| and of |A s - v2| / |y|.
 
     Arguments:
@@ -52,6 +52,7 @@ class CSALSA(Solver[CSALSAState]):
         falling: in (0, 1], by what tau is multiplied after each iteration; 1 (the default) leaves it.
         rising: at least 1, by what kappa is multiplied after each iteration; 1 (the default) leaves it.
         x_tol: in (0, 1), the relative accuracy of conjugate gradients.
+        systems: how many first steps there will be with this A, in all runs; by default `max_iter`.
     """
 
     max_iter: int = 100
@@ -60,6 +61,7 @@ class CSALSA(Solver[CSALSAState]):
     falling: float = 1.0
     rising: float = 1.0
     x_tol: float = 1e-3
+    systems: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,11 +92,12 @@ class CSALSA(Solver[CSALSAState]):
 
     def prepared(self, f: Functional, g: Functional, state: CSALSAState) -> Callable[[CSALSAState], CSALSAState]:
         """Return the step for f and g with the spectrum and the weight of the splittings at hand."""
+        del state
         if not isinstance(f, L2Ball):
             raise TypeError(f"CSALSA keeps the misfit in a ball: f must be an L2Ball, got {type(f).__name__}")
         kappa = 1e-2 * f.A.norm().double() ** 2 if self.kappa is None else torch.as_tensor(self.kappa).double()
-        systems = self.max_iter * state.residual.numel()
-        return partial(self._step, f, g, kappa.to(f.A.device), f.A.row_spectrum(systems))
+        spectrum = f.A.row_spectrum(self.max_iter if self.systems is None else self.systems)
+        return partial(self._step, f, g, kappa.to(f.A.device), spectrum)
 
     def _step(
         self, f: L2Ball, g: Functional, kappa: Tensor, spectrum: Spectrum | None, state: CSALSAState

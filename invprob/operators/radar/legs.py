@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Leg", "Waves"]
+__all__ = ["Leg", "Waves", "tables"]
 
 ANCHOR = 64  # frequencies after which phases are computed anew, so that rounding does not add up
 EVEN = 1e-9  # relative difference of the steps in frequency that counts as none
@@ -39,15 +39,15 @@ class Waves:
         leg: ways and amplitudes.
         wavenumbers: kappa in 1/m, ascending.
         dtype: torch.complex64 or torch.complex128.
+        device: where the tables are.
     """
 
-    def __init__(self, leg: Leg, wavenumbers: NDArray[np.float64], dtype: torch.dtype) -> None:
-        steps = np.diff(wavenumbers)
-        even = steps.size > 0 and float(np.ptp(steps)) <= EVEN * float(steps.max())
-        starts = {k: self._phase(leg.way, wavenumbers[k], dtype) for k in range(0, len(wavenumbers), ANCHOR)}
-        self._starts = {k: phase * leg.amplitude.to(dtype) for k, phase in starts.items()}
-        self._step = self._phase(leg.way, steps.mean(), dtype) if even else None
-        self._way = leg.way if leg.rising or not even else None
+    def __init__(self, leg: Leg, wavenumbers: NDArray[np.float64], dtype: torch.dtype, device: torch.device) -> None:
+        steps, way, amplitude = np.diff(wavenumbers), leg.way.to(device), leg.amplitude.to(device, dtype)
+        anchors = range(0, len(wavenumbers), ANCHOR)
+        self._starts = {k: amplitude * self._phase(way, wavenumbers[k], dtype) for k in anchors}
+        self._step = self._phase(way, steps.mean(), dtype) if _even(wavenumbers) else None
+        self._way = way if leg.rising or self._step is None else None
         self._rising, self._wavenumbers, self._dtype = leg.rising, wavenumbers, dtype
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -69,3 +69,13 @@ class Waves:
     def _phase(way: Tensor, kappa: float, dtype: torch.dtype) -> Tensor:
         angle = -float(kappa) * way
         return torch.polar(torch.ones_like(angle), angle).to(dtype)
+
+
+def tables(wavenumbers: NDArray[np.float64]) -> int:
+    """Return how many tables, one number for each wave at each voxel, `Waves` keeps for these."""
+    return -(-len(wavenumbers) // ANCHOR) + 1  # of uneven ones the ways in the place of the step
+
+
+def _even(wavenumbers: NDArray[np.float64]) -> bool:
+    steps = np.diff(wavenumbers)
+    return steps.size > 0 and float(np.ptp(steps)) <= EVEN * float(steps.max())

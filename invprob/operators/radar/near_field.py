@@ -26,7 +26,7 @@ from invprob.operators.radar.geometry import (
     places,
     wavenumbers,
 )
-from invprob.operators.radar.legs import Leg, Waves
+from invprob.operators.radar.legs import Leg, Waves, tables
 
 __all__ = ["NearFieldMIMO", "Pairs"]
 
@@ -130,7 +130,7 @@ class NearFieldMIMO(Radar):
         return [slice(k, k + size) for k in range(0, len(self._voxels), size)]
 
     def _legs(self, chunk: slice, weigh: str = "echo") -> tuple[Leg, Leg]:
-        """Return the ways to and from a chunk of voxels; of a list of pairs the second holds both.
+        """Return the ways to and from a chunk of voxels, of a list of pairs one of each for every pair.
 
         `weigh` says which amplitudes: those of an "echo", "none", or of "kirchhoff".
         """
@@ -162,17 +162,18 @@ class NearFieldMIMO(Radar):
         """Return the waves of both legs; of a list of pairs the first is 1 and the second the product of both."""
         left, right = self._legs(chunk, weigh)
         dtype = COMPLEX_OF[self.dtype]
-        if self.pairs is not None and weigh != "kirchhoff":
+        if self.pairs is not None:
             both = Leg(left.way + right.way, left.amplitude * right.amplitude)
             one = torch.ones(1, left.way.shape[1], dtype=torch.float64)
             left, right = Leg(torch.zeros_like(one), one), both
-        return tuple(Waves(leg, self.wavenumbers, dtype) for leg in (left, right))  # type: ignore[return-value]
+        near, far = (Waves(leg, self.wavenumbers, dtype, self.device) for leg in (left, right))
+        return near, far
 
     def _all_waves(self) -> Iterator[tuple[slice, Waves, Waves]]:
         """Yield the chunks with their waves, kept between calls if they fit."""
         rows = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs) + 1
-        tables = 2 * rows * len(self._voxels) * (8 if self.dtype == torch.float32 else 16)
-        if tables > KEPT:
+        number = 8 if self.dtype == torch.float32 else 16
+        if tables(self.wavenumbers) * number * rows * len(self._voxels) > KEPT:
             yield from ((chunk, *self._waves(chunk)) for chunk in self._chunks)
         else:
             yield from self._cached("waves", lambda: [(chunk, *self._waves(chunk)) for chunk in self._chunks])
@@ -279,7 +280,7 @@ class NearFieldMIMO(Radar):
     def _row_gram(self) -> Tensor:
         """Return A A^H, (M, M), from chunks of the matrix; half of the blocks follow from the other half."""
         rows, size = math.prod(self.range_shape), math.prod(self._ends)
-        total = torch.zeros(rows, rows, dtype=COMPLEX_OF[self.dtype])
+        total = torch.zeros(rows, rows, dtype=COMPLEX_OF[self.dtype], device=self.device)
         step = max(1, SQUARE // rows // (self._chunks[0].stop or 1))
         for group in (self._chunks[k : k + step] for k in range(0, len(self._chunks), step)):
             left, right = self._waves(slice(group[0].start, group[-1].stop))
@@ -322,7 +323,7 @@ class NearFieldMIMO(Radar):
     def _broadcast(self, name: str, given: ArrayLike | Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
         if given is None:
             return None
-        values = torch.from_numpy(np.array(given.numpy() if isinstance(given, Tensor) else given))
+        values = given.detach().cpu().resolve_conj() if isinstance(given, Tensor) else torch.from_numpy(np.array(given))
         values = values.to(torch.complex128 if values.is_complex() else torch.float64)
         fits = values.ndim <= len(shape) and all(
             n in (1, m) for n, m in zip(values.shape[::-1], shape[::-1], strict=False)

@@ -79,7 +79,7 @@ class PlanarSAR(Radar):
         heard = sent if rx_offsets is None else places(self, "rx_offsets", rx_offsets)
         if sent.shape != heard.shape:
             raise ValueError(f"PlanarSAR: {len(sent)} tx_offsets and {len(heard)} rx_offsets do not pair up")
-        many = tx_offsets is not None
+        many = tx_offsets is not None or rx_offsets is not None
         ends = (hertz.size, *([len(sent)] if many else []), *scan_shape)
         super().__init__(image_shape, ends, dtype=dtype, is_complex=True)
         self.frequencies, self.refractive_index = hertz, float(refractive_index)
@@ -141,9 +141,9 @@ class PlanarSAR(Radar):
         """Yield the transformed kernels (P, Z, *padded) of every frequency."""
         dtype = COMPLEX_OF[self.dtype]
         ways = [self._ways(pair) for pair in range(self.pairs)]
-        length = torch.stack([t + r for t, r in ways])
+        length = torch.stack([t + r for t, r in ways]).to(self.device)
         one = torch.ones_like(length)
-        amplitude = one if plain_waves else torch.stack([1 / (4 * math.pi * t * r) for t, r in ways])
+        amplitude = one if plain_waves else torch.stack([1 / (4 * math.pi * t * r) for t, r in ways]).to(length)
         for kappa in wavenumbers(self.frequencies, self.refractive_index):
             kernel = torch.polar(amplitude, -float(kappa) * length).to(dtype)
             yield torch.fft.fft2(kernel)
@@ -199,16 +199,20 @@ class PlanarSAR(Radar):
         """Return the range-migration image of monostatic data: sum over k, kx, ky of kz e^(i (kx x + ky y + kz z)).
 
         kz = sqrt(4 kappa^2 - kx^2 - ky^2), without evanescent waves (Lopez-Sanchez & Fortuny-Guasch 2000). Stolt's
-        change of variables is the exact sum over k here, layer by layer, not an interpolation. ValueError for pairs
-        whose transmitter is not their receiver.
+        change of variables is the exact sum over k here, layer by layer, not an interpolation. ValueError for offsets,
+        as of an array, and for layers behind the antenna.
         """
-        if self.pairs > 1 or not np.array_equal(self.tx_offsets, self.rx_offsets):
+        if self._many or not np.array_equal(self.tx_offsets, self.rx_offsets):
             raise ValueError("range-migration is for one antenna that sends and receives: use back-projection")
+        if self.depths[0] < 0:
+            raise ValueError("range-migration is for layers before the antenna, z > 0: use back-projection")
         y = self.as_data(y)
+        if not y.numel():
+            return y.new_zeros(*y.shape[: y.ndim - len(self.range_shape)], *self.domain_shape)
         nx, ny, _ = self.domain_shape
         spectra = torch.fft.fft2(y, s=self._padded)
         moved = [
-            2 * math.pi * torch.fft.fftfreq(n, h, dtype=torch.float64)
+            2 * math.pi * torch.fft.fftfreq(n, h, dtype=torch.float64, device=y.device)
             for n, h in zip(self._padded, self.spacing, strict=False)
         ]
         kx, ky = moved[0][:, None], moved[1]
@@ -219,11 +223,12 @@ class PlanarSAR(Radar):
                 + ky * self.spacing[1] * (ny - self.scan_shape[1]) / -2
             )
         )
-        square = 4 * torch.from_numpy(wavenumbers(self.frequencies, self.refractive_index))[:, None, None].square()
+        kappa = torch.from_numpy(wavenumbers(self.frequencies, self.refractive_index)).to(y.device)
+        square = 4 * kappa[:, None, None].square()
         square = square - kx.square() - ky.square()
         kz = square.clamp(min=0).sqrt()
         step = torch.polar(torch.ones_like(kz), kz * self.spacing[2]).to(spectra.dtype)
-        wave = spectra * (torch.polar(kz, kz * float(self.depths[0] - self.tx_offsets[0, 2])) * centre).to(spectra)
+        wave = spectra * (torch.polar(kz, kz * float(self.depths[0])) * centre).to(spectra)
         layers = []
         for _ in self.depths:
             layers.append(torch.fft.ifft2(wave.sum(-3))[..., :nx, :ny])
