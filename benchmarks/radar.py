@@ -36,7 +36,7 @@ CONDITIONS = ((5, 30.0), (10, 30.0), (20, 30.0), (40, 30.0), (20, 0.0))
 METHODS = ("back-projection", "kirchhoff", "matched-filter", "l1-magnitude", "tv-magnitude", "pnp-magnitude")
 HEAD = "| frequencies | SNR dB | method | PSNR dB | SSIM 2-D | SSIM 3-D | s / volume | peak MiB |\n" + "|---" * 8 + "|"
 MIB = 2**20
-ITERATIONS = 50  # of C-SALSA at least
+ITERATIONS = 80  # of C-SALSA at least
 
 
 def cross(frequencies: int, shape: tuple[int, int, int] = CUBE) -> NearFieldMIMO:

@@ -19,12 +19,14 @@ from invprob.fidelities import L2, L2Ball
 from invprob.linop import LinearOperator, spectrum
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
 from invprob.operators.radar import near_field
+from invprob.operators.radar.legs import Leg, Waves, tables
 from invprob.phantoms import radar_targets, target_hash, target_magnitude
 from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrained
 from invprob.priors.networks import VolumeUNet
 from invprob.priors.networks.volume_unet import folded, unfolded
 from invprob.report.picture import png_uri
 from invprob.report.projections import projections, save_projections
+from invprob.scan import Units
 from invprob.solvers import ADMM, CSALSA
 from invprob.training import RadarSettings, Trainer
 
@@ -252,6 +254,13 @@ def test_range_migration_is_nearly_back_projection():
     pairs = PlanarSAR((2, 2, 1), (2, 2), 0.004, [0.2], [20e9], tx_offsets=[[0.01, 0, 0]], rx_offsets=[[0, 0, 0]])
     with pytest.raises(ValueError, match="one antenna that sends and receives"):
         pairs.range_migration(data_of(pairs))
+    alone = PlanarSAR((2, 2, 1), (2, 2), 0.004, [0.2], [20e9], tx_offsets=[[0, 0, 0]])  # whose data name their pair
+    with pytest.raises(ValueError, match="one antenna that sends and receives"):
+        alone.range_migration(data_of(alone))
+    behind = PlanarSAR((2, 2, 1), (2, 2), 0.004, [-0.2], [20e9])
+    with pytest.raises(ValueError, match="layers before the antenna"):
+        behind.range_migration(data_of(behind))
+    assert A.range_migration(y[None][:0]).shape == (0, *A.domain_shape)
 
 
 def test_direct_images_explain_the_data_best():
@@ -283,6 +292,30 @@ def test_systems_are_solved_in_measurement_space():
     B = NearFieldMIMO(A.axes, A.tx, A.rx, BAND, gain=gain, dtype=DOUBLE)
     G = (gain * matrix.reshape(4, 3, -1)).reshape(48, 120)
     assert relative(B.solve(b[0], 0.7), solve_dense(G.mH @ G, 0.7, b[0])) < 1e-10
+
+
+@pytest.mark.parametrize("shift", [1.0, 1e-2, 1e-4, 1e-6])
+def test_single_precision_solves_to_the_tolerance(shift):
+    """Woodbury's formula alone loses as many digits as |A|^2 / shift has, and leaves half of b at 1e-6."""
+    A = radar(torch.float32, axes=[np.linspace(-0.1, 0.1, 6)] * 2 + [np.linspace(0.4, 0.5, 6)])
+    assert A.solved_by_rows
+    shift = shift * float(A.norm()) ** 2
+    b = A.adjoint(data_of(A))
+    x = A.solve(b, shift)
+    assert relative(A.gram(x) + shift * x, b) < 2e-6
+
+
+def test_tables_follow_the_operator_to_another_device():
+    for A in (radar(torch.float32).to("meta"), PlanarSAR((4, 4, 2), (4, 4), 0.004, [0.2, 0.3], [20e9]).to("meta")):
+        x = torch.empty(A.domain_shape, dtype=torch.complex64, device="meta")
+        assert A._adjoint(A._forward(x)).device.type == "meta"
+
+
+def test_tables_that_are_kept_are_counted():
+    for frequencies in (np.linspace(1e9, 2e9, 200), np.geomspace(1e9, 2e9, 200)):
+        waves = Waves(Leg(torch.ones(1, 1), torch.ones(1, 1)), frequencies, WIDE, torch.device("cpu"))
+        held = len(waves._starts) + sum(t is not None for t in (waves._step, waves._way))
+        assert held == tables(frequencies) == 5
 
 
 def solve_dense(matrix, shift, b):
@@ -373,6 +406,13 @@ def test_settings_that_make_no_sense_are_refused():
     f = L2(A, y)
     with pytest.raises(TypeError, match="must be an L2Ball"):
         CSALSA().init(f, Magnitude(L1(1.0, ndim=3)), f.start())
+
+
+@pytest.mark.parametrize("method", ["l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"])
+def test_zero_data_give_the_zero_image(method):
+    A = radar(torch.float32, axes=[np.linspace(-0.05, 0.05, 4)] * 2 + [np.linspace(0.4, 0.5, 4)])
+    y = torch.stack([0 * data_of(A), data_of(A)])
+    assert not bool(reconstruct(Scan(A, y, 0.1), method, max_iter=3).x[0].any())
 
 
 @pytest.mark.parametrize("method", ["l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"])
@@ -548,13 +588,16 @@ def complex_rows(values):
     return "\n".join(",".join(f"{v.real:.9g}{v.imag:+.9g}i" for v in row) for row in values)
 
 
-def test_multistatic_text_files(tmp_path):
+def multistatic(folder):
     places = [[0.05, 0.0, 0.02], [-0.03, 0.04, 0.02], [0.0, -0.05, 0.02]]
     beside = {"antenna_locations": places, "channel_names": [[1, 2], [3, 1]], "frequencies": [[2e9], [3e9]]}
     for name, rows in beside.items():
-        (tmp_path / f"{name}.csv").write_text("\n".join(",".join(f"{v:g}" for v in row) for row in rows))
-    signals = [[1 + 2j, -0.5 - 1j], [3e-3j, 1 - 4e-2j]]
-    (tmp_path / "a.csv").write_text(complex_rows(signals))
+        (folder / f"{name}.csv").write_text("\n".join(",".join(f"{v:g}" for v in row) for row in rows))
+    (folder / "a.csv").write_text(complex_rows([[1 + 2j, -0.5 - 1j], [3e-3j, 1 - 4e-2j]]))
+
+
+def test_multistatic_text_files(tmp_path):
+    multistatic(tmp_path)
     (tmp_path / "b.csv").write_text(complex_rows([[1 + 0j, 0j], [0j, 1j]]))
     scan = load_scan(tmp_path / "a.csv", reference=str(tmp_path / "b.csv"), permittivity=4.0)
     expected = torch.tensor([[2j, -0.5 - 1j], [3e-3j, 1 - 1.04j]])
@@ -566,6 +609,25 @@ def test_multistatic_text_files(tmp_path):
     assert scan.provenance["correction"] == "b.csv taken off"
     (tmp_path / "frequencies.csv").write_text("2e9")
     with pytest.raises(InputError, match="do not fit 1 frequencies and 2 channels"):
+        load_scan(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("antenna_locations", "0,0\n0.1,0\n0,0.1", "rows must be x, y and z"),
+        ("antenna_locations", "0,0,0\n50,0,0\n0,50,0", "give metres"),
+        ("antenna_locations", "0,0,0\n0.1,0,1+2i\n0,0.1,0", "some are complex"),
+        ("antenna_locations", "0,0,0\n0.1,nan,0\n0,0.1,0", "give metres"),
+        ("channel_names", "1,1.7\n3,1", "must hold whole numbers"),
+        ("channel_names", "1,2\n3,7", "does not exist"),
+        ("a", "1+2i,nan+nani\n1+0i,1+0i", "the signals are NaN or infinite"),
+    ],
+)
+def test_damaged_multistatic_files_are_refused_in_words(tmp_path, name, text, words):
+    multistatic(tmp_path)
+    (tmp_path / f"{name}.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
         load_scan(tmp_path / "a.csv")
 
 
@@ -613,6 +675,8 @@ def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch,
 
 def test_lengths_of_a_scan_are_metres():
     A = radar()
+    with pytest.raises(ValueError, match="NearFieldMIMO counts in m, not in mm"):
+        Scan(A, data_of(A), units=Units(length="mm"))
     assert Scan(A, data_of(A)).units.length == "m"
     coarse = NearFieldMIMO([1e3 * axis for axis in SCENE], 1e3 * A.tx, 1e3 * A.rx, BAND)
     assert any("check that lengths are given in metres" in doubt for doubt in coarse.doubts())

@@ -91,7 +91,7 @@ def pnp_magnitude(
     falling: float = 1.0,
     rising: float = 1.0,
     tol: float = 1e-3,
-    max_iter: int = 30,
+    max_iter: int = 60,
 ) -> Iterator[Progress]:
     """Plug-and-play on magnitudes: a denoiser of |x| keeps its phase, and |A x - y| <= eps (Oral & Oktem 2024).
 
