@@ -23,10 +23,11 @@ SHAPES = [(48, 40), (1, 30), (30, 1), (2, 2), (1, 1), (6, 9, 11), (1, 5, 4), (3,
 
 
 @pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize("spaced", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_compiled_and_traceable_agree(shape, isotropic):
+def test_compiled_and_traceable_agree(shape, spaced, isotropic):
     v = noisy(shape[-2:], 0.3).expand(shape) + 0.1 * randn(shape, torch.float64, 2)
-    spacing = (0.7, 1.0, 1.6) if len(shape) == 3 else None
+    spacing = (0.7, 1.0, 1.6)[: len(shape)] if spaced else None
     kind = {"isotropic": isotropic, "ndim": len(shape), "spacing": spacing}
     prior = TotalVariation(0.07, **kind, tol=1e-9, max_iter=20000)
     traced = prior.prox(v.clone().requires_grad_(), 1.0).detach()

@@ -83,18 +83,18 @@ class TotalVariation(Prior):
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and (v.requires_grad or t.requires_grad)
-        volumes = self.ndim == self.axes == 3
-        pictures = self.ndim == self.axes == 2 and self.spacing is None
-        if (volumes or pictures) and v.device.type == "cpu" and not v.is_complex() and not differentiated:
+        if self.ndim == self.axes in (2, 3) and v.device.type == "cpu" and not v.is_complex() and not differentiated:
             return self._prox_compiled(v, t)
         return self._prox_traceable(v, t)
 
     def _prox_compiled(self, v: Tensor, t: Tensor) -> Tensor:
         """Do the same as `_prox_traceable` for real images in the memory of the CPU, many times faster."""
-        batch = v.shape[: v.ndim - self.ndim]
-        images = v.detach().reshape(batch.numel(), *v.shape[-self.ndim :]).numpy()
-        radii = t.detach().expand(batch).reshape(-1).to(v.dtype).numpy()
+        batch, item = v.shape[: v.ndim - self.ndim], tuple(v.shape[v.ndim - self.ndim :])
         slopes = [1 / h for h in self.spacing or (1.0,) * self.ndim]
+        if self.ndim == 2 and self.spacing is not None:  # a volume of one plane, which has no neighbour
+            item, slopes = (1, *item), [0.0, *slopes]
+        images = v.detach().reshape(batch.numel(), *item).numpy()
+        radii = t.detach().expand(batch).reshape(-1).to(v.dtype).numpy()
         threads = torch.get_num_threads()
         x = tv_kernel.denoise(images, radii, slopes, self.tol, self.max_iter, self.isotropic, threads)
         return torch.from_numpy(x).reshape(v.shape)
