@@ -25,7 +25,7 @@ from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrai
 from invprob.priors.networks import VolumeUNet
 from invprob.priors.networks.volume_unet import folded, unfolded
 from invprob.report.picture import png_uri
-from invprob.report.projections import projections, save_projections
+from invprob.report.projections import projections_png, save_projections
 from invprob.scan import Units
 from invprob.solvers import ADMM, CSALSA
 from invprob.training import RadarSettings, Trainer
@@ -663,13 +663,13 @@ def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch,
     assert main(["reconstruct", "a.h5", "--method", "matched-filter", *outputs]) == 0
     assert re.search("lengths in m, .*largest magnitude along each axis, in dB", capsys.readouterr().out, re.DOTALL)
     volume = load_result("b.h5").x
-    drawn = projections(volume, A.axes)
+    drawn = projections_png(volume, A.axes)
     assert Path("b.png").read_bytes() == drawn
     page = Path("b.html").read_text()
     assert "The largest magnitude along each axis" in page
     assert png_uri(drawn) in page
     # of a plane there is one view
-    plane = projections(volume[:, :, :1], (*A.axes[:2], [0.5]))
+    plane = projections_png(volume[:, :, :1], (*A.axes[:2], [0.5]))
     assert Image.open(io.BytesIO(plane)).width < Image.open(io.BytesIO(drawn)).width / 2
 
 

@@ -20,7 +20,7 @@ from invprob.judgement import brief, statements, verdict
 from invprob.operators.radar.base import Radar
 from invprob.report.picture import Picture, bulk, middle_item, picture_of_data, png_uri, show
 from invprob.report.plots import curves, reliability
-from invprob.report.projections import projections
+from invprob.report.projections import projections_png
 from invprob.report.template import render
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _along_axes(result: Result, scan: Scan | None) -> str:
     """Return a radar's image as its maximum projections, as data; nothing of other scans."""
     if scan is None or not isinstance(scan.operator, Radar):
         return ""
-    return png_uri(projections(result.item().x, scan.operator.axes, unit=scan.operator.grid.unit))
+    return png_uri(projections_png(result.item().x, scan.operator.axes, unit=scan.operator.grid.unit))
 
 
 def _part(complex_image: bool) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invprob.io.atomic import check_output, write_bytes
 
-__all__ = ["projections", "save_projections"]
+__all__ = ["projections_png", "save_projections"]
 
 _PLANES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # the axes across and up, and the one along which the largest is taken
 
@@ -42,11 +42,11 @@ def save_projections(
 
     ValueError for other than one volume, OutputError if the path cannot be written.
     """
-    content = projections(volume, axes, unit=unit, dynamic_range=dynamic_range, title=title)
+    content = projections_png(volume, axes, unit=unit, dynamic_range=dynamic_range, title=title)
     write_bytes(check_output(path, len(content), overwrite=overwrite), content, overwrite=overwrite)
 
 
-def projections(
+def projections_png(
     volume: Tensor, axes: Sequence[ArrayLike], *, unit: str = "m", dynamic_range: float = 30.0, title: str = ""
 ) -> bytes:
     """Return what `save_projections` writes."""
