@@ -1,15 +1,17 @@
-"""Which input was it? A digest to recognise a file by."""
+"""Which input was it? Digests to recognise files and geometries by."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from invprob.files import files_of, is_series
 
-__all__ = ["fingerprint"]
+__all__ = ["digest_of", "fingerprint"]
 
 _WHOLE = 2**28  # bytes hashed in full, about 0.3 s
 _END = 2**20
@@ -26,6 +28,34 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         return _of_files(tuple((f, f.stat().st_size, f.stat().st_mtime_ns) for f in files_of(path)))
     state = os.stat(path)
     return _digest(Path(path), state.st_size, (state.st_mtime_ns, state.st_ino))
+
+
+def digest_of(value: Any) -> str:
+    """Return "sha256:..." of mappings, sequences, arrays, texts and numbers, single ones to nine digits."""
+    found = hashlib.sha256()
+    for piece in _pieces(value):
+        found.update(b"%d:" % len(piece) + piece)
+    return f"sha256:{found.hexdigest()}"
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if isinstance(value, Mapping):
+        yield b"mapping %d" % len(value)
+        for key in sorted(value):
+            yield str(key).encode()
+            yield from _pieces(value[key])
+    elif isinstance(value, list | tuple):
+        yield b"sequence %d" % len(value)
+        for part in value:
+            yield from _pieces(part)
+    elif getattr(value, "shape", ()):
+        array = value.numpy(force=True) if hasattr(value, "numpy") else value
+        yield f"{array.dtype.str} {array.shape}".encode()
+        yield array.tobytes()
+    elif isinstance(value, float):  # found in data, perhaps, whose sums depend on the number of threads
+        yield f"{value:.9g}".encode()
+    else:
+        yield str(value).encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,7 +81,8 @@ class Stack:
 
     `rows` are the indices in the file that were asked for, None for a single item; `read` returns the scan of some of
     them, and None stands for the single item. `found` holds what had to be found in the data, in words by what it is;
-    `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`.
+    `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`, and
+    `options` what it was told.
     """
 
     path: Path
@@ -90,6 +92,7 @@ class Stack:
     found: Mapping[str, str] = field(default_factory=dict)
     obstacle: str | None = None
     reader: Reader | None = None
+    options: Options = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows, 1 for a single item."""
@@ -99,6 +102,13 @@ class Stack:
     def accepts(self) -> tuple[Option, ...]:
         """The options that its reader honours."""
         return () if self.reader is None else self.reader.accepts
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that options name, by the option."""
+        texts = {o.name: self.options[o.name] for o in self.accepts if o.names_file and o.name in self.options}
+        named = {name: Path(text) for name, text in texts.items() if isinstance(text, str | os.PathLike)}
+        return {name: path for name, path in named.items() if is_series(path) or path.exists()}
 
     @property
     def sample(self) -> Scan:

@@ -109,7 +109,7 @@ def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:
 
 def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
     """Return the stack of a file whose reader is known, and accepts these options."""
-    stack = replace(reader.open(path, accepted), reader=reader).followed_by(with_coil_maps)
+    stack = replace(reader.open(path, accepted), reader=reader, options=dict(accepted)).followed_by(with_coil_maps)
     return stack.followed_by(without_rings) if accepted.get(RINGS.name) else stack
 
 

@@ -25,6 +25,7 @@ from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
 from invprob.stack.chunk_work import beside, part
+from invprob.stack.identity import geometry, options_told
 from invprob.stack.joined import JoinedResults
 from invprob.stack.memory import budget, rows_at_once
 
@@ -161,7 +162,8 @@ class StackReconstruction:
             **settings,
             "scan": self._input,
             "rows": None if self.stack.rows is None else in_words(self.stack.rows),
-            "geometry": repr(self.stack.sample.operator),
+            "geometry": geometry(self.stack.sample.operator),
+            **options_told(self.stack),
             **origin,
             "shape": list(self.shape),
             _AT_ONCE: self.at_once,
