@@ -1,12 +1,15 @@
 """Rows of one result come from one scan: what is gone on with, and what is read, is what the run was begun with."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from laws import randn
 
-from invprob.errors import OutputError
-from invprob.io import open_stack, save_scan
+from invprob.errors import InputError, OutputError
+from invprob.io import digest, open_stack, save_scan
+from invprob.io.cfl import save_cfl
 from invprob.operators import ParallelBeam
 from invprob.scan import Scan
 from invprob.stack import StackReconstruction, memory, reconstruct_stack
@@ -82,3 +85,63 @@ def test_a_geometry_is_known_by_all_of_it():
     assert geometry(A) == geometry(ParallelBeam((8, 8), ANGLES.copy(), 12))
     assert len({geometry(B) for B in (A, *others)}) == 1 + len(others)
     assert geometry(2 * A) == repr(2 * A)
+
+
+# --- what changes while it is read ---
+
+
+def changed(path, at, value):
+    """Change a byte of a file in place, where the clock need not have moved on."""
+    before = os.stat(path)
+    with open(path, "r+b") as stream:
+        stream.seek(at)
+        stream.write(bytes([value]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize("name", ["views.npy", "flats.npy"])
+def test_a_file_that_changes_in_the_middle_is_noticed(counts, name, monkeypatch):
+    monkeypatch.setattr(digest, "_WHOLE", 500)  # as if all files were large, of which not all is hashed
+    monkeypatch.setattr(digest, "_END", 200)
+    monkeypatch.setattr(digest, "_BLOCK", 1)
+    work = StackReconstruction(open_stack("views.npy", **READ), "out.h5", "fbp")
+    before, events = digest.fingerprint(name), work.events()
+    while next(events).kind != "stored":
+        pass
+    changed(name, 203, 1)
+    assert digest.fingerprint(name) == before
+    with pytest.raises(InputError, match=f"{name} has changed while it was read"):
+        list(events)
+
+
+def test_a_file_that_changes_after_it_was_opened_is_noticed(counts):
+    stack = open_stack("views.npy", **READ)
+    np.save("views.npy", np.load("views.npy") + 1)
+    with pytest.raises(InputError, match=r"views.npy has changed while it was read"):
+        list(StackReconstruction(stack, "out.h5", "fbp").events())
+
+
+def test_a_file_that_is_written_anew_with_the_same_content_is_the_same(counts):
+    seen = digest.Seen.now("views.npy")
+    (counts / "views.npy").write_bytes((counts / "views.npy").read_bytes())
+    assert seen.is_same()
+
+
+def test_blocks_of_a_large_file_are_looked_at(tmp_path):
+    with open(path := tmp_path / "large", "wb") as stream:
+        stream.truncate(digest._WHOLE + 1)
+    before = digest.fingerprint(path)
+    assert before.startswith("sha256-blocks:")
+    changed(path, (digest._WHOLE + 1) * 30 // 65 + 1000, 1)
+    assert digest.fingerprint(path) != before
+
+
+@pytest.mark.parametrize("name", ["k", "k.hdr", "k.cfl"])
+def test_both_files_of_a_pair_are_looked_at(tmp_path, name):
+    save_cfl(tmp_path / "k.cfl", np.ones((2, 8, 8)))
+    before, seen = digest.fingerprint(tmp_path / name), digest.Seen.now(tmp_path / name)
+    for part in ("k.cfl", "k.hdr"):
+        changed(tmp_path / part, 0, 7)
+        assert digest.fingerprint(tmp_path / name) != before
+        assert not seen.is_same()
+        before, seen = digest.fingerprint(tmp_path / name), digest.Seen.now(tmp_path / name)

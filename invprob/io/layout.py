@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import h5py
 
 from invprob.errors import InputError, InputWarning
 from invprob.files import check_source, files_of, is_series
+from invprob.io.digest import Seen
 from invprob.io.options import Option, Options
 from invprob.io.safe_hdf5 import open_hdf5
 from invprob.scan import Scan
@@ -82,7 +82,7 @@ class Stack:
     `rows` are the indices in the file that were asked for, None for a single item; `read` returns the scan of some of
     them, and None stands for the single item. `found` holds what had to be found in the data, in words by what it is;
     `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`, and
-    `options` what it was told.
+    `options` what it was told; `sources` are the scan and the files that options name, as they were before.
     """
 
     path: Path
@@ -93,6 +93,7 @@ class Stack:
     obstacle: str | None = None
     reader: Reader | None = None
     options: Options = field(default_factory=dict)
+    sources: Mapping[str, Seen] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows, 1 for a single item."""
@@ -102,13 +103,6 @@ class Stack:
     def accepts(self) -> tuple[Option, ...]:
         """The options that its reader honours."""
         return () if self.reader is None else self.reader.accepts
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """The files that options name, by the option."""
-        texts = {o.name: self.options[o.name] for o in self.accepts if o.names_file and o.name in self.options}
-        named = {name: Path(text) for name, text in texts.items() if isinstance(text, str | os.PathLike)}
-        return {name: path for name, path in named.items() if is_series(path) or path.exists()}
 
     @property
     def sample(self) -> Scan:

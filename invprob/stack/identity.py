@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invprob.io.digest import digest_of, fingerprint
+from invprob.io.digest import Seen, digest_of
 from invprob.io.invprob_file import unlifted
 from invprob.io.options import ROWS
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from invprob.io import Stack
     from invprob.linop import Operator
 
-__all__ = ["geometry", "options_told"]
+__all__ = ["geometry", "options_told", "sources"]
 
 
 def geometry(A: Operator) -> str:
@@ -33,11 +33,15 @@ def geometry(A: Operator) -> str:
     return f"{type(inner).__qualname__} {digest_of(whole)}"
 
 
+def sources(stack: Stack) -> dict[str, Seen]:
+    """Return what the files that a stack is read from were when it was opened; of one made by hand what its scan is."""
+    return dict(stack.sources) or {"scan": Seen.now(stack.path)}
+
+
 def options_told(stack: Stack) -> dict[str, str]:
-    """Return how a scan is read, by the options: of files their content, wherever they lie."""
-    told = {name: value for name, value in stack.options.items() if name != ROWS.name}  # the indices are known
-    files = {name: fingerprint(path) for name, path in stack.files.items()}
-    return {f"option {name}": files.get(name) or _in_words(value) for name, value in told.items()}
+    """Return how a scan is read, by the options but the files that they name and the rows, whose indices are known."""
+    told = {f"option {name}": _in_words(value) for name, value in stack.options.items() if name != ROWS.name}
+    return {name: words for name, words in told.items() if name not in stack.sources}
 
 
 def _in_words(value: Any) -> str:
