@@ -174,8 +174,9 @@ def test_a_bad_row_late_in_a_stack_costs_its_chunk_only(invprob, tmp_path, monke
     assert not (tmp_path / "x_fbp.h5").exists()
     image = load_result(tmp_path / "x_fbp.h5.partial").x
     assert image.isnan().all(dim=(1, 2)).tolist() == [False] * 4 + [True]
+    assert "the other files are written when no row is missing" in done.out
     assert not (tmp_path / "x.tif").exists()
-    assert (tmp_path / "x.png").exists()
+    assert not (tmp_path / "x.png").exists()
     shown = invprob("inspect", "x_fbp.h5.partial")
     assert "1 of 5 rows: There is no image" in shown.out
 
@@ -228,6 +229,18 @@ def test_an_interrupted_stack_keeps_what_it_has_and_says_how_to_go_on(invprob, s
     assert not (tmp_path / "stack_tv.h5").exists()
     image = load_result(tmp_path / "stack_tv.h5.partial").x
     assert image.isnan().all(dim=(1, 2)).tolist() == [False] * 4 + [True]
+
+
+def test_the_command_that_is_told_goes_on(invprob, stack_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_MAX_ROWS", 2)
+    fake_progress(monkeypatch, interrupt_in_call=2)
+    others = ("--png", "a.png", "--report", "a.html", "--npy", "a.npy")
+    done = invprob("reconstruct", stack_file, *others)
+    assert (done.code, "a.png" in done.out) == (130, False)
+    assert sorted(os.listdir(tmp_path)) == [stack_file, "stack_tv.h5.journal", "stack_tv.h5.partial"]
+    done = invprob("reconstruct", stack_file, *others, "--resume")
+    assert (done.code, done.err) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["a.html", "a.npy", "a.png", stack_file, "stack_tv.h5"]
 
 
 def test_an_interruption_before_there_is_anything_leaves_nothing(invprob, scan_file, tmp_path, monkeypatch):

@@ -46,6 +46,7 @@ def stopped(path, after, method="tv", **options):
     """Run until `after` chunks are stored; leave the files as a kill would at that moment."""
     work = StackReconstruction(open_stack(path), "out.h5", method, settings=SETTINGS, **options)
     events, stored = work.events(), 0
+    assert next(events).kind == "iterating"
     while stored < after:
         stored += next(events).kind == "stored"
     kept = {name: Path(name).read_bytes() for name in ("out.h5.partial", "out.h5.journal")}
@@ -93,7 +94,7 @@ def test_a_journal_cut_anywhere_is_gone_on_from(scan_file, cut):
         reconstruct_stack(scan_file, "out.h5", "tv", settings=SETTINGS, resume=True)
         assert contents("out.h5") == contents("whole.h5")
     else:  # nothing says that the partial file is ours
-        with pytest.raises(OutputError, match="is no unfinished result: move it away"):
+        with pytest.raises(OutputError, match=r"is no (unfinished result|journal of this program): move it away"):
             reconstruct_stack(scan_file, "out.h5", "tv", settings=SETTINGS, resume=True)
         assert Path("out.h5.partial").exists()
 
@@ -212,6 +213,44 @@ def test_files_of_the_user_are_never_touched(scan_file):
     Path("a.npy.partial").write_text("precious")
     save_npy("a.npy", torch.ones(3))
     assert Path("a.npy.partial").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", ["text", "other", "larger", "link"])
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_file_of_the_user_in_place_of_the_partial_one_is_never_touched(scan_file, content, after):
+    stopped(scan_file, after)
+    with ResultWriter("other.h5", (ROWS, SIZE, SIZE), torch.float64, attributes={"ndim": 2}) as writer:
+        writer.write(0, torch.ones(ROWS, SIZE, SIZE, dtype=torch.float64))
+    other = Path("other.h5").read_bytes()
+    mine = {"text": b"precious", "other": other, "larger": other + bytes(2**16), "link": other}[content]
+    Path("out.h5.partial").rename("aside")
+    if content == "link":
+        Path("out.h5.partial").symlink_to("other.h5")
+    else:
+        Path("out.h5.partial").write_bytes(mine)
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(OutputError, match=r"out.h5.partial exists, and is no unfinished result: move it away"):
+            reconstruct_stack(scan_file, "out.h5", "tv", settings=SETTINGS, **options)
+    assert Path("out.h5.partial").read_bytes() == mine
+    Path("aside").replace("out.h5.partial")
+    assert reconstruct_stack(scan_file, "out.h5", "tv", settings=SETTINGS, resume=True).complete
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_partial_file_may_be_copied(scan_file, after):
+    stopped(scan_file, after)
+    shutil.copy("out.h5.partial", "copy")
+    Path("copy").replace("out.h5.partial")
+    work = StackReconstruction(open_stack(scan_file), "out.h5", "tv", settings=SETTINGS, resume=True)
+    assert [event.kind for event in work.events()].count("kept") == after
+
+
+def test_an_empty_journal_is_somebody_s_own(scan_file):
+    Path("out.h5.journal").touch()
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(OutputError, match=r"out.h5.journal is no journal of this program: move it away"):
+            reconstruct_stack(scan_file, "out.h5", "direct", **options)
+    assert sorted(os.listdir()) == ["out.h5.journal", scan_file]
 
 
 def test_an_output_that_appears_is_not_replaced(scan_file):

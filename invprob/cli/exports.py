@@ -37,6 +37,11 @@ class Exports:
     classes: int = 0
 
     @property
+    def wanted(self) -> bool:
+        """Whether there is anything to write."""
+        return self.whole_stack or self.png is not None or self.report is not None
+
+    @property
     def whole_stack(self) -> bool:
         """Whether a file is wanted that holds all rows and is written at once."""
         return any(path is not None for path in (self.tiff, self.npy, self.labels))
@@ -65,7 +70,7 @@ class Exports:
     def write(self, shown: Result, scan: Scan, images: Tensor | None, *, overwrite: bool) -> Iterator[tuple[str, Path]]:
         """Write them and yield what each is.
 
-        `shown` has the item that a picture and the page show, `images` are all of them, None if they are not complete.
+        `shown` has the item that a picture and the page show, `images` are all of them, None if no file needs them.
         """
         if self.png is not None:
             yield self._write_png(self.png, shown, scan, overwrite=overwrite), self.png

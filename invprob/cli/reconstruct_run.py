@@ -67,6 +67,8 @@ def _done(job: Job, work: StackReconstruction, signals: Signals) -> int:
     others = _write_others(job, work)
     messages.conclude(work.joined, job.method, job.settings)
     messages.files(work.written, others)
+    if job.exports.wanted and not work.complete:
+        console.fact("", "the other files are written when no row is missing")
     _complain(job, work)
     if signals.received is not None:
         return signals.exit_code
@@ -127,11 +129,14 @@ def _where(work: StackReconstruction, event: StackEvent) -> str:
 
 
 def _write_others(job: Job, work: StackReconstruction) -> list[tuple[str, Path]]:
-    """Write the other files and return what each is."""
-    if work.middle is None:
+    """Write the other files and return what each is.
+
+    There are none while rows are missing: they would be in the way of the run that goes on.
+    """
+    if work.middle is None or not work.complete:
         return []
     scan, result = work.middle
-    whole = load_result(job.output).x if work.complete and job.exports.whole_stack else None
+    whole = load_result(job.output).x if job.exports.whole_stack else None
     shown = _shown_result(job, work, result)
     return list(job.exports.write(shown, scan, whole, overwrite=job.overwrite))
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import partial_path
+from invprob.io.growing_file import GrowingFile
 from invprob.io.journal import Journal, journal_path
 
-__all__ = ["Block", "check_identity", "check_unfinished", "opened_partial", "reason", "remove_unnamed", "unfinished"]
+__all__ = [
+    "Block",
+    "check_identity",
+    "check_own",
+    "check_unfinished",
+    "opened_partial",
+    "reason",
+    "remove_unnamed",
+    "unfinished",
+]
+
+_FLAGS = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -64,9 +76,10 @@ def check_unfinished(path: Path, may: bool) -> Mapping[str, Any] | None:
         raise ResourceError(f"{printable(path)} could not be written ({reason(error)}): make room") from error
     begun = journal.latest("begun")
     layout = journal.latest("layout")
-    journal.close()
-    if there and layout is None:
-        raise OutputError(f"{name} exists, and is no unfinished result: move it away, or choose another name")
+    try:
+        check_own(journal, partial)
+    finally:
+        journal.close()
     if there and not may:
         raise OutputError(
             f"{name} is left from an interrupted run: add --resume to go on, or --overwrite to start anew"
@@ -84,13 +97,33 @@ def check_identity(path: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
             )
 
 
-def opened_partial(partial: Path, layout: Mapping[str, Any]) -> int | None:
-    """Return a descriptor of the file that a journal tells of, None if it has gone."""
-    made = partial.with_name(layout["file"])
+def check_own(journal: Journal, partial: Path) -> None:
+    """Raise OutputError if there is a file that is not the one that a journal tells of, but somebody's own."""
+    try:
+        descriptor = os.open(partial, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return
+    except OSError:  # a link, for instance
+        descriptor = -1
+    try:
+        own = descriptor >= 0 and any(GrowingFile.is_of(descriptor, *layout) for layout in _layouts(journal))
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    if not own:
+        raise OutputError(
+            f"{printable(partial)} exists, and is no unfinished result: move it away, or choose another name"
+        )
+
+
+def opened_partial(journal: Journal, partial: Path) -> int | None:
+    """Return a descriptor of the file that a journal tells of, None if it has gone; OutputError for another file."""
+    check_own(journal, partial)
+    made = partial.with_name(journal.latest("layout")["file"])
     if os.path.lexists(made):  # the run died before it could name it
         os.replace(made, partial)
     try:
-        return os.open(partial, os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        return os.open(partial, os.O_RDWR | _FLAGS)
     except FileNotFoundError:
         return None
 
@@ -101,6 +134,18 @@ def remove_unnamed(journal: Journal, partial: Path) -> None:
         name = entry.get("making") if isinstance(entry, dict) else None
         if isinstance(name, str) and name.endswith(".partial") and Path(name).name == name:
             partial.with_name(name).unlink(missing_ok=True)
+
+
+def _layouts(journal: Journal) -> Iterator[tuple[Mapping[str, Any], list[tuple[int, int, str]]]]:
+    """Yield every layout that the file had, the last first, with the blocks that were written by it."""
+    entries = [entry for entry in journal.entries if isinstance(entry, Mapping)]
+    blocks: list[tuple[int, int, str]] = []
+    for entry in reversed(entries):
+        if "block" in entry:
+            blocks.append((entry["block"]["start"], entry["block"]["stop"], entry["block"]["sums"]))
+        elif "layout" in entry:
+            yield entry["layout"], blocks
+            blocks = []
 
 
 def reason(error: BaseException) -> str:

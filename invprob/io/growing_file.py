@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import Any, Self
@@ -25,6 +25,7 @@ from invprob.io.shielded import ShieldedFile, put
 
 __all__ = ["GrowingFile", "Kinds", "not_finite"]
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # by the array its leading axes, and its dtype
 
 
@@ -69,15 +70,42 @@ class GrowingFile:
     @classmethod
     def taken_up(cls, descriptor: int, shape: tuple[int, ...], layout: Mapping[str, Any], *, by_row: bool) -> Self:
         """Return the file as it was begun, with all values that it has got since."""
-        made = cls(descriptor, shape, by_row=by_row, size=layout["size"])
-        made.layout, runs = layout, unpacked(layout["runs"])
+        made = cls._known(descriptor, shape, layout, by_row=by_row)
         claim(descriptor, 0, made._claimed)
         os.ftruncate(descriptor, made._claimed)
-        write_runs(descriptor, runs)
-        made._shield.hold(runs)
+        write_runs(descriptor, unpacked(layout["runs"]))
+        return made
+
+    @classmethod
+    def _known(cls, descriptor: int, shape: tuple[int, ...], layout: Mapping[str, Any], *, by_row: bool) -> Self:
+        """Return the file as its layout says; nothing is written."""
+        made = cls(descriptor, shape, by_row=by_row, size=layout["size"])
+        made.layout = layout
+        made._shield.hold(unpacked(layout["runs"]))
         made.hdf5 = h5py.File(made._shield, "r+", libver=LIBVER, rdcc_nbytes=0)
         made._chunks = {name: places(data) for name, data in made.datasets()}
         return made
+
+    @classmethod
+    def is_of(cls, descriptor: int, layout: Mapping[str, Any], blocks: Iterable[tuple[int, int, str]]) -> bool:
+        """Return whether a file has this layout and has got one of some blocks: start, stop and digest (`sums`).
+
+        No tag is written into it to know it by: the finished file would be another one than that of a run without a
+        fall. What it was begun with tells as well, until HDF5 has written more, which it does behind a block alone.
+        """
+        runs = unpacked(layout["runs"])
+        if os.fstat(descriptor).st_size < layout["size"] or os.pread(descriptor, len(_SIGNATURE), 0) != _SIGNATURE:
+            return False
+        if all(os.pread(descriptor, len(part), at) == part for at, part in runs):
+            return True
+        with suppress(OSError, RuntimeError):
+            made = cls._known(descriptor, (), layout, by_row=False)
+            image = made.hdf5["image"]
+            made._shape, made._by_row = image.shape, image.chunks[0] == 1  # else the one block is all of it
+            found = any(made.sums(start, stop) == sums for start, stop, sums in blocks)
+            made.hdf5.close()
+            return found
+        return False
 
     def datasets(self) -> Iterator[tuple[str, h5py.Dataset]]:
         """Yield the arrays by name."""

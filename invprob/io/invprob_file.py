@@ -32,7 +32,7 @@ from invprob.scan import Scan
 if TYPE_CHECKING:
     from invprob.linop import Operator
 
-__all__ = ["READER", "open_scan", "save_scan"]
+__all__ = ["READER", "open_scan", "save_scan", "unlifted"]
 
 _LIBVER = ("v110", "v110")
 _OF_A_FILE = ("source", "digest", "reader", "rows", "views")  # what a provenance says about the file that was read
@@ -45,7 +45,7 @@ def save_scan(path: str | os.PathLike[str], scan: Scan, *, overwrite: bool = Fal
     Raises OutputError if its operator is not registered (a file names only registered things), if its provenance has
     a name or a text that a file cannot hold, or if the path cannot be written, ResourceError if the disk is full.
     """
-    A, lifts = _unlifted(scan.operator)
+    A, lifts = unlifted(scan.operator)
     name = registry.name_of(registry.OPERATORS, type(A))
     if name is None:
         raise OutputError(
@@ -137,7 +137,7 @@ def _fill(file: h5py.File, scan: Scan, A: Operator, name: str, lifts: list[dict[
     write_attributes(file.create_group("provenance"), told)
 
 
-def _unlifted(A: Operator) -> tuple[Operator, list[dict[str, Any]]]:
+def unlifted(A: Operator) -> tuple[Operator, list[dict[str, Any]]]:
     """Return the operator inside, and what it was lifted over, from the inside out."""
     lifts: list[dict[str, Any]] = []
     while isinstance(A, Lifted):

@@ -11,6 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,28 +35,31 @@ def journal_path(path: Path) -> Path:
 class Journal:
     """The journal of the result `path`, open and locked.
 
-    OutputError if another run holds it, or if the name is taken by a file that is none; OSError if the disk is full.
+    OutputError if another run holds it, or if the name is taken by a file that is none, as an empty one is; OSError if
+    the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = journal_path(path)
-        self._descriptor = _opened(self.path)
+        self._descriptor, new = _opened(self.path)
         try:
             _lock(self._descriptor, self.path)
             raw = os.pread(self._descriptor, min(_MOST, os.fstat(self._descriptor).st_size), 0)
             self.entries, self._end = _entries(raw)
-            torn = not self.entries and _line(FORMAT).startswith(raw)
-            if not torn and self.entries[:1] != [FORMAT]:
+            torn = not self.entries and len(raw) >= _HEAD and _line(FORMAT).startswith(raw)
+            if not (new or torn) and self.entries[:1] != [FORMAT]:
                 raise OutputError(
                     f"{printable(self.path)} is no journal of this program: move it away, or choose another name"
                 )
+            os.ftruncate(self._descriptor, self._end)
+            if not self.entries:
+                self.add(FORMAT)
+                sync_folder(self.path)
         except BaseException:
+            if new:  # an empty one would be in the way of the next run
+                self.remove()
             self.close()
             raise
-        os.ftruncate(self._descriptor, self._end)
-        if not self.entries:
-            self.add(FORMAT)
-            sync_folder(self.path)
 
     def add(self, entry: Any) -> None:
         """Append an entry, any JSON; when this returns it survives a power failure. OSError if the disk is full."""
@@ -83,13 +87,14 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything."""
-        os.ftruncate(self._descriptor, 0)
-        self.entries, self._end = [], 0
-        self.add(FORMAT)
+        self.entries, self._end = [FORMAT], len(_line(FORMAT))
+        os.ftruncate(self._descriptor, self._end)
 
     def remove(self) -> None:
-        """Take the file away, and close it."""
-        self.path.unlink(missing_ok=True)
+        """Take the file away, unless another one has come to its name, and close it."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path)):
+                self.path.unlink()
         self.close()
 
     def close(self) -> None:
@@ -99,17 +104,19 @@ class Journal:
         self._descriptor = -1
 
 
-def _opened(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+def _opened(path: Path) -> tuple[int, bool]:
+    """Return the descriptor of a file, and whether it was made: one that was there may be somebody's own, if empty."""
+    flags = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags, 0o666)
+        with suppress(FileExistsError):
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+        return os.open(path, flags), False
     except OSError as error:
         if error.errno in _FULL:
             raise
         raise OutputError(
             f"{printable(path)} cannot be a journal ({error.strerror}): choose another name for the result"
         ) from error
-    return descriptor
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -13,6 +13,7 @@ import h5py
 
 from invprob.errors import InputError, InputWarning
 from invprob.files import check_source, files_of, is_series
+from invprob.io.digest import Seen
 from invprob.io.options import Option, Options
 from invprob.io.safe_hdf5 import open_hdf5
 from invprob.scan import Scan
@@ -80,7 +81,8 @@ class Stack:
 
     `rows` are the indices in the file that were asked for, None for a single item; `read` returns the scan of some of
     them, and None stands for the single item. `found` holds what had to be found in the data, in words by what it is;
-    `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`.
+    `obstacle` is why rows can be looked at but not used. `reader` is who opened it, where it was one of `READERS`, and
+    `options` what it was told; `sources` are the scan and the files that options name, as they were before.
     """
 
     path: Path
@@ -90,6 +92,8 @@ class Stack:
     found: Mapping[str, str] = field(default_factory=dict)
     obstacle: str | None = None
     reader: Reader | None = None
+    options: Options = field(default_factory=dict)
+    sources: Mapping[str, Seen] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows, 1 for a single item."""

@@ -70,6 +70,11 @@ class Option:
         """How it begins on the command line: "--angles-unit", or "--read frame"."""
         return f"--{self.name.replace('_', '-')}" if self.flag else f"--read {self.name}"
 
+    @property
+    def names_file(self) -> bool:
+        """Whether the value may be the name of a file, or of several."""
+        return "FILE" in self.form
+
     def refuse(self, because: str) -> NoReturn:
         """Raise InputError: it was given for a file that cannot honour it."""
         raise InputError(f"leave out {self.typed}: {because}")

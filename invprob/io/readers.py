@@ -27,6 +27,7 @@ from invprob.io import (
     projections,
     xtekct,
 )
+from invprob.io.digest import Seen, named
 from invprob.io.layout import Probe, Reader, Stack, probed
 from invprob.io.options import RINGS, Option, Options
 from invprob.io.receiver import with_coil_maps
@@ -109,8 +110,18 @@ def open_stack(path: str | os.PathLike[str], **options: Any) -> Stack:
 
 def opened(path: Path, reader: Reader, accepted: Options) -> Stack:
     """Return the stack of a file whose reader is known, and accepts these options."""
-    stack = replace(reader.open(path, accepted), reader=reader).followed_by(with_coil_maps)
+    sources = _sources(path, reader, accepted)
+    stack = replace(reader.open(path, accepted), reader=reader, options=dict(accepted), sources=sources)
+    stack = stack.followed_by(with_coil_maps)
     return stack.followed_by(without_rings) if accepted.get(RINGS.name) else stack
+
+
+def _sources(path: Path, reader: Reader, accepted: Options) -> dict[str, Seen]:
+    """Return what the scan and the files that options name are, before anything is read."""
+    texts = {o.name: accepted[o.name] for o in reader.accepts if o.names_file and o.name in accepted}
+    paths = {name: Path(text) for name, text in texts.items() if isinstance(text, str | os.PathLike)}
+    there = {name: file for name, file in paths.items() if all(part.is_file() for part in named(file))}
+    return {"scan": Seen.now(path)} | {f"option {name}": Seen.now(file) for name, file in there.items()}
 
 
 def reader_of(path: Path) -> Reader:

@@ -21,7 +21,15 @@ from torch import Tensor
 from invprob.errors import OutputError, ResourceError, printable
 from invprob.io.atomic import check_output, check_room, commit, create_beside, partial_path, sync_folder
 from invprob.io.attributes import write_array, write_attributes
-from invprob.io.going_on import Block, check_identity, check_unfinished, opened_partial, reason, remove_unnamed
+from invprob.io.going_on import (
+    Block,
+    check_identity,
+    check_own,
+    check_unfinished,
+    opened_partial,
+    reason,
+    remove_unnamed,
+)
 from invprob.io.growing_file import GrowingFile, Kinds, not_finite
 from invprob.io.journal import Journal
 from invprob.io.result_form import FORMAT, VERSION, annotate, write_maps
@@ -196,13 +204,9 @@ class ResultWriter:
     def _begin(self) -> None:
         """Start anew; what an earlier run left is ours, as its journal says."""
         log = self._log
-        taken = OutputError(f"{printable(self._partial)} exists: move it away, or choose another name for the result")
-        if len(log.entries) < 2 and os.path.lexists(self._partial):
-            raise taken
+        check_own(log, self._partial)
         if log.latest("layout") is not None:
             self._partial.unlink(missing_ok=True)
-        elif os.path.lexists(self._partial):
-            raise taken
         remove_unnamed(self._log, self._partial)
         log.clear()
         log.add({"begun": self._identity})
@@ -259,7 +263,7 @@ class ResultWriter:
         if layout is None or begun is None:
             return False
         check_identity(self.path, begun, self._identity)
-        descriptor = opened_partial(self._partial, layout)
+        descriptor = opened_partial(log, self._partial)
         remove_unnamed(log, self._partial)
         if descriptor is None:
             return False

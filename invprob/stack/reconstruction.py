@@ -17,7 +17,6 @@ from invprob.errors import InputError, printable
 from invprob.io import ResultWriter, Stack, open_stack, run_attributes
 from invprob.io.atomic import partial_path
 from invprob.io.attributes import plain
-from invprob.io.digest import fingerprint
 from invprob.io.going_on import Block, unfinished
 from invprob.io.options import in_words
 from invprob.methods import Progress, Recipe, followed
@@ -25,6 +24,7 @@ from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
 from invprob.stack.chunk_work import beside, part
+from invprob.stack.identity import geometry, options_told, sources
 from invprob.stack.joined import JoinedResults
 from invprob.stack.memory import budget, rows_at_once
 
@@ -97,7 +97,7 @@ class StackReconstruction:
             self.at_once -= 1  # lest the last row come alone, with the certificate of a single image
         begun = (unfinished(output) or {}) if resume else {}
         self.at_once = min(self.at_once, begun.get(_AT_ONCE, self.at_once))  # the same chunks give the same bits
-        self._input = fingerprint(stack.path)
+        self._sources = sources(stack)
         self.joined = JoinedResults()
         self.failures: list[str] = []
         self.finished = 0
@@ -159,9 +159,10 @@ class StackReconstruction:
         facts: dict[str, Any] = {
             "method": name,
             **settings,
-            "scan": self._input,
+            **{name: seen.digest for name, seen in self._sources.items()},
             "rows": None if self.stack.rows is None else in_words(self.stack.rows),
-            "geometry": repr(self.stack.sample.operator),
+            "geometry": geometry(self.stack.sample.operator),
+            **options_told(self.stack),
             **origin,
             "shape": list(self.shape),
             _AT_ONCE: self.at_once,
@@ -255,14 +256,15 @@ class StackReconstruction:
         return scan
 
     def _check_input(self) -> None:
-        """Raise InputError if the scan is no longer what it was: its rows would not belong together."""
-        path = printable(self.stack.path)
-        try:
-            same = fingerprint(self.stack.path) == self._input
-        except OSError as error:
-            raise InputError(f"{path} has gone while it was read ({printable(error)}): bring it back") from error
-        if not same:
-            raise InputError(f"{path} has changed while it was read: bring the former file back, or start anew")
+        """Raise InputError if a file is no longer what it was: its rows would not belong together."""
+        for seen in self._sources.values():
+            path = printable(seen.path)
+            try:
+                same = seen.is_same()
+            except OSError as error:
+                raise InputError(f"{path} has gone while it was read ({printable(error)}): bring it back") from error
+            if not same:
+                raise InputError(f"{path} has changed while it was read: bring the former file back, or start anew")
 
     def _keep(self, block: Block, rows: range | None) -> None:
         """Take over a chunk that an earlier run has finished."""

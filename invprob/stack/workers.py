@@ -106,7 +106,7 @@ class ClusterReconstruction(StackReconstruction):
 
     def _job(self, rows: range) -> Chunk:
         path, limits = str(Path(self.stack.path).absolute()), (rows.start, rows.stop, rows.step)
-        return Chunk(path, self._input, self._options, limits, self.method, self.settings)
+        return Chunk(path, self._sources["scan"].digest, self._options, limits, self.method, self.settings)
 
     def _join(self, parts: Mapping[int, range], known: Mapping[int, Block | str]) -> None:
         """Take note of all chunks up to the last that is known, in their order."""
