@@ -307,7 +307,8 @@ def exchange(**changes):
 BAD_FILES = {
     "missing": (lambda path: None, "does not exist: check the path"),
     "a directory": (lambda path: path.mkdir(), "is a directory"),
-    "empty": (content(b""), "is empty"),
+    "empty": (content(b""), r"error: bad.h5 is empty \(0 bytes\): copy it again$"),
+    "a pipe": (os.mkfifo, "is a pipe, no file: copy"),
     "not HDF5": (content(b"GIF89a" + bytes(100)), "is not a scan this program can read"),
     "truncated": (truncated, "is cut short"),
     "one NaN": (exchange(data=with_nan()), "in 1 of 2880 places, first at view 3, row 4, column 7"),
