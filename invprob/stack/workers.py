@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from invprob.errors import InputError, ResourceError
 from invprob.io import ResultWriter, open_stack
 from invprob.io.going_on import Block
+from invprob.machine import processors
 from invprob.methods import Recipe
 from invprob.stack.chunk_work import Chunk, Done
-from invprob.stack.cluster import LOCAL, computed, connected, processes
+from invprob.stack.cluster import LOCAL, computed, connected
 from invprob.stack.memory import budget, check_limit
 from invprob.stack.reconstruction import StackEvent, StackReconstruction
 
@@ -63,7 +64,7 @@ class ClusterReconstruction(StackReconstruction):
         check_limit(max_memory)
         stack = open_stack(path, **self._options)
         if cluster == LOCAL and stack.rows is not None:
-            max_memory = (budget(None) / 2**30 if max_memory is None else max_memory) / processes()
+            max_memory = (budget(None) / 2**30 if max_memory is None else max_memory) / processors()
         super().__init__(
             stack,
             output,
