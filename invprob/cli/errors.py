@@ -31,7 +31,6 @@ class ExitCode(IntEnum):
     NUMERICAL = 5
     PARTIAL = 6
     INTERRUPTED = 130
-    TERMINATED = 143
 
 
 class UsageError(ValueError):
