@@ -31,6 +31,16 @@ def crash(*_):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def be_killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_on(*_):
+    """Take no notice of the first limit of the time."""
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    hang()
+
+
 def hang(*_):
     while True:
         pass
@@ -46,7 +56,13 @@ def complain(*_):
 
 @pytest.mark.parametrize(
     ("read", "words"),
-    [(crash, "parser died of SIGSEGV"), (hang, "takes over 1 s to read"), (devour, "asks for more memory")],
+    [
+        (crash, "parser died of SIGSEGV"),
+        (hang, "takes over 1 s to read"),
+        (hang_on, "takes over 1 s to read"),
+        (be_killed, "was killed: free memory, or copy it again"),
+        (devour, "asks for more memory"),
+    ],
 )
 def test_what_ends_the_copy_is_refused(path, read, words):
     with pytest.raises(InputError, match=words):

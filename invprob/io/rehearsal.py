@@ -50,8 +50,10 @@ def rehearse(path: Path, read: Callable[[], object], seconds: int | None = None)
         raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        if number in (signal.SIGXCPU, signal.SIGKILL):
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and spent >= seconds):
             raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
+        if number == signal.SIGKILL:  # nobody says who did it, and the system does where memory runs out
+            raise InputError(f"{name} was not read to the end, its parser was killed: free memory, or copy it again")
         raise InputError(f"{name} is damaged: its parser died of {signal.Signals(number).name}: copy it again")
     if os.WEXITSTATUS(status) == _OUT_OF_MEMORY:
         raise InputError(f"{name} asks for more memory than a file of its size can need: copy it again")
