@@ -27,21 +27,23 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         with h5py.File(path, "r+") as file:
             attack(file)
         yield judged(name, run(["check", "a.h5"], folder), [3], slow=_SLOW)
+    for depth in (100, 30_000):
+        (folder / "deep.mat").write_bytes(_nested(depth))
+        yield judged(f"matlab, {depth} deep", run(["check", "deep.mat"], folder), [3])
+    (folder / "own.mat").write_bytes(_nested(30_000, "MATLAB 5.0 MAT-file invprob-scan"))
+    yield judged("matlab that calls itself our own", run(["check", "own.mat"], folder), [3])
+    challenge(folder / "good.mat")
+    yield judged("matlab as it is", run(["check", "good.mat"], folder), [0])
     for key in ("certificate", "settings", "item_status", "versions", "provenance"):
         for value in ("[1]", "3", '"x"', '{"a": {"b": []}}', '{"doubts": 3}', '{"notes": 1, "assumptions": "a"}'):
             path = layouts(folder)["own result"]
             _odd(path, key, value)
             yield judged(f"result {key} {value}", run(["inspect", path.name], folder))
-    for depth in (100, 30_000):
-        (folder / "deep.mat").write_bytes(_nested(depth))
-        yield judged(f"matlab, {depth} deep", run(["check", "deep.mat"], folder), [3])
-    challenge(folder / "good.mat")
-    yield judged("matlab as it is", run(["check", "good.mat"], folder), [0])
 
 
-def _nested(depth: int) -> bytes:
+def _nested(depth: int, title: str = "MATLAB 5.0 MAT-file") -> bytes:
     """Return a MATLAB 5 file of cells in cells (MAT-file format, MathWorks, 2024: a tag, flags, dimensions, a name)."""
-    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<HH", 0x0100, 0x4D49)
+    head = title.encode().ljust(124) + struct.pack("<HH", 0x0100, 0x4D49)
     name = struct.pack("<II", 1, 10) + b"CtDataFull".ljust(16, b"\0")
     around = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1)
     nameless = struct.pack("<II", 1, 0)

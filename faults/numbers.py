@@ -1,4 +1,7 @@
-"""Row 26: absurd numbers in every setting of every method; none ends in a signal, a traceback or an internal error."""
+"""Row 26: absurd numbers in every setting of every method, and in options of other commands.
+
+None ends in a signal, a traceback or an internal error.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,29 @@ from invprob.registry import METHODS
 __all__ = ["ABSURD", "campaign"]
 
 ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
+_SIMULATE, _MRI = "simulate a.h5 --size 16 --views 8", "simulate a.h5 --size 16 --geometry cartesian --coils 2"
+OPTIONS = (  # of a command, those that take a number
+    *((_SIMULATE, option) for option in ("--arc", "--noise", "--photons", "--seed")),
+    *((_MRI, option) for option in ("--acceleration", "--noise")),
+    ("simulate a.h5 --phantom radar-target --geometry x-array --frequencies 1", "--snr"),
+    ("reconstruct ct.h5 --method fbp -o out.h5", "--max-memory"),
+    ("show result.h5 --png a.png", "--slice"),
+)
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in any setting."""
+    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in any setting and some option."""
     scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
     for method in METHODS:
         for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
             for scan in scans:
                 yield _tried(folder, scan.name, method, ["--strength", strength])
     generator = np.random.default_rng(seed)
+    run(["reconstruct", "ct.h5", "--method", "fbp", "-o", "result.h5", "--overwrite"], folder)
     for _ in range(trials):
+        command, option = OPTIONS[int(generator.integers(len(OPTIONS)))]
+        value = _number(generator)
+        yield judged(f"{command} {option} {value}", run([*command.split(), f"{option}={value}", "--overwrite"], folder))
         method = str(generator.choice(list(METHODS)))
         names = [name for name in settings_of(find_recipe(method)) if name != "max_iter"]
         if names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -16,11 +17,16 @@ def check_file(path: Path) -> None:
     """Raise InputError unless `path` is a file that can be read and is not empty."""
     name = printable(path)
     try:
-        if path.is_dir():
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             raise InputError(f"{name} is a directory: name a file in it")
+        if not stat.S_ISREG(kind):  # to open a pipe would be to wait for who writes into it
+            raise InputError(f"{name} is {_strange(kind)}, no file: copy what comes out of it to a file")
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise InputError(f"{name} is empty (0 bytes): copy it again")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{name} does not exist: check the path") from None
     except (OSError, ValueError) as error:  # a name with a NUL, or one too long
@@ -56,6 +62,12 @@ def files_of(path: str | os.PathLike[str]) -> tuple[Path, ...]:
         return (path,)
     found = path.iterdir() if path.is_dir() else map(Path, glob(str(path)))
     return tuple(sorted((f for f in found if f.is_file() and not f.name.startswith(".")), key=_by_numbers))
+
+
+def _strange(kind: int) -> str:
+    """Return what is no regular file and no folder."""
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
+    return next((word for is_one, word in kinds if is_one(kind)), "a device")
 
 
 def _by_numbers(path: Path) -> tuple[list[tuple[int, str]], str]:

@@ -1,4 +1,4 @@
-"""The memory of the machine at hand: how much there is, how much is free, and how much this process has."""
+"""The machine at hand: its processors, how much memory there is, is free, and is taken by this process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["address_space", "available_memory", "resident_memory", "total_memory"]
+__all__ = ["address_space", "available_memory", "processors", "resident_memory", "total_memory"]
 
 _OWN = 2**29  # bytes of the libraries, where the system does not say
 _LEAST = 8 * 2**30  # bytes of a machine that does not say
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_KINDS = (  # of Linux's control groups: the controller, its folder, and the files of what may be and of what is used
+    ("", "", "memory.max", "memory.current"),
+    ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def total_memory() -> int:
@@ -43,12 +49,25 @@ def _pages(column: int) -> int:
 
 
 def _containers() -> list[tuple[int, int]]:
-    """Return the limits of a container, and what is used of them."""
+    """Return the limits of the groups that this process is in, up to the root, and what is used of them."""
     found = []
-    for limit, used in _CGROUPS:
-        with suppress(OSError, ValueError):
-            found.append((int(Path(limit).read_text()), int(Path(used).read_text())))
+    for controller, folder, limit, used in _KINDS:
+        within = _own_group(controller)
+        for group in (within, *within.parents):
+            with suppress(OSError, ValueError):
+                place = _GROUPS / folder / group
+                found.append((int((place / limit).read_text()), int((place / used).read_text())))
     return found
+
+
+def _own_group(controller: str) -> Path:
+    """Return the group of this process for a controller, by its path from the root, which it is where nothing tells."""
+    with suppress(OSError, ValueError):
+        for line in _OWN_GROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(",") and ".." not in path:  # a group outside of what is mounted
+                return Path(path.lstrip("/"))
+    return Path()
 
 
 def _physical() -> int:

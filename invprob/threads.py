@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 import numba
 
@@ -21,9 +21,23 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     }
     try:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no writable place for the cache
-        compiled = numba.njit(**options)(function)
+    except (OSError, RuntimeError):  # no writable place for the cache
+        return cast("Callable[..., Any]", numba.njit(**options)(function))
+    _keep_if_possible(getattr(compiled, "_cache", None))
     return compiled
+
+
+def _keep_if_possible(cache: Any) -> None:
+    """Let compiled code be used where the disk has no room to keep it; numba would raise what the disk says."""
+    save = getattr(cache, "save_overload", None)  # absent where compilation is switched off
+    if save is None:
+        return
+
+    def save_if_possible(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    cache.save_overload = save_if_possible
 
 
 @contextmanager

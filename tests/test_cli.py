@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,15 +17,18 @@ import tifffile
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.scans import stack
 from invprob import methods
 from invprob.cli import console, parse
 from invprob.cli.simulate_command import Phantom
 from invprob.grid import Grid
-from invprob.io import load_result, load_scan, save_scan
+from invprob.io import load_result, load_scan, open_stack, save_scan
 from invprob.operators import ParallelBeam
 from invprob.phantoms import random_ellipses
 from invprob.scan import Scan, Units
-from invprob.stack import memory, reconstruction
+from invprob.stack import ClusterReconstruction, StackReconstruction, memory, reconstruction
 
 ROOT = Path(__file__).parents[1]
 SIZE, VIEWS = 24, 16
@@ -316,7 +320,8 @@ def exchange(**changes):
 BAD_FILES = {
     "missing": (lambda path: None, "does not exist: check the path"),
     "a directory": (lambda path: path.mkdir(), "is a directory"),
-    "empty": (content(b""), "is empty"),
+    "empty": (content(b""), r"error: bad.h5 is empty \(0 bytes\): copy it again$"),
+    "a pipe": (os.mkfifo, "is a pipe, no file: copy"),
     "not HDF5": (content(b"GIF89a" + bytes(100)), "is not a scan this program can read"),
     "truncated": (truncated, "is cut short"),
     "one NaN": (exchange(data=with_nan()), "in 1 of 2880 places, first at view 3, row 4, column 7"),
@@ -325,6 +330,30 @@ BAD_FILES = {
     "zero flat": (exchange(data_white=np.zeros((2, 5, 36))), "not above the dark field"),
     "negative counts": (exchange(data=np.full((VIEWS, 5, 36), -5.0)), "are zero or negative"),
 }
+
+
+@pytest.mark.parametrize("command", ["reconstruct .", "check .", "inspect .", "reconstruct ''", "inspect /"])
+def test_a_folder_without_a_name_is_3_in_one_line(invprob, tmp_path, command):
+    (tmp_path / "words.txt").write_text("no scan")
+    done = invprob(*shlex.split(command))
+    assert (done.code, is_one_line(done.err), "is a directory with" in done.err) == (3, True, True)
+
+
+def test_a_page_with_the_scan_of_another_is_2_in_one_line(invprob, scan_file, tmp_path):
+    assert invprob("reconstruct", scan_file, "--method", "fbp", "-o", "a.h5").code == 0
+    stack(tmp_path / "b.h5", rows=1, size=8)
+    done = invprob("show", "a.h5", "--scan", "b.h5", "--report", "a.html")
+    assert (done.code, is_one_line(done.err), "scan that it was made from" in done.err) == (2, True, True)
+    assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize("make", [StackReconstruction, partial(ClusterReconstruction, cluster="local")])
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), 1e300, -1.0, "4"])
+def test_a_limit_of_the_memory_is_a_number(scan_file, tmp_path, monkeypatch, make, limit):
+    monkeypatch.chdir(tmp_path)
+    source = open_stack(scan_file) if make is StackReconstruction else scan_file
+    with pytest.raises(ValueError, match="max_memory is a number of GiB"):
+        make(source, "out.h5", method="fbp", max_memory=limit)
 
 
 @pytest.mark.parametrize(("make", "words"), BAD_FILES.values(), ids=BAD_FILES)
@@ -377,6 +406,8 @@ BAD_USAGE = {
     "image shape": ("reconstruct scan.h5 --image-shape 512", "is not HxW"),
     "pixel size": ("reconstruct scan.h5 --pixel-size -1", "not a number greater than 0"),
     "memory": ("reconstruct scan.h5 --max-memory 0", "not a number greater than 0"),
+    "memory beyond all machines": ("reconstruct scan.h5 --max-memory 1e300", "greater than 0, and at most 1e.09"),
+    "memory of a check": ("check scan.h5 --max-memory 1e300", "greater than 0, and at most 1e.09"),
     "output in no directory": ("reconstruct scan.h5 --method fbp -o no/a.h5", "does not exist: create it first"),
     "output is a directory": ("reconstruct scan.h5 --method fbp -o . --overwrite", "no file name|not a plain file"),
     "output is the input": ("reconstruct scan.h5 --method fbp -o scan.h5 --overwrite", "is the input"),
@@ -385,6 +416,15 @@ BAD_USAGE = {
     "two outputs in one": ("reconstruct scan.h5 --method fbp --png a --tiff a", "the same name"),
     "noise and photons": ("simulate a.h5 --noise 1 --photons 10", "exclude each other"),
     "negative noise": ("simulate a.h5 --noise -1", "--noise"),
+    "too many turns": ("simulate a.h5 --arc 2000", "greater than 0, and at most 720"),
+    "noise beyond single precision": ("simulate a.h5 --noise 1e300", "--noise"),
+    "endless noise": ("simulate a.h5 --noise inf", "--noise"),
+    "no photons": ("simulate a.h5 --geometry fan --photons 1e-300", "greater than 0.001"),
+    "seed beyond all": ("simulate a.h5 --seed 99999999999999999999", "--seed"),
+    "more than all lines": ("simulate a.h5 --geometry cartesian --acceleration 0.5", "acceleration is at least 1"),
+    "no lines": ("simulate a.h5 --size 32 --geometry cartesian --acceleration 1e9", "none of 32 lines"),
+    "decibels": ("simulate a.h5 --phantom radar-target --geometry x-array --snr 1e300", "--snr"),
+    "threads": ("train denoiser --out t --threads 99999999999", "--threads"),
     "unknown phantom": ("simulate a.h5 --phantom brain", "'shepp-logan'"),
     "scan exists": ("simulate scan.h5", "scan.h5 exists"),
 }

@@ -33,6 +33,7 @@ from invprob.io import (
     save_tiff,
     scan_summary,
 )
+from invprob.io.atomic import write_whole
 from invprob.io.npy import read_npy
 from invprob.linop import LinearOperator
 from invprob.operators import FanBeam, ParallelBeam
@@ -961,6 +962,24 @@ def test_a_read_only_directory_is_refused(tmp_path):
 def test_a_full_disk_is_noticed_first(tmp_path):
     with pytest.raises(ResourceError, match=r"needs .* MiB"):
         ResultWriter(tmp_path / "out.h5", (2**20, 2**10, 2**10), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), r"a.npy could not be written \(Permission denied\): choose another"),
+        (OSError(28, "No space left on device"), r"\(No space left on device\): make room, or choose another name"),
+        (RuntimeError("unable to close (errno = 28, 'No space left on device')"), "make room, or choose another name"),
+        (RuntimeError("unable to close"), r"\(unable to close\): choose another name"),
+    ],
+)
+def test_what_could_not_be_written_is_told_in_the_words_of_the_system(tmp_path, error, words):
+    def refuse(_):
+        raise error
+
+    with pytest.raises(ResourceError, match=words):
+        write_whole(tmp_path / "a.npy", refuse, overwrite=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- Exports and summaries ---

@@ -22,7 +22,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 def test_all_exit_codes_are_told():
     page = (ROOT / "docs" / "command-line.md").read_text()
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert told == set(ExitCode) - {ExitCode.INTERNAL, ExitCode.TERMINATED}
+    assert told == set(ExitCode) - {ExitCode.INTERNAL}
 
 
 def test_the_citation_is_of_this_version():

@@ -1,6 +1,5 @@
 """What strangers wrote is read in a copy of the process first: what ends the copy is a sentence here."""
 
-import faulthandler
 import os
 import signal
 import subprocess
@@ -29,8 +28,17 @@ def path(tmp_path):
 
 
 def crash(*_):
-    faulthandler.disable()  # that of the tests would tell of it
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def be_killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_on(*_):
+    """Take no notice of the first limit of the time."""
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    hang()
 
 
 def hang(*_):
@@ -48,7 +56,13 @@ def complain(*_):
 
 @pytest.mark.parametrize(
     ("read", "words"),
-    [(crash, "parser died of SIGSEGV"), (hang, "takes over 1 s to read"), (devour, "asks for more memory")],
+    [
+        (crash, "parser died of SIGSEGV"),
+        (hang, "takes over 1 s to read"),
+        (hang_on, "takes over 1 s to read"),
+        (be_killed, "was killed: free memory, or copy it again"),
+        (devour, "asks for more memory"),
+    ],
 )
 def test_what_ends_the_copy_is_refused(path, read, words):
     with pytest.raises(InputError, match=words):
@@ -103,6 +117,20 @@ def test_what_is_no_hdf5_is_parsed_in_a_copy(tmp_path, monkeypatch, layout):
     monkeypatch.setitem(READERS, layout, replace(READERS[layout], parse=crash))
     with pytest.raises(InputError, match="parser died of SIGSEGV"):
         load_scan(tmp_path / "scan")
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["invprob- in a text", "an own file"])
+def test_no_word_in_a_file_spares_it_the_copy(tmp_path, monkeypatch, own):
+    path = tmp_path / "scan"
+    if own:
+        layout_files.WRITERS["invprob-scan"](path)
+        monkeypatch.setattr("invprob.io.readers.touch", crash)
+    else:
+        layout_files.WRITERS["matlab"](path)
+        path.write_bytes(b"MATLAB 5.0 MAT-file invprob-scan".ljust(116) + path.read_bytes()[116:])
+        monkeypatch.setitem(READERS, "matlab", replace(READERS["matlab"], parse=crash))
+    with pytest.raises(InputError, match="parser died of SIGSEGV"):
+        load_scan(path)
 
 
 def test_texts_and_records_are_read_too(tmp_path, monkeypatch):

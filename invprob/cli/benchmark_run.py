@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from invprob.cli.methods import check_method
 from invprob.cli.signals import Signals
 from invprob.errors import OutputError, printable
 from invprob.io.atomic import check_output, write_text
+from invprob.machine import processors
 
 __all__ = ["Job", "run"]
 
@@ -81,7 +81,7 @@ def run(job: Job) -> int:
     old = None if job.compare is None else comparison.read(job.compare)
     _check_folder(job)
     results = Results(suite)
-    workers = job.workers or os.cpu_count() or 1
+    workers = job.workers or processors()
     _introduce(job, suite, workers)
     with Signals() as signals:
         try:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invprob.cli import parse
 from invprob.cli.console import fact, fail, say, warn
 from invprob.cli.errors import ExitCode
 from invprob.cli.options import (
@@ -20,6 +19,7 @@ from invprob.cli.options import (
     Flats,
     ImageShape,
     Mask,
+    MaxMemory,
     Noise,
     Phase,
     PixelSize,
@@ -64,10 +64,7 @@ def check(
     factor: Factor = None,
     noise: Noise = None,
     rings: Rings = False,
-    max_memory: Annotated[
-        float | None,
-        typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
-    ] = None,
+    max_memory: MaxMemory = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Verify a scan and its operator without reconstructing: values, geometry, adjoint, norm, time and memory.

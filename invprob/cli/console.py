@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from invprob.methods import Progress
 
-__all__ = ["Reporter", "fact", "fail", "say", "table", "warn", "warnings_as_lines"]
+__all__ = ["Reporter", "fact", "fail", "say", "silence", "table", "warn", "warnings_as_lines"]
 
 _LABEL = 10  # width of the column of labels
 _QUIET, _GROWTH = 10.0, 0.05  # seconds between two lines of progress in a log, and more of them in a long run
@@ -33,11 +32,21 @@ class _Steady(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(self.file)
 
 
-def _console(file: TextIO | None = None) -> Console:
-    return _Steady(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def silence(stream: IO[str]) -> None:
+    """Let what is written to a stream from now on, and what it still holds, go nowhere."""
+    with suppress(OSError, ValueError):  # it has no descriptor, or is closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return _Steady(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -61,7 +70,7 @@ def fail(text: str) -> None:
 
 
 def _complain(kind: str, text: str) -> None:
-    _console(sys.stderr).print(Text.assemble((f"{kind}: ", _STYLES[kind]), printable(text, 4000)))
+    _console(stderr=True).print(Text.assemble((f"{kind}: ", _STYLES[kind]), printable(text, 4000)))
 
 
 @contextmanager

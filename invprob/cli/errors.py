@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 from invprob.errors import InputError, OutputError, ResourceError, printable
 
-__all__ = ["ExitCode", "UsageError", "exit_code", "one_line"]
+__all__ = ["ExitCode", "UsageError", "exit_code", "of_usage", "one_line"]
 
 _FRUGAL = {  # by command, what needs less memory
     **dict.fromkeys(("reconstruct", "check"), "add --max-memory GB, or take fewer --views or --rows where it has any"),
@@ -29,11 +31,21 @@ class ExitCode(IntEnum):
     NUMERICAL = 5
     PARTIAL = 6
     INTERRUPTED = 130
-    TERMINATED = 143
 
 
 class UsageError(ValueError):
     """The command line itself makes no sense (exit code 2)."""
+
+
+@contextmanager
+def of_usage() -> Iterator[None]:
+    """Let what the library refuses be the fault of the command line, but for what is that of a file."""
+    try:
+        yield
+    except (InputError, OutputError, UsageError):
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def exit_code(error: BaseException) -> ExitCode:

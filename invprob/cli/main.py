@@ -17,6 +17,7 @@ import typer
 from invprob.cli import console
 from invprob.cli.benchmark_command import benchmark
 from invprob.cli.check_command import check
+from invprob.cli.environment import check_environment
 from invprob.cli.errors import ExitCode, exit_code, one_line
 from invprob.cli.import_command import import_scan
 from invprob.cli.inspect_command import inspect
@@ -25,6 +26,7 @@ from invprob.cli.reconstruct_command import reconstruct
 from invprob.cli.show_command import show_result
 from invprob.cli.signals import Signals
 from invprob.cli.simulate_command import simulate
+from invprob.cli.streams import steady
 from invprob.cli.train_command import app as train
 from invprob.errors import printable
 
@@ -72,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         main(["--help"])
         return ExitCode.USAGE
-    with Signals() as signals:
+    with Signals() as signals, steady():
         try:
+            check_environment()
             with console.warnings_as_lines():
                 command = printable(shlex.join(["invprob", *arguments]), 10_000)
                 code = int(app(arguments, prog_name="invprob", standalone_mode=False, obj=command) or ExitCode.OK)

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from invprob.cli import parse
 from invprob.cli.errors import UsageError
 from invprob.errors import printable
 
 __all__ = [
+    "SEEDS",
     "Angles",
     "AnglesUnit",
     "Axis",
@@ -21,6 +23,7 @@ __all__ = [
     "Flats",
     "ImageShape",
     "Mask",
+    "MaxMemory",
     "Noise",
     "Phase",
     "PixelSize",
@@ -32,6 +35,8 @@ __all__ = [
     "named_after",
 ]
 
+SEEDS = 2**63 - 1  # the largest of the numbers that a generator can start from
+_MOST_MEMORY = 1e9  # GiB, more than any machine has
 _READING, _PICTURE = "Reading the scan", "Reading a picture"
 # which option writes files of such a name
 _KINDS = {
@@ -105,6 +110,12 @@ Phase = Annotated[
         metavar="RATIO[:MM[:KEV]]",
         help="Take away the fringes of edges: delta/beta, distance, energy (Paganin).",
         rich_help_panel=_READING,
+    ),
+]
+MaxMemory = Annotated[
+    float | None,
+    typer.Option(
+        parser=parse.between(0, _MOST_MEMORY), metavar="GB", help="Memory to use; default 60 % of what is free."
     ),
 ]
 Rings = Annotated[

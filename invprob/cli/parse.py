@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
-__all__ = ["pairs", "positive", "settings", "strength"]
+__all__ = ["between", "pairs", "positive", "settings", "strength", "times"]
 
 
 def positive(text: str) -> float:
@@ -21,6 +21,21 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise typer.BadParameter(f"{text!r} is not a number greater than 0")
     return value
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads a number greater than `least`, and at most `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least < value <= most:
+            raise typer.BadParameter(f"{text!r} is not a number greater than {least:g}, and at most {most:g}")
+        return value
+
+    return read
 
 
 def times(text: str, option: str) -> tuple[float, ...]:

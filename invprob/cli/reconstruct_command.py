@@ -19,6 +19,7 @@ from invprob.cli.options import (
     Flats,
     ImageShape,
     Mask,
+    MaxMemory,
     Noise,
     Phase,
     PixelSize,
@@ -107,10 +108,7 @@ def reconstruct(
     report: Annotated[
         Path | None, typer.Option(help="One HTML page with everything.", rich_help_panel=_WRITING)
     ] = None,
-    max_memory: Annotated[
-        float | None,
-        typer.Option(parser=parse.positive, metavar="GB", help="Memory to use; default 60 % of what is free."),
-    ] = None,
+    max_memory: MaxMemory = None,
     dask: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Let the workers of a Dask scheduler compute; 'local': of this machine."),

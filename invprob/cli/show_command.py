@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from invprob.cli.console import fact
-from invprob.cli.errors import UsageError
+from invprob.cli.errors import UsageError, of_usage
 from invprob.cli.options import check_kinds
 from invprob.files import check_file
 
@@ -56,22 +56,23 @@ def show_result(
     from invprob.report import save_report, show
 
     whole = load_result(file)
-    result = whole if slice_ is None else _slice(whole, slice_)
-    fact("result", repr(result))
-    if png is not None:
-        chosen: Part | None = part  # type: ignore[assignment]
-        picture = show(result, part=chosen, window=shown)
-        picture.save(png, overwrite=overwrite)
-        fact("", f"{png} (picture, black {picture.low:.4g} to white {picture.high:.4g})")
-    if tiff is not None:
-        save_tiff(tiff, result.x, grid=result.grid, units=result.units, overwrite=overwrite)
-        fact("", f"{tiff} (TIFF)")
-    if npy is not None:
-        save_npy(npy, result.x, overwrite=overwrite)
-        fact("", f"{npy} (NumPy array)")
-    if report is not None:
-        save_report(report, result, None if scan is None else load_scan(scan), overwrite=overwrite)
-        fact("", f"{report} (page with everything)")
+    with of_usage():
+        result = whole if slice_ is None else _slice(whole, slice_)
+        fact("result", repr(result))
+        if png is not None:
+            chosen: Part | None = part  # type: ignore[assignment]
+            picture = show(result, part=chosen, window=shown)
+            picture.save(png, overwrite=overwrite)
+            fact("", f"{png} (picture, black {picture.low:.4g} to white {picture.high:.4g})")
+        if tiff is not None:
+            save_tiff(tiff, result.x, grid=result.grid, units=result.units, overwrite=overwrite)
+            fact("", f"{tiff} (TIFF)")
+        if npy is not None:
+            save_npy(npy, result.x, overwrite=overwrite)
+            fact("", f"{npy} (NumPy array)")
+        if report is not None:
+            save_report(report, result, None if scan is None else load_scan(scan), overwrite=overwrite)
+            fact("", f"{report} (page with everything)")
     return 0
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from invprob.cli import parse
-from invprob.cli.errors import UsageError
-from invprob.cli.options import check_kinds
+from invprob.cli.errors import UsageError, of_usage
+from invprob.cli.options import SEEDS, check_kinds
 
 if TYPE_CHECKING:
     from invprob.scan import Scan
@@ -46,6 +46,8 @@ class Geometry(StrEnum):
     X_ARRAY = "x-array"
 
 
+_TURNS = 720.0  # degrees, as many as an operator takes
+_LOUD, _FEW, _MANY, _CLEAR = 1e6, 1e-3, 1e18, 200.0  # percent, photons, decibels: what single precision can still hold
 MRI = (Geometry.CARTESIAN, Geometry.RADIAL, Geometry.SPIRAL)
 
 
@@ -58,17 +60,24 @@ def simulate(
     views: Annotated[int, typer.Option(min=1, help="Projections; spokes or interleaves.")] = 180,
     arc: Annotated[
         float | None,
-        typer.Option(parser=parse.positive, metavar="DEG", help="Degrees covered; default 180, for the fan beam 360."),
+        typer.Option(
+            parser=parse.between(0, _TURNS), metavar="DEG", help="Degrees covered; default 180, for the fan beam 360."
+        ),
     ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
-            min=0, metavar="PERCENT", help="Gaussian, of the largest value; default 1, for MRI 0.1, unless --photons."
+            min=0,
+            max=_LOUD,
+            metavar="PERCENT",
+            help="Gaussian, of the largest value; default 1, for MRI 0.1, unless --photons.",
         ),
     ] = None,
     photons: Annotated[
         float | None,
-        typer.Option(parser=parse.positive, metavar="NUMBER", help="Photons per bin without the object, counted."),
+        typer.Option(
+            parser=parse.between(_FEW, _MANY), metavar="NUMBER", help="Photons per bin without the object, counted."
+        ),
     ] = None,
     coils: Annotated[int, typer.Option(min=1, max=256, help="Coils of an MRI scanner.")] = 8,
     acceleration: Annotated[
@@ -80,9 +89,15 @@ def simulate(
     ] = None,
     frequencies: Annotated[int | None, typer.Option(min=1, help="Of the radar, from 4 to 16 GHz; default 10.")] = None,
     snr: Annotated[
-        float | None, typer.Option(metavar="DB", help="Mean power of the radar's data over that of noise; default 30.")
+        float | None,
+        typer.Option(
+            min=-_CLEAR,
+            max=_CLEAR,
+            metavar="DB",
+            help="Mean power of the radar's data over that of noise; default 30.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For the noise and for random phantoms.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="For the noise and for random phantoms.")] = 0,
     rows: Annotated[int, typer.Option(min=0, help="A stack of as many rows; 0 for a single image.")] = 0,
     thin: Annotated[
         bool, typer.Option("--thin", help="Read a line through the middle of each bin, as no detector does.")
@@ -104,6 +119,9 @@ def simulate(
     if geometry in MRI and (photons is not None or arc is not None or thin or phantom is Phantom.ORGAN):
         raise UsageError("MRI scans ellipses and counts nothing: leave out --photons, --arc, --thin and the organ")
 
+    if geometry is Geometry.CARTESIAN and acceleration > size:
+        raise UsageError(f"--acceleration {acceleration:g} leaves none of {size} lines: give at most {size}")
+
     if echoes and (geometry is not Geometry.CARTESIAN or rows or phantom is not Phantom.SHEPP_LOGAN):
         raise UsageError("--echoes scans vials on lines: add --geometry cartesian, leave out --phantom and --rows")
     echo_times = parse.times(echoes, "--echoes") if echoes else ()
@@ -122,21 +140,22 @@ def simulate(
     from invprob.io.atomic import check_output
 
     build: Magnet | Scanner
-    if all(of_radar):
-        from invprob.cli.radar_scanner import scan_target
+    with of_usage():
+        if all(of_radar):
+            from invprob.cli.radar_scanner import scan_target
 
-        check_output(output, 2**20, overwrite=overwrite)
-        scan = scan_target(frequencies or 10, 30.0 if snr is None else snr, seed, command=context.obj)
-    elif geometry in MRI:
-        build = Magnet(phantom, geometry, size, coils, acceleration, views, seed, echo_times)
-        check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
-        scan = build.scan(rows, percent=(0.1 if noise is None else noise) or None, command=context.obj)
-    else:
-        whole = 360.0 if geometry is Geometry.FAN else 180.0
-        build = Scanner(phantom, geometry, size, views, arc or whole, seed, thin)
-        check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
-        percent = 1.0 if noise is None and photons is None else noise
-        scan = build.scan(rows, percent=percent or None, photons=photons, command=context.obj)
+            check_output(output, 2**20, overwrite=overwrite)
+            scan = scan_target(frequencies or 10, 30.0 if snr is None else snr, seed, command=context.obj)
+        elif geometry in MRI:
+            build = Magnet(phantom, geometry, size, coils, acceleration, views, seed, echo_times)
+            check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
+            scan = build.scan(rows, percent=(0.1 if noise is None else noise) or None, command=context.obj)
+        else:
+            whole = 360.0 if geometry is Geometry.FAN else 180.0
+            build = Scanner(phantom, geometry, size, views, arc or whole, seed, thin)
+            check_output(output, build.n_bytes(max(1, rows)), overwrite=overwrite)
+            percent = 1.0 if noise is None and photons is None else noise
+            scan = build.scan(rows, percent=percent or None, photons=photons, command=context.obj)
     save_scan(output, scan, overwrite=overwrite)
     _tell(scan, f"{'vials' if echoes else phantom}, seed {seed}" + (f", {rows} rows" if rows else ""), output)
     return 0

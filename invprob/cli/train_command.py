@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from invprob.cli import parse
+from invprob.cli.options import SEEDS
 from invprob.files import check_file
 
 __all__ = ["app"]
@@ -18,11 +19,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-
+_THREADS = 1024  # more than any machine has processors
 _Out = Annotated[Path, typer.Option("--out", help="Directory for checkpoint, samples, weights and card.")]
 _Config = Annotated[Path | None, typer.Option(help="Settings as .toml, .json or .yaml; `--set` goes before them.")]
 _Steps = Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")]
-_Seed = Annotated[int | None, typer.Option(min=0, help="Of the images, the noise and the first weights.")]
+_Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS, help="Of the images, the noise and the first weights.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
 ]
@@ -30,7 +31,7 @@ _Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoi
 _SaveEvery = Annotated[
     float, typer.Option(parser=parse.positive, metavar="SECONDS", help="Time between two checkpoints.")
 ]
-_Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads of each process.")]
+_Threads = Annotated[int | None, typer.Option(min=1, max=_THREADS, help="Processor threads of each process.")]
 _Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 _Name = Annotated[str, typer.Option(help="Of the weights: NAME.safetensors and the card NAME.json.")]
 

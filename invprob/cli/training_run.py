@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from invprob.cli import console
-from invprob.cli.errors import ExitCode, UsageError
+from invprob.cli.errors import ExitCode, UsageError, of_usage
 from invprob.cli.signals import Signals
 from invprob.cli.training_progress import TrainingProgress
 from invprob.errors import InputError, OutputError, printable
@@ -62,7 +62,8 @@ def run(job: Run) -> int:
         raise UsageError(f"--name {printable(job.name)!r} must be a plain name, such as denoiser")
     _check_folder(job)
     with Signals(_PATIENCE) as signals, Team.from_environment() as team:
-        trainer = _trainer(job, team)
+        with of_usage():
+            trainer = _trainer(job, team)
         if team.leads:
             _introduce(job, trainer)
         try:

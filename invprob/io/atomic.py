@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 PAGE = 2**22  # bytes: about what a page or a picture takes
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORM, _FILES = 2**16, 4  # bytes around the values, files at a time: what a small output takes besides
 
 
@@ -115,11 +117,10 @@ def commit(partial: Path, path: Path, *, overwrite: bool) -> None:
 
 def write_whole(path: Path, write: Callable[[Path], object], *, overwrite: bool) -> None:
     """Call `write` on a path of its own, then commit; a failed attempt leaves nothing behind."""
-    name = printable(path)
     try:
         partial, descriptor = create_beside(path)
     except OSError as error:
-        raise ResourceError(f"{name} could not be written ({printable(error)}): is the disk full?") from error
+        raise _refused(path, error) from error
     try:
         os.close(descriptor)
         write(partial)
@@ -127,9 +128,17 @@ def write_whole(path: Path, write: Callable[[Path], object], *, overwrite: bool)
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as RuntimeError
         if isinstance(error, ResourceError):
             raise
-        raise ResourceError(f"{name} could not be written ({printable(error)}): is the disk full?") from error
+        raise _refused(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _refused(path: Path, error: OSError | RuntimeError) -> ResourceError:
+    """Return what the system said of a file that could not be written, and what to do about it."""
+    told = printable(getattr(error, "strerror", None) or error)
+    full = getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
+    way = "make room, or choose another name" if full else "choose another name"
+    return ResourceError(f"{printable(path)} could not be written ({told}): {way}")
 
 
 def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:

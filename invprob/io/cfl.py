@@ -31,7 +31,7 @@ def cfl_pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Return the `.hdr` and the `.cfl` of a pair, by either name or by their common stem."""
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".hdr", ".cfl") else path
-    return stem.with_name(stem.name + ".hdr"), stem.with_name(stem.name + ".cfl")
+    return stem.parent / f"{stem.name}.hdr", stem.parent / f"{stem.name}.cfl"  # a folder may have no name
 
 
 def is_cfl(path: Path, head: bytes) -> bool:

@@ -47,8 +47,6 @@ __all__ = [
     "reader_of",
 ]
 
-_BEGINNING = 2**16  # bytes in which the name of a format of ours stands
-
 # A layout is one file with a `READER` and one row here; of two that recognise a file the upper one takes it.
 READERS: dict[str, Reader] = {
     "invprob-scan": invprob_file.READER,
@@ -127,7 +125,7 @@ def _sources(path: Path, reader: Reader, accepted: Options) -> dict[str, Seen]:
 def reader_of(path: Path) -> Reader:
     """Return the reader for the content of `path`; InputError if there is none."""
     check_source(path)
-    if not is_series(path) and not _looks_own(path):
+    if not is_series(path):  # the project's own files, too: what a file says of itself, anybody can write
         rehearse(path, lambda: _touch(path))
     with probed(path) as probe:
         for reader in READERS.values():
@@ -140,14 +138,8 @@ def reader_of(path: Path) -> Reader:
         raise InputError(f"{printable(path)} {_unknown(probe)}")
 
 
-def _looks_own(path: Path) -> bool:
-    """Return whether a file seems to be the project's own, whose every byte is under a checksum."""
-    with path.open("rb") as stream:
-        return b"invprob-" in stream.read(_BEGINNING)
-
-
 def _touch(path: Path) -> None:
-    """Read a stranger's file as its reader will, without anything that computes."""
+    """Read a file as its reader will, without anything that computes."""
     with probed(path) as probe:
         if probe.hdf5 is not None:
             touch(probe.hdf5)

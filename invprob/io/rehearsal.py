@@ -1,12 +1,13 @@
-"""Read a stranger's file in a process that may die, before it is read in this one.
+"""Read a file in a process that may die, before it is read in this one.
 
-MATLAB and HDF5 files of other programs carry few checksums, and a damaged one can bring their parsers to hang, to ask
+MATLAB and HDF5 files carry few checksums that a parser looks at first, and a damaged one can bring it to hang, to ask
 for all memory, or to end the process. What a parser does depends on the file alone, so that a copy of this process
 tries it first, within limits; a signal there is an InputError here.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import signal
@@ -49,8 +50,10 @@ def rehearse(path: Path, read: Callable[[], object], seconds: int | None = None)
         raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        if number in (signal.SIGXCPU, signal.SIGKILL):
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and spent >= seconds):
             raise InputError(f"{name} takes over {seconds} s to read: it is damaged or not what it seems")
+        if number == signal.SIGKILL:  # nobody says who did it, and the system does where memory runs out
+            raise InputError(f"{name} was not read to the end, its parser was killed: free memory, or copy it again")
         raise InputError(f"{name} is damaged: its parser died of {signal.Signals(number).name}: copy it again")
     if os.WEXITSTATUS(status) == _OUT_OF_MEMORY:
         raise InputError(f"{name} asks for more memory than a file of its size can need: copy it again")
@@ -62,6 +65,7 @@ def _try(path: Path, read: Callable[[], object], seconds: int) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        faulthandler.disable()  # it may write to a copy of the error stream
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)

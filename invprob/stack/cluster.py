@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from invprob.errors import ResourceError, printable
+from invprob.machine import processors
 from invprob.stack.chunk_work import Chunk, Done, compute
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["LOCAL", "computed", "connected", "processes"]
+__all__ = ["LOCAL", "computed", "connected"]
 
 LOCAL = "local"
 _AHEAD = 2  # chunks per worker that are handed out: one under way, one waiting
@@ -27,11 +27,6 @@ _TICK = 1.0  # seconds between two looks at the clock
 _PATIENCE, _LEAST = 10, 60.0  # times the median, and seconds, after which a chunk is given to another worker as well
 _TRIES = 3  # workers that may die over one chunk
 _FORGOTTEN = "60s"  # a worker of this machine without a word
-
-
-def processes() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -50,7 +45,7 @@ def connected(cluster: str | Client) -> Iterator[Client]:
             rules = {"distributed.scheduler.worker-ttl": _FORGOTTEN, "distributed.scheduler.allowed-failures": _TRIES}
             with dask.config.set(rules):
                 own = distributed.LocalCluster(
-                    n_workers=processes(), threads_per_worker=1, dashboard_address=None, memory_limit=0
+                    n_workers=processors(), threads_per_worker=1, dashboard_address=None, memory_limit=0
                 )
             client = distributed.Client(own)
         else:

@@ -13,25 +13,35 @@ if TYPE_CHECKING:
     from invprob.io import Stack
     from invprob.scan import Scan
 
-__all__ = ["budget", "bytes_of_a_row", "rows_at_once"]
+__all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 
 # What the hungriest method, tv, was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1
 # to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
 # A picture's own readings are among those images: 12 megapixels take 60.
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
+MOST = 1e9  # GiB, more than any machine has
 SHARE = 0.6  # of the free memory, unless the caller sets a limit
 
 
 def budget(limit_gb: float | None) -> int:
     """Return the bytes that a computation may take on top of what this process has taken already.
 
+    ValueError for a limit that is none.
+
     Arguments:
         limit_gb: what the process may take in all, in GiB; None for 60 % of what is free.
     """
+    check_limit(limit_gb)
     if limit_gb is None:
         return int(SHARE * available_memory())
     return max(0, int(limit_gb * 2**30) - resident_memory())
+
+
+def check_limit(limit_gb: float | None) -> None:
+    """Raise ValueError unless a limit is None or a number of GiB."""
+    if limit_gb is not None and not (hasattr(limit_gb, "__float__") and 0 <= limit_gb <= MOST):
+        raise ValueError(f"max_memory is a number of GiB from 0 to {MOST:g}, or None, got {limit_gb!r}")
 
 
 def rows_at_once(stack: Stack, limit: int) -> int:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from invprob.errors import InputError, ResourceError
 from invprob.io import ResultWriter, open_stack
 from invprob.io.going_on import Block
+from invprob.machine import processors
 from invprob.methods import Recipe
 from invprob.stack.chunk_work import Chunk, Done
-from invprob.stack.cluster import LOCAL, computed, connected, processes
-from invprob.stack.memory import budget
+from invprob.stack.cluster import LOCAL, computed, connected
+from invprob.stack.memory import budget, check_limit
 from invprob.stack.reconstruction import StackEvent, StackReconstruction
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class ClusterReconstruction(StackReconstruction):
         command: str | None = None,
     ) -> None:
         self._cluster, self._options = cluster, {k: v for k, v in (options or {}).items() if v is not None}
+        check_limit(max_memory)
         stack = open_stack(path, **self._options)
         if cluster == LOCAL and stack.rows is not None:
-            max_memory = (budget(None) / 2**30 if max_memory is None else max_memory) / processes()
+            max_memory = (budget(None) / 2**30 if max_memory is None else max_memory) / processors()
         super().__init__(
             stack,
             output,
