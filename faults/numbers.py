@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from faults.program import Found, judged, run
+from faults.program import Found, Trial, judged, made, run
 from faults.scans import blur, mri, stack
 from invprob.methods.entry import find_recipe, settings_of
 from invprob.registry import METHODS
 
-__all__ = ["ABSURD", "campaign"]
+__all__ = ["ABSURD", "campaign", "planned"]
 
 ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
     """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in any setting."""
+    return made(planned(folder, trials, seed))
+
+
+def planned(folder: Path, trials: int, seed: int) -> Iterator[Trial]:
+    """Yield the same as trials that are still to be made."""
     scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
     for method in METHODS:
         for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
             for scan in scans:
-                yield _tried(folder, scan.name, method, ["--strength", strength])
+                yield partial(_tried, folder, scan.name, method, ["--strength", strength])
     generator = np.random.default_rng(seed)
     for _ in range(trials):
         method = str(generator.choice(list(METHODS)))
@@ -31,7 +37,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         if names:
             setting, value = str(generator.choice(names)), _number(generator)
             scan = scans[int(generator.integers(len(scans)))]
-            yield _tried(folder, scan.name, method, ["--set", f"{setting}={value}"])
+            yield partial(_tried, folder, scan.name, method, ["--set", f"{setting}={value}"])
 
 
 def _number(generator: np.random.Generator) -> str:
