@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from faults.program import TICK, Outcome, waited
+from faults.program import TICK, Outcome, runs, waited
 
 __all__ = ["Command"]
 
@@ -17,6 +17,7 @@ __all__ = ["Command"]
 _PROGRAM = "import os, sys; from invprob.cli.start import main; os.write(1, b'begun\\n'); sys.exit(main())"
 _ROOT = Path(__file__).parents[1]
 _LIMIT = 60  # seconds of the processor
+_PATIENCE = 600.0  # seconds until a moment comes, however busy the machine is
 
 
 class Command:
@@ -55,7 +56,7 @@ class Command:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return runs(self._pid)
 
     @property
     def seconds(self) -> float:
@@ -65,7 +66,8 @@ class Command:
 
     def wait_for(self, moment: Callable[[Command], bool]) -> bool:
         """Wait until a moment comes after the program's beginning, and return whether it came before the end."""
-        while self.running:
+        last = time.monotonic() + _PATIENCE
+        while self.running and time.monotonic() < last:
             self._hear()
             if self._words.startswith(b"begun\n") and moment(self):
                 return True

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["TICK", "Found", "Outcome", "Running", "Trial", "begun", "heard", "judged", "made", "run", "waited"]
+__all__ = ["TICK", "Found", "Outcome", "Running", "Trial", "begun", "heard", "judged", "made", "run", "runs", "waited"]
 
 _LIMIT = 60  # seconds of the processor; a hang is longer than anything that is tried here
 _WAIT = 20  # times as long may pass: the machine may be busy
@@ -87,6 +87,11 @@ class Running:
         """What it has said so far."""
         return (self.folder / f".out{self.name}").read_text(errors="replace")
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return runs(self.child)
+
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended waits for `end`, so that its number is nobody else's."""
         os.kill(self.child, number)
@@ -101,6 +106,11 @@ class Running:
 def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_size: int | None = None) -> Outcome:
     """Run a command of invprob in a copy of this process, with one thread."""
     return Running.begun(arguments, folder, limit=limit, file_size=file_size).end()
+
+
+def runs(child: int) -> bool:
+    """Return whether a process that nobody has waited for has not ended."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def waited(child: int, limit: int, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, float, int]:

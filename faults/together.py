@@ -58,7 +58,8 @@ def _begun_together(folder: Path, rivals: int, generator: np.random.Generator) -
 
 def _held(folder: Path, rivals: int, generator: np.random.Generator) -> Found:
     """Hold a run in the middle of its work, let others try, and let it go on."""
-    first, bad = _first(folder), _refusals(folder, rivals, generator)
+    first = _first(folder)
+    bad = _refusals(folder, rivals, generator) if first.running else None
     first.send(signal.SIGCONT)
     told = judged(f"{rivals} beside one that is held", first.end(), [0])
     return replace(told, outcome="the first", bad=bad or told.bad or _end(folder))
@@ -66,7 +67,10 @@ def _held(folder: Path, rivals: int, generator: np.random.Generator) -> Found:
 
 def _killed(folder: Path, rivals: int, generator: np.random.Generator) -> Found:
     """Hold a run in the middle of its work, let others try, kill it, and go on with what it left."""
-    first, bad = _first(folder), _refusals(folder, rivals, generator)
+    first = _first(folder)
+    if not first.running:  # on a machine that is busy with other things
+        return replace(judged("one that was to be killed", first.end(), [0]), outcome="ended")
+    bad = _refusals(folder, rivals, generator)
     first.send(signal.SIGKILL)
     first.end()
     told = judged(f"one after one that was killed beside {rivals}", run([*_COMMAND, "out.h5", "--resume"], folder), [0])
@@ -77,7 +81,7 @@ def _first(folder: Path) -> Running:
     """Begin a run, and hold it when it has rows on the disk."""
     first = Running.begun([*_COMMAND, "out.h5"], folder, name="0")
     last = time.monotonic() + _MOST
-    while not stored(first.words) and time.monotonic() < last:
+    while first.running and not stored(first.words) and time.monotonic() < last:
         time.sleep(TICK)
     first.send(signal.SIGSTOP)
     return first
