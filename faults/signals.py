@@ -27,7 +27,7 @@ _ROWS = 80
 _COMMAND = ["reconstruct", "s.h5", "--method", "tv", "--strength", "0.05", "--set", "max_iter=20", "-o"]
 _SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 _SLACK = 1.0  # seconds of the processor beyond those that are promised, for all that is not the main thread
-_TWICE, _LATER = 10, 0.2  # every tenth signal is sent twice, the second so many seconds later at most
+_TWICE, _LATER = 7, 0.2  # every seventh signal is sent twice, the second so many seconds later at most
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
@@ -41,7 +41,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         number, again = _SENT[trial % len(_SENT)], float(generator.uniform(0, _LATER))
         moment, when = _moment(generator, whole)
         what = f"{number.name} after {when}"
-        if trial % _TWICE == _TWICE - 1:
+        if trial % _TWICE == _TWICE - 1 and number != signal.SIGPIPE:
             yield _signalled(folder, number, moment, f"{what}, and again", again)
         else:
             yield _signalled(folder, number, moment, what)
