@@ -90,7 +90,8 @@ def _code(number: signal.Signals, sent: bool) -> int:
 
 def _as_told_to_a_shell(found: Outcome, number: signal.Signals, output: Path) -> Outcome:
     """Return an outcome with a shell's code for the death by a signal that came before the work, or after it."""
-    if found.code == -number and ("\nrows " not in found.out or output.exists()):
+    told = "error: interrupted" in found.err  # of the first: the second met nothing but Python's end
+    if found.code == -number and ("\nrows " not in found.out or output.exists() or told):
         return replace(found, code=128 + number)
     return found
 
