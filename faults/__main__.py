@@ -17,11 +17,28 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from faults import attacks, caps, cost, flat, geometry, kills, memory, mutants, numbers, outputs, table, workers
+from faults import (
+    attacks,
+    caps,
+    cost,
+    flat,
+    geometry,
+    kills,
+    memory,
+    mutants,
+    numbers,
+    outputs,
+    signals,
+    table,
+    together,
+    workers,
+)
 from faults.program import Found
 
 CAMPAIGNS = {
     "kills": kills.campaign,
+    "signals": signals.campaign,
+    "together": together.campaign,
     "outputs": outputs.campaign,
     "mutants": mutants.campaign,
     "attacks": attacks.campaign,

@@ -5,43 +5,64 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from faults.program import Found, judged, run
+from faults.program import Found, Trial, judged, made, run
 from faults.scans import challenge, exchange, layouts, stack
 
-__all__ = ["campaign"]
+__all__ = ["campaign", "planned"]
 
 _SLOW = 10.0  # seconds of the processor
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
     """Yield every attack once; `trials` and `seed` change nothing."""
+    return made(planned(folder, trials, seed))
+
+
+def planned(folder: Path, trials: int, seed: int) -> Iterator[Trial]:
+    """Yield every attack as a trial that is still to be made."""
     del trials, seed
-    for name, attack in {**_OWN, **_EXCHANGE}.items():
-        own = name in _OWN
-        path = (stack if own else exchange)(folder / "a.h5")
-        with h5py.File(path, "r+") as file:
-            attack(file)
-        yield judged(name, run(["check", "a.h5"], folder), [3], slow=_SLOW)
-    for depth in (100, 30_000):
-        (folder / "deep.mat").write_bytes(_nested(depth))
-        yield judged(f"matlab, {depth} deep", run(["check", "deep.mat"], folder), [3])
-    (folder / "own.mat").write_bytes(_nested(30_000, "MATLAB 5.0 MAT-file invprob-scan"))
-    yield judged("matlab that calls itself our own", run(["check", "own.mat"], folder), [3])
-    challenge(folder / "good.mat")
-    yield judged("matlab as it is", run(["check", "good.mat"], folder), [0])
+    for name in (*_OWN, *_EXCHANGE):
+        yield partial(_attacked, folder, name)
     for key in ("certificate", "settings", "item_status", "versions", "provenance"):
         for value in ("[1]", "3", '"x"', '{"a": {"b": []}}', '{"doubts": 3}', '{"notes": 1, "assumptions": "a"}'):
-            path = layouts(folder)["own result"]
-            _odd(path, key, value)
-            yield judged(f"result {key} {value}", run(["inspect", path.name], folder))
+            yield partial(_odd_result, folder, key, value)
+    for title, depth in (("MATLAB 5.0", 100), ("MATLAB 5.0", 30_000), ("MATLAB 5.0 invprob-scan", 30_000)):
+        yield partial(_deep, folder, title, depth)
+    yield partial(_sound, folder)
 
 
-def _nested(depth: int, title: str = "MATLAB 5.0 MAT-file") -> bytes:
+def _attacked(folder: Path, name: str) -> Found:
+    own = name in _OWN
+    path = (stack if own else exchange)(folder / "a.h5")
+    with h5py.File(path, "r+") as file:
+        (_OWN if own else _EXCHANGE)[name](file)
+    return judged(name, run(["check", "a.h5"], folder), [3], slow=_SLOW)
+
+
+def _odd_result(folder: Path, key: str, value: str) -> Found:
+    path = layouts(folder)["own result"]
+    _odd(path, key, value)
+    return judged(f"result {key} {value}", run(["inspect", path.name], folder))
+
+
+def _deep(folder: Path, title: str, depth: int) -> Found:
+    """Try a file that nests, one of them by a title that calls itself the project's own."""
+    (folder / "deep.mat").write_bytes(_nested(depth, title))
+    return judged(f"{title}, {depth} deep", run(["check", "deep.mat"], folder), [3])
+
+
+def _sound(folder: Path) -> Found:
+    challenge(folder / "good.mat")
+    return judged("matlab as it is", run(["check", "good.mat"], folder), [0])
+
+
+def _nested(depth: int, title: str) -> bytes:
     """Return a MATLAB 5 file of cells in cells (MAT-file format, MathWorks, 2024: a tag, flags, dimensions, a name)."""
     head = title.encode().ljust(124) + struct.pack("<HH", 0x0100, 0x4D49)
     name = struct.pack("<II", 1, 10) + b"CtDataFull".ljust(16, b"\0")

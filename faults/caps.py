@@ -1,6 +1,6 @@
 """How much memory a run takes beside the smallest `--max-memory` that lets it begin.
 
-The limit counts with the hungriest method, so that most stay far below it. A peak of over 1.1 times is bad.
+The limit counts with what tv takes, so that simpler methods stay below it. A peak of over 1.1 times is bad.
 """
 
 from __future__ import annotations

@@ -43,4 +43,5 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         else:
             few, many = peaks
             bad = None if many <= _MOST * few else f"{many / few:.2f} times the memory"
-            yield Found(name, "flat", bad, (name, f"{few / 2**20:.0f}", f"{many / 2**20:.0f}", f"{many / few:.3f}"))
+            word = "grows" if bad else "flat"
+            yield Found(name, word, bad, (name, f"{few / 2**20:.0f}", f"{many / 2**20:.0f}", f"{many / few:.3f}"))

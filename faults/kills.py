@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from faults.program import Found, begun, heard
+from faults.rows import lost, removed
 from faults.scans import said_in, stack
-from invprob.io import load_result, open_stack
+from invprob.io import open_stack
 from invprob.stack import StackReconstruction
 
 __all__ = ["campaign"]
@@ -32,18 +33,18 @@ def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
         begun = time.monotonic()
         _wait(_started(folder, "whole.h5", method))
         seconds = time.monotonic() - begun
-        _remove(folder, "out.h5")
+        removed(folder, "out.h5")
         reported: set[int] = set()
         for trial in range(trials):
             if (folder / "out.h5").exists():
-                _remove(folder, "out.h5")
+                removed(folder, "out.h5")
                 reported.clear()
             yield _killed(folder, method, trial, reported, float(generator.exponential(2 * seconds / trials)))
         _wait(_started(folder, "out.h5", method))
         same = said_in(folder / "out.h5") == said_in(folder / "whole.h5")
         yield Found(f"{method} after {trials} kills", "same bits", None if same else "the end is not the same")
-        _remove(folder, "whole.h5")
-        _remove(folder, "out.h5")
+        removed(folder, "whole.h5")
+        removed(folder, "out.h5")
 
 
 def _killed(folder: Path, method: str, trial: int, reported: set[int], seconds: float) -> Found:
@@ -58,12 +59,8 @@ def _killed(folder: Path, method: str, trial: int, reported: set[int], seconds: 
         rows = set(range(int(first), int(last) + 1))
         redone += len(rows & reported) if kind == "stored" else 0
         reported |= rows
-    done, partial = folder / "out.h5", folder / "out.h5.partial"
-    path = done if done.exists() else partial if partial.exists() else None
-    there = () if path is None else load_result(path).x.isfinite().all(dim=(1, 2)).tolist()
-    lost = [row for row in sorted(reported) if row >= len(there) or not there[row]]
-    bad = f"lost the rows {lost}" if lost else f"{redone} reported rows were done again" if redone else None
-    return Found(f"{method} kill {trial}", "ended" if done.exists() else "killed", bad)
+    bad = lost(folder / "out.h5", reported) or (f"{redone} reported rows were done again" if redone else None)
+    return Found(f"{method} kill {trial}", "ended" if (folder / "out.h5").exists() else "killed", bad)
 
 
 def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
@@ -85,8 +82,3 @@ def _wait(run: tuple[int, int]) -> list[str]:
     """Return the whole lines that a run wrote until it ended."""
     with heard(*run) as stream:
         return [line.decode() for line in stream.read().split(b"\n")[:-1]]
-
-
-def _remove(folder: Path, name: str) -> None:
-    for suffix in ("", ".partial", ".journal"):
-        (folder / (name + suffix)).unlink(missing_ok=True)

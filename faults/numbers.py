@@ -6,16 +6,17 @@ None ends in a signal, a traceback or an internal error.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from faults.program import Found, judged, run
+from faults.program import Found, Trial, judged, made, run
 from faults.scans import blur, mri, stack
 from invprob.methods.entry import find_recipe, settings_of
 from invprob.registry import METHODS
 
-__all__ = ["ABSURD", "campaign"]
+__all__ = ["ABSURD", "campaign", "planned"]
 
 ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
 _SIMULATE, _MRI = "simulate a.h5 --size 16 --views 8", "simulate a.h5 --size 16 --geometry cartesian --coils 2"
@@ -29,24 +30,28 @@ OPTIONS = (  # of a command, those that take a number
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in any setting and some option."""
+    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in some option and any setting."""
+    return made(planned(folder, trials, seed))
+
+
+def planned(folder: Path, trials: int, seed: int) -> Iterator[Trial]:
+    """Yield the same as trials that are still to be made."""
     scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
     for method in METHODS:
         for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
             for scan in scans:
-                yield _tried(folder, scan.name, method, ["--strength", strength])
+                yield partial(_tried, folder, scan.name, method, ["--strength", strength])
     generator = np.random.default_rng(seed)
     run(["reconstruct", "ct.h5", "--method", "fbp", "-o", "result.h5", "--overwrite"], folder)
     for _ in range(trials):
         command, option = OPTIONS[int(generator.integers(len(OPTIONS)))]
-        value = _number(generator)
-        yield judged(f"{command} {option} {value}", run([*command.split(), f"{option}={value}", "--overwrite"], folder))
+        yield partial(_optioned, folder, command, f"{option}={_number(generator)}")
         method = str(generator.choice(list(METHODS)))
         names = [name for name in settings_of(find_recipe(method)) if name != "max_iter"]
         if names:
             setting, value = str(generator.choice(names)), _number(generator)
             scan = scans[int(generator.integers(len(scans)))]
-            yield _tried(folder, scan.name, method, ["--set", f"{setting}={value}"])
+            yield partial(_tried, folder, scan.name, method, ["--set", f"{setting}={value}"])
 
 
 def _number(generator: np.random.Generator) -> str:
@@ -60,3 +65,7 @@ def _tried(folder: Path, scan: str, method: str, more: list[str]) -> Found:
     few = ["--set", "max_iter=3"] if "max_iter" in settings_of(find_recipe(method)) else []
     arguments = ["reconstruct", scan, "--method", method, "-o", "out.h5", "--overwrite", *few, *more]
     return judged(" ".join(arguments[1:4] + more), run(arguments, folder))
+
+
+def _optioned(folder: Path, command: str, option: str) -> Found:
+    return judged(f"{command} {option}", run([*command.split(), option, "--overwrite"], folder))

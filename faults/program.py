@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Found", "Outcome", "begun", "heard", "judged", "run"]
+__all__ = ["TICK", "Found", "Outcome", "Running", "Trial", "begun", "heard", "judged", "made", "run", "runs", "waited"]
 
 _LIMIT = 60  # seconds of the processor; a hang is longer than anything that is tried here
 _WAIT = 20  # times as long may pass: the machine may be busy
-_TICK = 0.005
+TICK = 0.005
 _HEAVY = ("invprob.cli.main", "invprob.cli.reconstruct_run", "invprob.operators.ct.joseph", "invprob.priors.tv_kernel")
 
 
@@ -35,6 +36,9 @@ class Found:
     row: tuple[str, ...] = ()
 
 
+Trial = Callable[[], Found]  # one that can be made in any order, or left out
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended, the seconds of the processor and the bytes that it took; a negative code is a signal's."""
@@ -46,17 +50,72 @@ class Outcome:
     peak: int = 0
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command of invprob in a copy of this process, with one thread, and the files in `folder` of what it says."""
+
+    child: int
+    folder: Path
+    limit: int
+    name: str
+
+    @classmethod
+    def begun(
+        cls,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        limit: int = _LIMIT,
+        file_size: int | None = None,
+        name: str = "",
+    ) -> Running:
+        """Begin a command; those of other names may run at the same time."""
+        import torch
+
+        for module in _HEAVY:  # once, rather than in every copy
+            import_module(module)
+        torch.set_num_threads(1)
+        for stream in ("out", "err"):
+            (folder / f".{stream}{name}").write_bytes(b"")
+        child = os.fork()
+        if child == 0:
+            _work(arguments, folder, limit, file_size, name)
+        return cls(child, folder, limit, name)
+
+    @property
+    def words(self) -> str:
+        """What it has said so far."""
+        return (self.folder / f".out{self.name}").read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return runs(self.child)
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended waits for `end`, so that its number is nobody else's."""
+        os.kill(self.child, number)
+
+    def end(self) -> Outcome:
+        """Wait for the end, and return what came of it."""
+        code, seconds, peak = waited(self.child, self.limit)
+        errors = (self.folder / f".err{self.name}").read_text(errors="replace")
+        return Outcome(code, self.words, errors, seconds, peak)
+
+
 def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_size: int | None = None) -> Outcome:
     """Run a command of invprob in a copy of this process, with one thread."""
-    import torch
+    return Running.begun(arguments, folder, limit=limit, file_size=file_size).end()
 
-    for name in _HEAVY:  # once, rather than in every copy
-        import_module(name)
-    torch.set_num_threads(1)
+
+def runs(child: int) -> bool:
+    """Return whether a process that nobody has waited for has not ended."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def waited(child: int, limit: int, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, float, int]:
+    """Wait for a process, and end one that hangs; return its code, and what it took of the processor and of memory."""
     start = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        _work(arguments, folder, limit, file_size)
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)
         if done:
@@ -64,11 +123,11 @@ def run(arguments: Sequence[str], folder: Path, *, limit: int = _LIMIT, file_siz
         if time.monotonic() - start > _WAIT * limit:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return Outcome(-signal.SIGXCPU, "", "", limit)
-        time.sleep(_TICK)
+            return -signal.SIGXCPU, limit, 0
+        meanwhile()
+        time.sleep(TICK)
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    out, err = ((folder / f".{name}").read_text(errors="replace") for name in ("out", "err"))
-    return Outcome(code, out, err, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)
+    return code, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss
 
 
 def begun(work: Callable[[int], object]) -> tuple[int, int]:
@@ -113,13 +172,20 @@ def judged(what: str, outcome: Outcome, expected: Sequence[int] | None = None, s
     return Found(what, word, bad)
 
 
-def _work(arguments: Sequence[str], folder: Path, limit: int, file_size: int | None) -> None:
+def made(planned: Iterable[Trial]) -> Iterator[Found]:
+    """Yield what comes of trials, one after another."""
+    for trial in planned:
+        yield trial()
+
+
+def _work(arguments: Sequence[str], folder: Path, limit: int, file_size: int | None, named: str) -> None:
     """Become the command, and never come back."""
     code = 1
     try:
         os.chdir(folder)
+        faulthandler.disable()  # a test runner's, which would tell of copies that die as they may
         for number, name in ((1, ".out"), (2, ".err")):
-            stream = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            stream = os.open(name + named, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(stream, number)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         if file_size is not None:

@@ -383,6 +383,12 @@ def test_mistakes_on_the_command_line(tmp_path, capsys, arguments, code, words):
     assert "\n" not in said
 
 
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["train", "denoiser", "--out", str(tmp_path / "run"), "--set", "device=cuda"]) == 3
+    assert "there is no GPU that torch can use; choose cpu or auto" in capsys.readouterr().err
+
+
 def test_a_run_is_resumed_only_on_purpose_and_with_its_settings(tmp_path, config, capsys, few_validation_images):
     line = ["train", "denoiser", "--out", str(tmp_path / "run"), "--config", str(config)]
     assert main(line) == 0

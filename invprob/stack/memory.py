@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 
-# What the hungriest method, tv, was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1
-# to 8 rows: 63 images; half of them go into SSIM where there is a truth), per ray for tables, and for compiled code.
-# A picture's own readings are among those images: 12 megapixels take 60.
+# What tv was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1 to 8 rows: 63 images;
+# half of them go into SSIM where there is a truth), per ray for tables, and for compiled code. A picture's own readings
+# are among those images: 12 megapixels take 60. It is not the hungriest: methods with networks take over twice as much
+# of one small image (docs/reliability.md, which has the peaks of methods beside the limit, too).
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
 MOST = 1e9  # GiB, more than any machine has
@@ -65,7 +66,7 @@ def _remedies(stack: Stack) -> str:
 
 
 def bytes_of_a_row(row: Scan) -> tuple[int, int]:
-    """Return about what the hungriest method takes once, and what it takes for every row, or for a single item."""
+    """Return about what tv takes once, and what it takes for every row, or for a single item."""
     A = row.operator
     rays = math.prod(A.range_shape)
     rest = math.prod(row.batch_shape[1:])
