@@ -66,9 +66,9 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None:
+        again, self.received = self.received is not None, self.received or number
+        if again or _loading():
             self._leave()
-        self.received = number
         threading.Thread(target=self._wait, daemon=True).start()
         if not self._holding:
             raise KeyboardInterrupt
@@ -100,6 +100,11 @@ class Signals:
             yield
         finally:
             self._holding = before
+
+
+def _loading() -> bool:
+    """Return whether torch is being imported: an exception there aborts the process, and nothing has been done yet."""
+    return bool(getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False))
 
 
 def _clock_of_the_main_thread() -> Callable[[], float]:
