@@ -14,9 +14,9 @@ from typing import Any
 
 from invprob.cli import console
 
-__all__ = ["Signals"]
+__all__ = ["PATIENCE", "Signals"]
 
-_PATIENCE = 4.0  # seconds of computing for what is under way to come to a good end
+PATIENCE = 4.0  # seconds of computing for what is under way to come to a good end
 _LONGEST = 5.0  # times as long may pass on a busy machine
 _TICK = 0.1
 _CAUGHT = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
@@ -32,7 +32,7 @@ class Signals:
         patience: seconds.
     """
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         self.received: int | None = None
         self.farewell = "interrupted"
         self._patience = patience
