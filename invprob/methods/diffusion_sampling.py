@@ -179,6 +179,8 @@ def _drawn(
     A, known = problem.linear, _prior(chosen, problem)  # which refuse before anything is computed
     if n_chains < 1:
         raise ValueError(f"n_chains must be at least 1, got {n_chains}")
+    if scale != "auto" and (isinstance(scale, str) or not 0 < scale < float("inf")):
+        raise ValueError(f"scale must be 'auto' or a positive number, got {scale!r}")
     for found in tv(problem, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
     x = found.image()
@@ -264,12 +266,8 @@ def _noise(problem: Problem, of: Problem, x: Tensor) -> Tensor:
 def _unit(problem: Problem, x: Tensor, scale: float | str) -> Tensor:
     """Return what the prior takes for 1, per item."""
     if isinstance(scale, str):
-        if scale != "auto":
-            raise ValueError(f"scale must be 'auto' or a positive number, got {scale!r}")
         size = contrast(x, problem.ndim)
         return torch.where(size > 0, size, 1.0)
-    if not scale > 0:
-        raise ValueError(f"scale must be 'auto' or a positive number, got {scale}")
     return torch.full(problem.batch, float(scale), dtype=torch.float64, device=problem.y.device)
 
 
