@@ -65,7 +65,7 @@ def _signalled(
     output = removed(folder, "out.h5")
     with Command([*_COMMAND, output.name], folder) as command:
         sent = command.wait_for(moment)
-        before, rows = command.seconds, set(stored(command.words))
+        before, rows, whole = command.seconds, set(stored(command.words)), output.exists()
         if sent and number == signal.SIGPIPE:
             command.leave()
         elif sent:
@@ -74,7 +74,7 @@ def _signalled(
                 time.sleep(again)
                 command.send(number)
         found = command.end()
-    told = judged(what, _as_told_to_a_shell(found, number, output), [_code(number, sent)])
+    told = judged(what, _as_told_to_a_shell(found, number, output), _codes(number, sent, whole))
     rows |= _finished(found)
     if told.bad is None and sent and number != signal.SIGPIPE and found.seconds - before > PATIENCE + _SLACK:
         told = replace(told, bad=f"went on for {found.seconds - before:.1f} s of the processor")
@@ -83,9 +83,11 @@ def _signalled(
     return replace(told, bad=told.bad or lost(output, rows))
 
 
-def _code(number: signal.Signals, sent: bool) -> int:
-    """Return the code by which a run is to end."""
-    return 128 + number if sent and number != signal.SIGPIPE else 0
+def _codes(number: signal.Signals, sent: bool, whole: bool) -> list[int]:
+    """Return the codes by which a run may end: a signal that comes when the file is whole may meet nothing but that."""
+    if not sent or number == signal.SIGPIPE:
+        return [0]
+    return [128 + number, 0] if whole else [128 + number]
 
 
 def _as_told_to_a_shell(found: Outcome, number: signal.Signals, output: Path) -> Outcome:
