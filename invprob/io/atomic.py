@@ -14,6 +14,7 @@ from pathlib import Path
 from invprob.errors import OutputError, ResourceError, printable
 
 __all__ = [
+    "FULL",
     "PAGE",
     "check_output",
     "check_room",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 PAGE = 2**22  # bytes: about what a page or a picture takes
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a limit on files
 _FORM, _FILES = 2**16, 4  # bytes around the values, files at a time: what a small output takes besides
 
 
@@ -136,7 +137,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, overwrite: bool)
 def _refused(path: Path, error: OSError | RuntimeError) -> ResourceError:
     """Return what the system said of a file that could not be written, and what to do about it."""
     told = printable(getattr(error, "strerror", None) or error)
-    full = getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
+    full = getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC) in str(error)
     way = "make room, or choose another name" if full else "choose another name"
     return ResourceError(f"{printable(path)} could not be written ({told}): {way}")
 

@@ -6,7 +6,6 @@ lines but perhaps the last are there. The open journal is locked by the kernel, 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import zlib
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from invprob.errors import OutputError, printable
-from invprob.io.atomic import sync_folder
+from invprob.io.atomic import FULL, sync_folder
 from invprob.io.shielded import put
 
 __all__ = ["FORMAT", "Journal", "journal_path"]
@@ -24,7 +23,6 @@ __all__ = ["FORMAT", "Journal", "journal_path"]
 FORMAT = "invprob-journal-1"
 _HEAD = 9  # of a line: eight digits and a space
 _MOST = 2**30  # bytes of a journal
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def journal_path(path: Path) -> Path:
@@ -112,7 +110,7 @@ def _opened(path: Path) -> tuple[int, bool]:
             return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
         return os.open(path, flags), False
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise
         raise OutputError(
             f"{printable(path)} cannot be a journal ({error.strerror}): choose another name for the result"

@@ -115,10 +115,9 @@ class NormalSystem:
     The way to solve is chosen once per kind of right-hand side: a closed form where all parts are diagonal in one
     basis, or for rho A^H A + s I with a diagonal A A^H (Woodbury 1950), else conjugate gradients. Their preconditioner
     is that formula with the factors of A A^H, which rounding alone keeps from being the inverse, or every part's
-    estimated diagonal. What it works out for that it keeps, unless a part requires
-    a gradient; so operators, weights and scales must stay as they are. `ndim`, the number of axes of an item, is by
-    default that of the operators' images; `like` is an item where there is no operator. ValueError if there is no
-    term.
+    estimated diagonal. What it works out for that it keeps, unless a part requires a gradient; so operators, weights
+    and scales must stay as they are. `ndim`, the number of axes of an item, is by default that of the operators'
+    images; `like` is an item where there is no operator. ValueError if there is no term.
     """
 
     def __init__(self, terms: Sequence[TermLike], ndim: int | None = None, *, like: Tensor | None = None) -> None:
