@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from faults.program import Found, begun, heard
 from faults.rows import lost, removed
@@ -66,7 +65,6 @@ def _killed(folder: Path, method: str, trial: int, reported: set[int], seconds: 
 def _started(folder: Path, output: str, method: str) -> tuple[int, int]:
     """Begin or go on in a copy of this process, and return it with what it writes of every batch."""
     import_module("invprob.operators.ct.joseph")
-    torch.set_num_threads(1)
 
     def work(pipe: int) -> None:
         os.chdir(folder)

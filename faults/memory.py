@@ -132,7 +132,6 @@ def _status(key: str) -> int:
 
 def _in_a_copy(work: Callable[[], Any]) -> Any:
     """Return what `work` returns in a copy of this process with one thread, None if it raises ValueError."""
-    torch.set_num_threads(1)
 
     def told(pipe: int) -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)

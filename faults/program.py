@@ -131,7 +131,12 @@ def waited(child: int, limit: int, meanwhile: Callable[[], object] = lambda: Non
 
 
 def begun(work: Callable[[int], object]) -> tuple[int, int]:
-    """Begin `work(pipe)` in a copy of this process, and return the copy and where what it writes there can be read."""
+    """Begin `work(pipe)` in a copy of this process with one thread, and return the copy and where what it writes there
+    can be read.
+    """
+    import torch
+
+    torch.set_num_threads(1)  # a copy has no other threads, and would wait for them
     read, write = os.pipe()
     child = os.fork()
     if child:
