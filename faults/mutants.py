@@ -16,7 +16,9 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from faults.program import Found, begun, heard, judged, run
 from faults.scans import challenge, layouts, said_in
 from invprob.errors import InputError, ResourceError
 from invprob.io import load_result, open_stack, rehearsal
+from invprob.io.readers import known_options
 from invprob.machine import address_space
 
 __all__ = ["campaign"]
@@ -41,18 +44,20 @@ _AT_ONCE = 1000  # mutants that one process reads: what parsers leave behind sta
 
 @dataclass(frozen=True)
 class _Layout:
-    """A sound file, and how it is read; `said` is all that a file of the program's own says."""
+    """A sound file, and how it is read, with the options that it needs; `said` is all that an own file says."""
 
     name: str
     content: bytes
     target: Path
     read: Callable[[Path], object]
+    options: dict[str, str]
     said: dict[str, object] | None
 
     @property
     def command(self) -> list[str]:
         """What reads it on the command line."""
-        return ["inspect" if self.read is load_result else "check", self.target.name]
+        options = [part for option in self.options.items() for part in ("--read", "=".join(option))]
+        return ["inspect" if self.read is load_result else "check", self.target.name, *options]
 
     def mutant(self, seed: int, trial: int) -> bytes:
         """Return the file with some of its bytes changed, the same ones for the same trial."""
@@ -87,6 +92,8 @@ def campaign(
     for layout in _layouts(folder):
         if layouts and layout.name not in layouts:
             continue
+        if (word := layout.word(layout.content)) != "read":
+            raise RuntimeError(f"the sound file of {layout.name} is not read ({word}): its mutants would try nothing")
         if first == 0:
             for cut in _CUTS:
                 layout.target.write_bytes(layout.content[: int(cut * len(layout.content))])
@@ -101,25 +108,29 @@ def campaign(
 def _layouts(folder: Path) -> Iterator[_Layout]:
     """Yield every layout of `invprob.io.READERS`, results, and MATLAB's with and without compression."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from layout_files import WRITERS
+    from layout_files import WRITERS, needed
 
     for name, path in layouts(folder).items():
         if not name.startswith("own"):
             continue
-        yield _layout(name, path, folder, load_result if name == "own result" else _load)
+        yield _layout(name, path, folder, load_result if name == "own result" else _loaded)
     for compressed in (True, False):
         source = challenge(folder / "sound.mat", compressed=compressed)
-        yield _layout("matlab" if compressed else "matlab, plain", source, folder, _load)
+        yield _layout("matlab" if compressed else "matlab, plain", source, folder, _loaded)
     for name, write in WRITERS.items():
         if name in ("invprob-scan", "matlab"):
             continue
         source = folder / "scan"
         source.unlink(missing_ok=True)
         write(source)
-        yield _layout(name, source, folder, _load)
+        options = needed(name, folder)
+        parsed = {option: known_options()[option].parse(text) for option, text in options.items()}
+        yield _layout(name, source, folder, partial(_loaded, **parsed), options)
 
 
-def _layout(name: str, source: Path, folder: Path, read: Callable[[Path], object]) -> _Layout:
+def _layout(
+    name: str, source: Path, folder: Path, read: Callable[[Path], object], options: dict[str, str] | None = None
+) -> _Layout:
     target = folder / f"mutant{source.suffix}"
     if (folder / "scan.hdr").is_symlink():  # the values of the pair
         shutil.copyfile(folder / "scan.cfl", target.with_suffix(".cfl"))
@@ -129,11 +140,11 @@ def _layout(name: str, source: Path, folder: Path, read: Callable[[Path], object
     content = source.read_bytes()
     target.write_bytes(content)
     said = said_in(target, but=("digest",)) if name.startswith("own") else None
-    return _Layout(name, content, target, read, said)
+    return _Layout(name, content, target, read, options or {}, said)
 
 
-def _load(path: Path) -> object:
-    return open_stack(path).load()
+def _loaded(path: Path, **options: Any) -> object:
+    return open_stack(path, **options).load()
 
 
 def _mutated(content: bytes, generator: np.random.Generator) -> bytes:

@@ -154,3 +154,12 @@ WRITERS = {
     "numpy": write_array,
     "multistatic": write_multistatic,
 }
+
+
+def needed(name, folder):
+    """Return the options, as they are typed, without which the file of a layout in `folder` cannot be read."""
+    fields = {which: str(folder / f"{which}.npy") for which in ("flats", "darks")}
+    return {
+        "numpy": {"axes": "slice,y,x"},
+        "projections": {"angles": f"0:{180 - 180 / VIEWS}:{VIEWS}", "angles_unit": "deg", "axis": "9", **fields},
+    }.get(name, {})
