@@ -4,8 +4,9 @@
 A target on a turntable before one antenna at 220 GHz, an image of inverse synthetic aperture.
 
 `radar_turntable.py DATA` takes the aircraft of OscarWenGang's repository CV-CNN-enhanced-radar-imaging from the file
-Experiment_data_airplane.mat: 500 frequencies from 215 to 228 GHz at 300 angles, 0.01 degrees apart, of which five and
-three neighbours are averaged. Without DATA, points are simulated. `--png FILE` shows the image in decibels over metres.
+Experiment_data_airplane.mat, a bare matrix: 500 frequencies from 215 to 228 GHz at 300 angles, 0.01 degrees apart, of
+which the reader takes means as far as the image allows. Without DATA, points are simulated. `--png FILE` shows the
+image in decibels over metres.
 """
 
 import argparse
@@ -14,16 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.constants import c
-from scipy.io import loadmat
 
-from invprob import show
+from invprob import load_scan, show
 from invprob.operators import NearFieldMIMO, turntable
 from invprob.report.projections import save_projections
 
+FREQUENCIES = 16e6 * np.linspace(13449, 14250, 4000)[::8]  # hertz
+ANGLES = 0.01125 * np.arange(-150, 150)  # degrees
 DISTANCE = 30.0  # metres: far enough for plane waves; ranges count from the axis
 PLACES = 0.006 * np.arange(-48, 48)
-FREQUENCIES = 16e6 * np.linspace(13449, 14250, 4000)[::8].reshape(100, 5).mean(1)
-ANGLES = np.deg2rad(0.01125) * np.arange(-150, 150).reshape(100, 3).mean(1)
 
 
 def table(frequencies: np.ndarray, angles: np.ndarray) -> NearFieldMIMO:
@@ -40,10 +40,11 @@ parser.add_argument("--png", type=Path, help="where to draw the image")
 arguments = parser.parse_args()
 
 if arguments.data:
-    A, truth = table(FREQUENCIES, ANGLES), None
-    y = torch.from_numpy(loadmat(arguments.data)["Sig"].reshape(100, 5, 100, 3).mean((1, 3))).to(torch.complex64)
+    told = {"frequencies": FREQUENCIES, "angles": ANGLES, "angles_unit": "degrees"}
+    scan = load_scan(arguments.data, **told, image_shape=(96, 96), image_pixel_size=0.006)
+    A, y, truth = scan.operator, scan.data, None
 else:
-    A = table(FREQUENCIES[::2], ANGLES[::2])
+    A = table(FREQUENCIES[::10], np.deg2rad(ANGLES[::6]))
     truth = torch.zeros(A.domain_shape, dtype=torch.complex64)
     truth[20, 40, 0], truth[60, 30, 0], truth[62, 70, 0] = 1, 1j, -0.7
     y = A(truth)

@@ -66,6 +66,15 @@ def write_ismrmrd(path):
     mri_files.write_ismrmrd(path, slices[0] + slices[1], mri_files.header(16, 16))
 
 
+def write_turntable(path):
+    """Two points on a table, far from the antenna: frequencies down, angles across."""
+    hertz, turns = np.linspace(9e9, 11e9, 12), np.deg2rad(np.linspace(-6, 6, 10))
+    ranges = 0.3 * np.cos(turns) + 0.1 * np.sin(turns)
+    echoes = 1 + 0.5j * np.exp(4j * np.pi / 299792458 * hertz[:, None] * ranges)
+    with path.open("wb") as stream:
+        scipy.io.savemat(stream, {"echoes": echoes})
+
+
 def write_multistatic(path):
     path.write_text("1+2i,0.5-1i\n3e-3+1i,1-4e-2i\n")
     places = "0.01,0,0.01\n-0.01,0,0.01\n"
@@ -143,6 +152,7 @@ WRITERS = {
     "invprob-scan": write_own,
     "data-exchange": write_exchange,
     "matlab": write_challenge,
+    "turntable": write_turntable,
     "fastmri": write_fastmri,
     "ismrmrd": write_ismrmrd,
     "bart": write_pair,
@@ -161,5 +171,6 @@ def needed(name, folder):
     fields = {which: str(folder / f"{which}.npy") for which in ("flats", "darks")}
     return {
         "numpy": {"axes": "slice,y,x"},
+        "turntable": {"frequencies": "9e9:11e9:12", "angles": "-6:6:10", "angles_unit": "deg", "image_shape": "12x12"},
         "projections": {"angles": f"0:{180 - 180 / VIEWS}:{VIEWS}", "angles_unit": "deg", "axis": "9", **fields},
     }.get(name, {})

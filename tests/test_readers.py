@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from layout_files import ANGLES, COLUMNS, ROW_COUNT, VIEWS, WRITERS, write_exchange, write_own
+from layout_files import ANGLES, COLUMNS, ROW_COUNT, VIEWS, WRITERS, needed, write_exchange, write_own
 
 from invprob.errors import InputError
 from invprob.io import READERS, Option, Reader, Stack, load_result, load_scan, open_stack, save_scan, scan_summary
@@ -39,6 +39,8 @@ VALUES = {
     "frames": "slice",
     "reference": "scan",
     "permittivity": 4.0,
+    "frequencies": np.linspace(9e9, 11e9, 12),
+    "distance": 20.0,
     "blur": "gaussian:1",
     "turned": True,
     "boundary": "periodic",
@@ -68,11 +70,13 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, o
     np.save("maps.npy", np.ones((1, 16, 16), "c8"))
     np.save("trajectory.npy", np.zeros((16, 16, 2)))
     WRITERS[name](tmp_path / "scan")
-    given = {key: VALUES[key] for key in ("angles", "angles_unit", "flats", "darks") if name == "projections"}
+    given = {key: VALUES[key] for key in needed(name, tmp_path) if key != "axis"}
+    if name == "turntable":
+        given["angles"] = np.linspace(-6, 6, 10)
     accepted = option in {known.name for known in READERS[name].accepts}
     together = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"], "phase_retrieval": ["pixel_size"]}
-    needed = together.get(option, []) + (["axes"] if name == "numpy" else [])
-    options = given | {option: VALUES[option]} | {other: VALUES[other] for other in needed if accepted}
+    value = given.get(option, VALUES[option])
+    options = given | {option: value} | {other: VALUES[other] for other in together.get(option, []) if accepted}
     if accepted and option in OF_TRAJECTORIES and TRAJECTORY_UNIT in READERS[name].accepts:
         words = "trajectory" if option == "trajectory" else "the acquisitions are Cartesian|it goes with"
         with pytest.raises(InputError, match=words):

@@ -20,8 +20,10 @@ __all__ = [
     "AXIS",
     "BIN",
     "DARKS",
+    "DISTANCE",
     "ENTRY",
     "FLATS",
+    "FREQUENCIES",
     "IMAGE_PIXEL_SIZE",
     "IMAGE_SHAPE",
     "LINKED",
@@ -46,7 +48,7 @@ __all__ = [
     "yes_or_no",
 ]
 
-_MOST_ANGLES = 10**6  # a typing error rather than a scan
+_MOST = 10**6  # angles or frequencies: a typing error rather than a scan
 
 Options = Mapping[str, Any]  # values by the names of options; what is not given is not there
 
@@ -94,26 +96,31 @@ def _slice(text: str) -> slice:
     return chosen
 
 
-def _angles(text: str) -> NDArray[np.float64]:
-    if Path(text).is_file():
-        return _listed(Path(text))
-    try:
-        parts = text.split(":")
-        (first, last), count = map(float, parts[:-1]), int(parts[-1])
-    except ValueError:
-        what = "" if ":" in text else f", and there is no file {text}"
-        raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in 0:179:180{what}") from None
-    if count > _MOST_ANGLES:
-        raise ValueError(f"{text!r} asks for {count} angles, more than {_MOST_ANGLES}")
-    if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
-        raise ValueError(f"{text!r} must hold finite angles and a count of at least 1")
-    return np.linspace(first, last, count)
+def _several(what: str, example: str) -> Callable[[str], NDArray[np.float64]]:
+    """Return how many numbers are read: the first, the last and their count, or a file that lists them."""
+
+    def parse(text: str) -> NDArray[np.float64]:
+        if Path(text).is_file():
+            return _listed(Path(text), what)
+        try:
+            parts = text.split(":")
+            (first, last), count = map(float, parts[:-1]), int(parts[-1])
+        except ValueError:
+            lost = "" if ":" in text else f", and there is no file {text}"
+            raise ValueError(f"{text!r} is not FIRST:LAST:COUNT, as in {example}{lost}") from None
+        if count > _MOST:
+            raise ValueError(f"{text!r} asks for {count} {what}, more than {_MOST}")
+        if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
+            raise ValueError(f"{text!r} must hold finite {what} and a count of at least 1")
+        return np.linspace(first, last, count)
+
+    return parse
 
 
-def _listed(path: Path) -> NDArray[np.float64]:
-    """Return the angles of a text file, one per line or divided by commas, or of a .npy file."""
-    if path.stat().st_size > 32 * _MOST_ANGLES:
-        raise ValueError(f"{str(path)!r} is no list of angles, but much larger")
+def _listed(path: Path, what: str) -> NDArray[np.float64]:
+    """Return the numbers of a text file, one per line or divided by commas, or of a .npy file."""
+    if path.stat().st_size > 32 * _MOST:
+        raise ValueError(f"{str(path)!r} is no list of {what}, but much larger")
     if path.suffix.lower() == ".npy":
         return np.asarray(read_npy(path), dtype=np.float64).ravel()
     try:
@@ -201,7 +208,13 @@ MISSING = Option(
 )
 VIEWS = Option("views", "the views to use, counted from 0", "START:STOP:STEP", _slice, flag=True)
 ROWS = Option("rows", "the detector rows, or other items of a stack, to use", "START:STOP:STEP", _slice, flag=True)
-ANGLES = Option("angles", "projection angles instead of the file's", "FIRST:LAST:COUNT|FILE", _angles, flag=True)
+ANGLES = Option(
+    "angles",
+    "projection angles instead of the file's",
+    "FIRST:LAST:COUNT|FILE",
+    _several("angles", "0:179:180"),
+    flag=True,
+)
 ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True)
 PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True)
 IMAGE_PIXEL_SIZE = Option(
@@ -231,6 +244,10 @@ LINKED = Option("linked", "whether to follow links to other files in the folder 
 ENTRY = Option("entry", "which of the scans in the file, by the name of its group", "NAME", str)
 
 REFERENCE = Option("reference", "another scan to be taken off, as of the target turned or absent", "FILE", str)
+FREQUENCIES = Option(
+    "frequencies", "of a radar in hertz", "FIRST:LAST:COUNT|FILE", _several("frequencies", "4e9:16e9:11")
+)
+DISTANCE = Option("distance", "from the antenna to the axis of a turntable in m; without, far away", "M", _positive)
 MEDIUM = Option("permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive)
 
 

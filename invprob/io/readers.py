@@ -25,6 +25,7 @@ from invprob.io import (
     nxtomo,
     picture_scan,
     projections,
+    turntable,
     xtekct,
 )
 from invprob.io.digest import Seen, named
@@ -52,6 +53,7 @@ READERS: dict[str, Reader] = {
     "invprob-scan": invprob_file.READER,
     "data-exchange": data_exchange.READER,
     "nxtomo": nxtomo.READER,
+    "turntable": turntable.READER,
     "matlab": htc.READER,
     "fastmri": fastmri.READER,
     "ismrmrd": ismrmrd.READER,
