@@ -36,6 +36,7 @@ __all__ = ["READER", "open_turntable"]
 
 LAYOUT = "turntable radar, MATLAB"
 FAR = 1e5  # metres: waves are plane
+_FARTHEST = 1e10  # waves: beyond, double precision has no phase left
 _IMAGE_SHAPE = (128, 128)
 _NUMBERS = ("double", "single")
 
@@ -49,22 +50,13 @@ def _read(path: Path, options: Options) -> Scan:
     """Read echoes, means over neighbours where these differ by no more than the image can tell."""
     name, echoes = read_matrix(path)
     where = f"{printable(path)}: {name}"
-    if echoes.dtype.kind != "c":
-        raise InputError(f"{where} holds real numbers {echoes.shape}: echoes of a radar are complex")
-    hertz = _along(options, FREQUENCIES, len(echoes), where, "rows, frequencies in hertz")
-    degrees = _along(options, ANGLES, echoes.shape[1], where, "columns, angles of the table")
-    turns = angles_in_radians(degrees, options.get(ANGLES_UNIT.name), f"{where}: the angles")
-    axes = {"frequency": range(len(hertz)), "angle": range(len(turns))}
-    refuse_where(no_reading(echoes), axes, f"{where} is NaN or infinite", "copy it again")
-    if min(echoes.shape) < 2 or not (math.isfinite(hertz.sum() + turns.sum()) and np.ptp(hertz) and np.ptp(turns)):
-        raise InputError(f"{where}: frequencies and angles must be two at least, and differ: an image needs both")
-    steps = _step(hertz), _step(turns)
-    wavelength = 2 * c / float(hertz[0] + hertz[-1])
+    hertz, turns = _measured(echoes, options, where)
+    steps, wavelength = (_step(hertz), _step(turns)), 2 * c / float(hertz[0] + hertz[-1])
     height, width = options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE)
     pixel = options.get(IMAGE_PIXEL_SIZE.name, _half_resolution(wavelength, steps, echoes.shape))
     size = pixel * math.hypot(height, width)  # what would lie further away comes back within the image
     distance = options.get(DISTANCE.name, FAR)
-    if not wavelength <= size <= distance:
+    if not wavelength <= size <= distance <= _FARTHEST * wavelength:
         raise InputError(
             f"{where}: waves of {wavelength:.3g} m do not go with an image of {size:.3g} m and an antenna at "
             f"{distance:g} m: give frequencies in hertz (gigahertz times 1e9), and lengths in metres"
@@ -81,6 +73,22 @@ def _read(path: Path, options: Options) -> Scan:
         "phases": "relative to the axis of the turntable",
     }
     return Scan(operator, torch.from_numpy(data).to(torch.complex64), provenance=provenance)
+
+
+def _measured(echoes: NDArray[Any], options: Options, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the frequencies in hertz and the angles in radians of echoes that can be an image."""
+    if echoes.dtype.kind != "c":
+        raise InputError(f"{where} holds real numbers {echoes.shape}: echoes of a radar are complex")
+    hertz = _along(options, FREQUENCIES, len(echoes), where, "rows, frequencies in hertz")
+    degrees = _along(options, ANGLES, echoes.shape[1], where, "columns, angles of the table")
+    turns = angles_in_radians(degrees, options.get(ANGLES_UNIT.name), f"{where}: the angles")
+    axes = {"frequency": range(len(hertz)), "angle": range(len(turns))}
+    refuse_where(no_reading(echoes), axes, f"{where} is NaN or infinite", "copy it again")
+    if min(echoes.shape) < 2:
+        raise InputError(f"{where} has the shape {echoes.shape}: an image needs several frequencies and angles")
+    if not (0 < hertz[0] < hertz[-1] < math.inf and 0 < abs(turns[-1] - turns[0]) < math.inf):
+        raise InputError(f"{where}: frequencies must be positive and ascend, and angles differ: correct or sort them")
+    return hertz, turns
 
 
 def _half_resolution(wavelength: float, steps: tuple[float, float], shape: tuple[int, ...]) -> float:
