@@ -28,16 +28,27 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _keep_if_possible(cache: Any) -> None:
-    """Let compiled code be used where the disk has no room to keep it; numba would raise what the disk says."""
-    save = getattr(cache, "save_overload", None)  # absent where compilation is switched off
-    if save is None:
+    """Let compiled code be used where the disk has no room to keep it, or keeps what cannot be read.
+
+    numba would raise what the disk says, and what it stumbles over in code that another version of the program kept.
+    """
+    save, load = (getattr(cache, name, None) for name in ("save_overload", "load_overload"))
+    if save is None or load is None:  # compilation is switched off
         return
 
     def save_if_possible(*arguments: Any) -> None:
         with suppress(OSError):
             save(*arguments)
 
-    cache.save_overload = save_if_possible
+    def load_if_possible(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever pickle stumbles over: names of modules that are no more, damaged bytes
+            with suppress(OSError):
+                cache.flush()
+            return None
+
+    cache.save_overload, cache.load_overload = save_if_possible, load_if_possible
 
 
 @contextmanager

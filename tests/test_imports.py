@@ -11,7 +11,7 @@ import invprob
 ROOT = Path(invprob.__file__).parent
 # from the ground up; a module may import from its own floor and from those below
 FLOORS = [
-    {"errors", "files", "registry", "threads", "processor", "machine", "grid", "doubt", "status"},
+    {"errors", "files", "registry", "threads", "simd", "processor", "machine", "grid", "doubt", "status"},
     {"linop", "functional", "linalg", "transforms"},
     {"operators", "priors", "fidelities"},
     {"solvers", "loop", "certificate", "result", "sampling"},

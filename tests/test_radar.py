@@ -114,6 +114,33 @@ def test_what_is_kept_and_how_voxels_are_grouped_changes_nothing(monkeypatch):
     assert relative(radar().adjoint(y), b) == 0
 
 
+@pytest.mark.parametrize("pairs", ["all", [(0, 1), (3, 0), (2, 2)]])
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_compiled_sweeps_are_the_matrix_products(monkeypatch, pairs, dtype):
+    tx, rx = x_array(4, 3)
+    axes = (np.linspace(-0.1, 0.1, 7), np.linspace(-0.1, 0.1, 9), np.linspace(0.4, 0.5, 11))
+    A = NearFieldMIMO(axes, tx, rx, np.linspace(4e9, 6e9, 70), pairs, dtype=dtype)  # two runs of the recurrence
+    x, y = randn((2, *A.domain_shape), A.domain_dtype), randn((2, *A.range_shape), A.domain_dtype)
+    swept = A(x), A.adjoint(y), A.back_project(y)
+    monkeypatch.setattr(near_field, "even", lambda _: False)
+    for found, expected in zip(swept, (A(x), A.adjoint(y), A.back_project(y)), strict=True):
+        assert relative(found, expected) < (1e-12 if dtype == DOUBLE else 2e-6)
+
+
+def test_threads_share_a_product_bit_for_bit(monkeypatch):
+    monkeypatch.setattr(near_field, "WORKING_SET", 2**11)
+    A = cross([5e9, 6e9, 7e9], (9, 8, 7))
+    x, y, before = randn(A.domain_shape, A.domain_dtype), randn(A.range_shape, A.domain_dtype), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append((A(x), A.adjoint(y)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
+
+
 def test_a_scan_on_a_plane_is_the_same_by_fourier_transforms():
     step, depths, band = (0.004, 0.005), np.linspace(0.1, 0.13, 4), np.linspace(20e9, 26e9, 4)
     shape, places = (3, 6, 4), (5, 4)

@@ -1,5 +1,6 @@
 """Streams that cannot be written, and variables that libraries trip over: the work goes on, or a sentence is told."""
 
+import importlib.util
 import io
 import os
 import subprocess
@@ -120,3 +121,25 @@ def test_compiled_code_is_used_where_it_cannot_be_kept(monkeypatch):
         return 2 * x
 
     assert doubled(np.float64(3)) == 6
+
+
+def test_kept_code_that_cannot_be_read_is_compiled_again(tmp_path, monkeypatch):
+    """Another version of the program may have kept it, with types of modules that are no more."""
+    path = tmp_path / "kernels.py"
+    path.write_text("from invprob.threads import jit\n\n\n@jit\ndef doubled(x):\n    return 2 * x\n")
+
+    def loaded():
+        spec = importlib.util.spec_from_file_location("kernels", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.doubled
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    assert loaded()(3.0) == 6
+    index = next((tmp_path / "__pycache__").glob("*.nbi"))
+    sound = index.read_bytes()
+    index.write_bytes(sound[:-20])
+    assert loaded()(3.0) == 6
+    again = loaded()
+    assert again(3.0) == 6
+    assert sum(again.stats.cache_hits.values()) == 1

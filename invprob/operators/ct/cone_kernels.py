@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.operators.ct.simd import load, store
+from invprob.simd import load, store
 from invprob.threads import jit, team
 
 Array = NDArray[Any]

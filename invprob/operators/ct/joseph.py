@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from invprob import processor
 from invprob.operators.ct.ray_table import PAD_LEFT, PAD_RIGHT, RayTable
-from invprob.operators.ct.simd import four, half, index, joined, load, pair, store, total, whole, woven
+from invprob.simd import four, half, index, joined, load, pair, store, total, whole, woven
 from invprob.threads import jit, team
 
 Array = NDArray[Any]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.constants import c as LIGHT
 from torch import Tensor
 
-__all__ = ["LIGHT", "check_wavelength", "even_axis", "frequencies_in_hertz", "full_spacing", "places", "wavenumbers"]
+__all__ = [
+    "LIGHT",
+    "Pairs",
+    "check_wavelength",
+    "even_axis",
+    "frequencies_in_hertz",
+    "full_spacing",
+    "pairs_of",
+    "places",
+    "wavenumbers",
+]
 
 Array = NDArray[np.float64]
+Pairs = Literal["all", "monostatic"] | ArrayLike
 UNEVEN = 1e-4  # of the spacing: how far a voxel may lie off its place
 LONGEST = 1e3  # wavelengths relative to the way from antenna to voxel: beyond, hertz were given as gigahertz
 
@@ -79,3 +91,27 @@ def wavenumbers(frequencies: Array, refractive_index: float) -> Array:
     """Return 2 pi f n / c in 1/m."""
     k: Array = 2 * np.pi * frequencies * refractive_index / LIGHT
     return k
+
+
+def pairs_of(given: Pairs, transmitters: int, receivers: int) -> NDArray[np.int64] | None:
+    """Return the list of pairs, None for all; ValueError for those that do not exist or come twice."""
+    if isinstance(given, str):
+        if given == "all":
+            return None
+        if given != "monostatic":
+            raise ValueError(f"NearFieldMIMO: pairs must be 'all', 'monostatic' or a list of (t, r), got {given!r}")
+        if transmitters != receivers:
+            raise ValueError(f"NearFieldMIMO: monostatic with {transmitters} transmitters and {receivers} receivers")
+        return np.stack([np.arange(transmitters)] * 2, -1)
+    pairs = np.asarray(given)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
+        raise ValueError(f"NearFieldMIMO: pairs must be whole numbers (P, 2), got {pairs.dtype} {pairs.shape}")
+    for t, r in pairs.tolist():
+        if not (0 <= t < transmitters and 0 <= r < receivers):
+            raise ValueError(
+                f"NearFieldMIMO: the pair ({t}, {r}) does not exist: transmitters are 0 to {transmitters - 1}, "
+                f"receivers 0 to {receivers - 1}"
+            )
+    if len(np.unique(pairs, axis=0)) < len(pairs):
+        raise ValueError("NearFieldMIMO: a pair comes twice: average its readings first")
+    return pairs.astype(np.int64)

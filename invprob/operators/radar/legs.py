@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Leg", "Waves", "tables"]
+__all__ = ["Leg", "Planes", "Waves", "even", "tables"]
 
 ANCHOR = 64  # frequencies after which phases are computed anew, so that rounding does not add up
 EVEN = 1e-9  # relative difference of the steps in frequency that counts as none
@@ -32,6 +33,16 @@ class Leg:
     rising: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Waves at every ANCHOR-th frequency, (anchors, rows, 2, voxels), and what takes them to the next one,
+    (rows, 2, voxels): real and imaginary parts lie in planes of their own.
+    """
+
+    starts: NDArray[Any]
+    step: NDArray[Any]
+
+
 class Waves:
     """The waves of a leg, one table after the other along the wavenumbers, in a complex dtype.
 
@@ -46,7 +57,7 @@ class Waves:
         steps, way, amplitude = np.diff(wavenumbers), leg.way.to(device), leg.amplitude.to(device, dtype)
         anchors = range(0, len(wavenumbers), ANCHOR)
         self._starts = {k: amplitude * self._phase(way, wavenumbers[k], dtype) for k in anchors}
-        self._step = self._phase(way, steps.mean(), dtype) if _even(wavenumbers) else None
+        self._step = self._phase(way, steps.mean(), dtype) if even(wavenumbers) else None
         self._way = way if leg.rising or self._step is None else None
         self._rising, self._wavenumbers, self._dtype = leg.rising, wavenumbers, dtype
 
@@ -65,10 +76,22 @@ class Waves:
             else:
                 yield wave
 
+    def planes(self, rows: int, voxels: int) -> Planes:
+        """Return waves of even steps as planes of their parts, with zeros up to multiples of `rows` and `voxels`."""
+        count, size = (-(-n // m) * m for n, m in zip(self._starts[0].shape, (rows, voxels), strict=True))
+        starts = np.stack([_planar(start, count, size) for start in self._starts.values()])
+        return Planes(starts, np.zeros_like(starts[0]) if self._step is None else _planar(self._step, count, size))
+
     @staticmethod
     def _phase(way: Tensor, kappa: float, dtype: torch.dtype) -> Tensor:
         angle = -float(kappa) * way
         return torch.polar(torch.ones_like(angle), angle).to(dtype)
+
+
+def _planar(wave: Tensor, rows: int, voxels: int) -> NDArray[Any]:
+    found = np.zeros((rows, 2, voxels), wave.real.numpy().dtype)
+    found[: len(wave), 0, : wave.shape[1]], found[: len(wave), 1, : wave.shape[1]] = wave.real, wave.imag
+    return found
 
 
 def tables(wavenumbers: NDArray[np.float64]) -> int:
@@ -76,6 +99,7 @@ def tables(wavenumbers: NDArray[np.float64]) -> int:
     return -(-len(wavenumbers) // ANCHOR) + 1  # of uneven ones the ways in the place of the step
 
 
-def _even(wavenumbers: NDArray[np.float64]) -> bool:
+def even(wavenumbers: NDArray[np.float64]) -> bool:
+    """Return whether there are several, one step apart."""
     steps = np.diff(wavenumbers)
     return steps.size > 0 and float(np.ptp(steps)) <= EVEN * float(steps.max())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,21 +17,24 @@ from invprob.linop import Coarser
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.spectrum import Spectrum, worth_factoring
+from invprob.operators.radar import matrices, sweeps
 from invprob.operators.radar.base import Radar
 from invprob.operators.radar.geometry import (
     LIGHT,
+    Pairs,
     check_wavelength,
     even_axis,
     frequencies_in_hertz,
     full_spacing,
+    pairs_of,
     places,
     wavenumbers,
 )
-from invprob.operators.radar.legs import Leg, Waves, tables
+from invprob.operators.radar.legs import Leg, Waves, even, tables
+from invprob.operators.radar.sweeps import FILL, Chunk, planar
 
 __all__ = ["NearFieldMIMO", "Pairs"]
 
-Pairs = Literal["all", "monostatic"] | ArrayLike
 WORKING_SET = 2**16  # waves of a chunk of voxels at one frequency: they stay in a core's cache
 KEPT = 2**28  # bytes of wave tables that are kept between calls; what needs more computes them anew, the same ones
 SQUARE = 2**24  # entries of a chunk of the matrix, where A A^H is made
@@ -82,7 +86,7 @@ class NearFieldMIMO(Radar):
         self_tx = places(self, "tx", tx)
         self_rx = self_tx if rx is None else places(self, "rx", rx)
         hertz = frequencies_in_hertz(self, frequencies)
-        chosen = _pairs(pairs, len(self_tx), len(self_rx))
+        chosen = pairs_of(pairs, len(self_tx), len(self_rx))
         ends = (len(self_tx), len(self_rx)) if chosen is None else (len(chosen),)
         super().__init__([a.size for a, _ in grids], (hertz.size, *ends), dtype=dtype, is_complex=True)
         if not 0 < refractive_index < math.inf:
@@ -126,7 +130,7 @@ class NearFieldMIMO(Radar):
     def _chunks(self) -> list[slice]:
         """Return runs of voxels whose waves stay in cache; they depend on the geometry alone."""
         antennas = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs)
-        size = max(64, WORKING_SET // antennas)
+        size = max(64, WORKING_SET // antennas // FILL * FILL)
         return [slice(k, k + size) for k in range(0, len(self._voxels), size)]
 
     def _legs(self, chunk: slice, weigh: str = "echo") -> tuple[Leg, Leg]:
@@ -169,47 +173,60 @@ class NearFieldMIMO(Radar):
         near, far = (Waves(leg, self.wavenumbers, dtype, self.device) for leg in (left, right))
         return near, far
 
-    def _all_waves(self) -> Iterator[tuple[slice, Waves, Waves]]:
-        """Yield the chunks with their waves, kept between calls if they fit."""
-        rows = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs) + 1
-        number = 8 if self.dtype == torch.float32 else 16
-        if tables(self.wavenumbers) * number * rows * len(self._voxels) > KEPT:
-            yield from ((chunk, *self._waves(chunk)) for chunk in self._chunks)
-        else:
-            yield from self._cached("waves", lambda: [(chunk, *self._waves(chunk)) for chunk in self._chunks])
+    @property
+    def _keeps(self) -> bool:
+        """Whether the tables of waves are kept between calls."""
+        rows = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs)
+        return tables(self.wavenumbers) * 2 * self.dtype.itemsize * rows * len(self._voxels) <= KEPT
+
+    @property
+    def _swept(self) -> bool:
+        """Whether products are compiled sweeps: on a processor, where waves follow from those one frequency before."""
+        return self.device.type == "cpu" and even(self.wavenumbers)
+
+    def _planes(self, number: int, weigh: str = "echo") -> Chunk:
+        chunk = self._chunks[number]
+        left, right = self._waves(chunk, weigh)
+        return planar(chunk.start, left if self.pairs is None else None, right)
 
     # ---- products
 
     def _forward(self, x: Tensor) -> Tensor:
-        """Sum a_k x b_k^T over chunks of voxels, a matrix product per frequency."""
-        batch = x.shape[:-3]
-        flat = x.reshape(math.prod(batch), len(self._voxels))
-        ends = self._ends
-        out = flat.new_zeros(len(self.frequencies), len(flat) * ends[0], ends[1])
-        for chunk, left, right in self._all_waves():
-            part = flat[:, None, chunk]
-            for k, (a, b) in enumerate(zip(left, right, strict=True)):
-                out[k].addmm_((a * part).flatten(0, 1), b.mT)
-        data = out.reshape(len(self.frequencies), len(flat), *ends).movedim(1, 0)
+        batch, voxels = x.shape[:-3], len(self._voxels)
+        flat = x.reshape(math.prod(batch), voxels)
+        if self._swept:
+            data = sweeps.forward(flat, self.range_shape, *self._tables("echo"))
+        else:
+            data = matrices.forward(flat, (len(self.frequencies), *self._ends), self._all_waves("echo"))
         return self._amplified(data.reshape(*batch, *self.range_shape), conjugate=False)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._focused(self._amplified(y, conjugate=True), self._all_waves())
+        return self._focused(self._amplified(y, conjugate=True), "echo")
 
-    def _focused(self, y: Tensor, waves: Iterator[tuple[slice, Waves, Waves]]) -> Tensor:
-        """Return conj(sum_k sum_t a_k (conj(y_k) b_k)) per chunk of voxels."""
+    def _focused(self, y: Tensor, weigh: str) -> Tensor:
+        """Return conj(sum_k sum_t a_k (conj(y_k) b_k)), the waves of both legs weighed as `_legs` says."""
         batch = y.shape[: y.ndim - len(self.range_shape)]
-        ends = self._ends
-        items = math.prod(batch)
-        readings = y.conj().resolve_conj().reshape(items, len(self.frequencies), *ends).movedim(1, 0).contiguous()
-        image = y.new_empty(items, len(self._voxels))
-        for chunk, left, right in waves:
-            total = torch.zeros((), dtype=y.dtype, device=y.device)
-            for k, (a, b) in enumerate(zip(left, right, strict=True)):
-                part = (readings[k].reshape(items * ends[0], ends[1]) @ b).reshape(items, *a.shape)
-                total = part.mul_(a) if k == 0 else total.addcmul_(part, a)
-            image[:, chunk] = total.sum(1).conj()
-        return image.reshape(*batch, *self.domain_shape)
+        readings, voxels = y.conj().resolve_conj().reshape(math.prod(batch), *self.range_shape), len(self._voxels)
+        if self._swept and weigh != "kirchhoff":
+            image = sweeps.adjoint(readings, voxels, *self._tables(weigh))
+        else:
+            image = matrices.adjoint(readings.reshape(len(readings), -1, *self._ends), voxels, self._all_waves(weigh))
+        return image.conj().resolve_conj().reshape(*batch, *self.domain_shape)
+
+    def _tables(self, weigh: str) -> tuple[Callable[[int], Chunk], int, int]:
+        """Return what gives the waves of a chunk, of how many, and how many threads may ask: one where they are made
+        anew.
+        """
+        chunks = len(self._chunks)
+        if weigh == "echo" and self._keeps:
+            kept = self._cached("planes", lambda: [self._planes(number) for number in range(chunks)])
+            return kept.__getitem__, chunks, torch.get_num_threads()
+        return partial(self._planes, weigh=weigh), chunks, 1
+
+    def _all_waves(self, weigh: str) -> Iterable[tuple[slice, Waves, Waves]]:
+        """Return the chunks with their waves, those of echoes kept between calls if they fit."""
+        waves = ((chunk, *self._waves(chunk, weigh)) for chunk in self._chunks)
+        return self._cached("waves", lambda: list(waves)) if weigh == "echo" and self._keeps else waves
 
     @property
     def _ends(self) -> tuple[int, int]:
@@ -226,7 +243,7 @@ class NearFieldMIMO(Radar):
 
     def back_project(self, y: Tensor) -> Tensor:
         """Return sum e^(+i kappa (R_t + R_r)) y over all readings: the adjoint without amplitudes."""
-        return self._focused(self._phased(y), ((chunk, *self._waves(chunk, "none")) for chunk in self._chunks))
+        return self._focused(self._phased(y), "none")
 
     def kirchhoff(self, y: Tensor) -> Tensor:
         """Return Kirchhoff's migration of data of planar arrays, z being the normal.
@@ -240,7 +257,7 @@ class NearFieldMIMO(Radar):
             raise ValueError("kirchhoff is for antennas in one plane z = const: use back-projection or matched-filter")
         if self.pairs is not None:
             raise ValueError("kirchhoff is for all pairs of an array, not for a list of them: use back-projection")
-        return self._focused(self._phased(y), ((chunk, *self._waves(chunk, "kirchhoff")) for chunk in self._chunks))
+        return self._focused(self._phased(y), "kirchhoff")
 
     def _phased(self, y: Tensor) -> Tensor:
         """Return data without the phases of the gains."""
@@ -366,27 +383,3 @@ class NearFieldMIMO(Radar):
             f"{len(self.tx)} transmitters, {len(self.rx)} receivers{how}, {f.size} frequencies, {band}{medium}, "
             f"solved in {solved} space, {super().extra_repr()}"
         )
-
-
-def _pairs(given: Pairs, transmitters: int, receivers: int) -> NDArray[np.int64] | None:
-    """Return the list of pairs, None for all; ValueError for those that do not exist or come twice."""
-    if isinstance(given, str):
-        if given == "all":
-            return None
-        if given != "monostatic":
-            raise ValueError(f"NearFieldMIMO: pairs must be 'all', 'monostatic' or a list of (t, r), got {given!r}")
-        if transmitters != receivers:
-            raise ValueError(f"NearFieldMIMO: monostatic with {transmitters} transmitters and {receivers} receivers")
-        return np.stack([np.arange(transmitters)] * 2, -1)
-    pairs = np.asarray(given)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
-        raise ValueError(f"NearFieldMIMO: pairs must be whole numbers (P, 2), got {pairs.dtype} {pairs.shape}")
-    for t, r in pairs.tolist():
-        if not (0 <= t < transmitters and 0 <= r < receivers):
-            raise ValueError(
-                f"NearFieldMIMO: the pair ({t}, {r}) does not exist: transmitters are 0 to {transmitters - 1}, "
-                f"receivers 0 to {receivers - 1}"
-            )
-    if len(np.unique(pairs, axis=0)) < len(pairs):
-        raise ValueError("NearFieldMIMO: a pair comes twice: average its readings first")
-    return pairs.astype(np.int64)
