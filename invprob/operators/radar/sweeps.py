@@ -58,7 +58,7 @@ def forward(x: Tensor, shape: tuple[int, ...], get: Get, chunks: int, threads: i
                     array_forward(a.starts, a.step, b.starts, b.step, ANCHOR, item, start, out)
 
     share(work, chunks, size, threads)
-    found = sums.sum(axis=(0, -1))[(slice(None), *map(slice, shape))]
+    found = sums.sum(0).sum(-1)[(slice(None), *map(slice, shape))]  # in this order: seven times as fast
     return torch.complex(*torch.from_numpy(found).unbind(-1))
 
 
