@@ -2,16 +2,19 @@
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 import invprob
 from invprob.errors import OutputError
 from invprob.grid import Grid
 from invprob.report.picture import Picture, bulk, show
+from invprob.report.views import plot_result, slices_of
 from invprob.result import Result
 
 
@@ -84,6 +87,21 @@ def test_colour_is_said_and_not_guessed():
     assert show(red, 3).values.shape == (4, 6)  # three slices
     with pytest.raises(ValueError, match="in colour is"):
         show(torch.rand(4, 5, 6), 3, channels="colour")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_of_a_volume_of_one_layer_the_layer(axis):
+    plane = torch.arange(20.0).reshape(4, 5)
+    spacing = [2.0, 3.0]
+    spacing.insert(axis, 7.0)
+    picture = show(plane.unsqueeze(axis), 3, grid=Grid(tuple(spacing), "mm"))
+    assert picture.values.tolist() == plane.tolist()
+    assert (picture.sides, picture.caption) == ((2.0, 3.0), "")
+    result = Result(plane.unsqueeze(axis), "converged", ("converged",), torch.tensor(3), 1.0, {}, None)
+    result = replace(result, grid=Grid(tuple(spacing), "mm"), ndim=3)
+    assert [shown.values.tolist() for shown in slices_of(result)] == [plane.tolist()]
+    axes = Figure().add_subplot()
+    assert plot_result(result, axes).images[0].get_extent() == [0.0, 15.0, 8.0, 0.0]
 
 
 def test_a_volume_in_colour_has_a_middle_slice_too():

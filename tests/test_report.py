@@ -305,6 +305,11 @@ def decoded(picture):
         return np.asarray(image)
 
 
+def test_the_scale_bar_of_a_plane_of_a_volume_is_of_that_plane(result):
+    plane = replace(result, x=torch.zeros(32, 50, 1), grid=Grid((0.006, 0.01, 0.0001), "m"), ndim=3)
+    assert _scale_bar(plane) == ("0.1 m", pytest.approx(0.2))
+
+
 @pytest.mark.parametrize(
     ("width", "pixel", "bar"), [(128, 2.0, "50 mm"), (640, 0.003, "0.2 mm"), (100, None, "20 pixels")]
 )

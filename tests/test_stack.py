@@ -154,6 +154,17 @@ def test_what_cannot_be_is_refused_at_once(stack_file):
     assert [path.name for path in Path().iterdir()] == ["scan.h5"]
 
 
+def test_a_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file):
+    picture = Scan(Identity((40, 50)), randn((40, 50), torch.float32, 0), 0.1)
+    (fixed, given), (_, chosen) = (memory.bytes_of_a_row(picture, choosing=choosing) for choosing in (False, True))
+    assert chosen == 3 * given
+    save_scan("picture.h5", picture)
+    stack = open_stack("picture.h5")
+    assert memory.rows_at_once(stack, fixed + given, choosing=False) == 1
+    with pytest.raises(ResourceError, match="choose a --strength, or raise --max-memory"):
+        memory.rows_at_once(stack, fixed + given)
+
+
 def test_rows_of_several_images_each(stack_file):
     images = randn((3, 2, 6, 7), torch.float32, 0)
     save_scan("echoes.h5", Scan(Identity((6, 7)), images, 0.1))

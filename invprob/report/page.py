@@ -18,7 +18,7 @@ from invprob.grid import printed_unit
 from invprob.io.atomic import PAGE, check_output, write_text
 from invprob.judgement import brief, statements, verdict
 from invprob.operators.radar.base import Radar
-from invprob.report.picture import Picture, bulk, middle_item, picture_of_data, png_uri, show
+from invprob.report.picture import Picture, axes_in_order, bulk, middle_item, picture_of_data, png_uri, show
 from invprob.report.plots import curves, reliability
 from invprob.report.projections import projections_png
 from invprob.report.template import render
@@ -226,8 +226,9 @@ def _data(result: Result, scan: Scan | None) -> Iterator[Panel]:
 def _scale_bar(result: Result) -> tuple[str, float]:
     """Return a round length of about a quarter of the image in words, and its share of the width."""
     known = result.grid is not None and result.grid.known
-    pixel_size = result.grid.spacing[-1] if result.grid is not None and known else 1.0
-    whole = result.x.shape[-1] * pixel_size
+    across = axes_in_order(result.x.shape[-result.space :])[-1] - result.space
+    pixel_size = result.grid.spacing[across] if result.grid is not None and known else 1.0
+    whole = result.x.shape[across] * pixel_size
     power = 10.0 ** math.floor(math.log10(whole / 4))
     length = max(step * power for step in _ROUND if step * power <= whole / 4)
     unit = result.grid.unit if result.grid is not None and known else "pixels"

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -122,8 +123,9 @@ def show(
     """Return a picture of an item `(*batch, *item)` whose last `ndim` axes are one item, or of a `Result`, which knows.
 
     Of everything that does not fit into a plane the middle one (index n // 2) is shown: of a batch, of channels, of the
-    slices of a volume; so an image and its truth always show the same place. `over` takes the maximum or the mean over
-    the slices instead. Three channels said to be "colour" become red, green and blue.
+    slices of a volume; so an image and its truth always show the same place. Of a volume of one layer, whichever axis
+    that is of, it is the layer. `over` takes the maximum or the mean over the slices instead. Three channels said to be
+    "colour" become red, green and blue.
 
     Arguments:
         part: "real" (of a real item the default), "magnitude" (of a complex one), "phase" in radians, blank where the
@@ -148,6 +150,8 @@ def show(
     part = _checked(item, ndim, part, over, channels)
     space = space_axes(ndim, grid, channels)
     one, words = _one_item(item, ndim, space, channels)
+    order = axes_in_order(one.shape[one.ndim - space :])
+    one = one.permute(*range(one.ndim - space), *(one.ndim - space + axis for axis in order))
     values, natural = _values(one, part)
     for _ in range(space - 2):
         values, seen = _without_slices(values, over)
@@ -160,7 +164,7 @@ def show(
     low, high = window or natural or _window(array, part)
     if not low < high:
         raise ValueError(f"show: the window must run from black to white, low < high, got {(low, high)}")
-    sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[-2], grid.spacing[-1])
+    sides = (1.0, 1.0) if grid is None or grid.ndim < 2 else (grid.spacing[order[-2]], grid.spacing[order[-1]])
     if math.isclose(*sides, rel_tol=_SAME):
         sides = (1.0, 1.0)
     blank = _faint(one, space) if part == "phase" else None
@@ -196,6 +200,12 @@ def bulk(values: Tensor, share: float) -> float:
     sizes = _array(values.abs())
     sizes = sizes[np.isfinite(sizes)]
     return float(np.quantile(sizes, share) if sizes.size else 0.0) or 1.0
+
+
+def axes_in_order(shape: Sequence[int]) -> list[int]:
+    """Return the axes of space as pictures take them: those of a volume's plane last, whichever it has one layer of."""
+    axes = list(range(len(shape)))
+    return axes if len(shape) < 3 else sorted(axes, key=lambda axis: shape[axis] > 1)
 
 
 def middle_item(items: Tensor, ndim: int) -> Tensor:

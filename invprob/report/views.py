@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invprob.grid import printed_unit, space_axes
 from invprob.io.summary import noise_in_words
 from invprob.judgement import statements, verdict
-from invprob.report.picture import Picture, picture_of_data, show
+from invprob.report.picture import Picture, axes_in_order, picture_of_data, show
 from invprob.result import Result
 from invprob.scan import Scan
 
@@ -61,7 +61,7 @@ def slices_of(result: Result) -> list[Picture]:
     x, ndim = result.x, result.ndim
     if x.ndim > ndim:
         planes, left, what = x.reshape(-1, *x.shape[x.ndim - ndim :]), ndim, "image"
-    elif space_axes(ndim, result.grid, result.channels) == 3:
+    elif space_axes(ndim, result.grid, result.channels) == 3 and min(x.shape[-3:]) > 1:
         planes, left, what = x.movedim(-3, 0), ndim - 1, "slice"
     else:
         return [whole]
@@ -83,8 +83,9 @@ def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axe
         axes = pyplot.subplots(layout="constrained")[1]
     picture = show(result, **options)
     height, width = picture.values.shape[:2]
-    known = result.grid is not None and result.grid.known and result.grid.ndim > 1
-    sides = result.grid.spacing[-2:] if result.grid is not None and known else picture.sides
+    grid = result.grid if result.grid is not None and result.grid.known and result.grid.ndim > 1 else None
+    shown = [] if grid is None else axes_in_order(result.x.shape[-grid.ndim :])[-2:]
+    sides = picture.sides if grid is None else tuple(grid.spacing[axis] for axis in shown)
     extent = (0.0, width * sides[1], height * sides[0], 0.0)
     drawn = axes.imshow(
         picture.values if picture.values.ndim == 2 else picture.values.clip(0, 1),
@@ -94,7 +95,7 @@ def plot_result(result: Result, axes: Axes | None = None, **options: Any) -> Axe
         extent=extent,
         interpolation="nearest",
     )
-    unit = result.grid.unit if result.grid is not None and known else "pixels"
+    unit = "pixels" if grid is None else grid.unit
     axes.set_xlabel(unit)
     axes.set_title(", ".join(t for t in (str(result.settings.get("method", "")), picture.caption) if t))
     if picture.values.ndim == 2 and axes.figure is not None:

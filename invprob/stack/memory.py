@@ -20,6 +20,8 @@ __all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 # are among those images: 12 megapixels take 60. It is not the hungriest: methods with networks take over twice as much
 # of one small image (docs/reliability.md, which has the peaks of methods beside the limit, too).
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
+# A strength is chosen with a twin of the problem beside it: a picture of 1 megapixel was measured to take 186 images.
+_TWINS = 3
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
 MOST = 1e9  # GiB, more than any machine has
 SHARE = 0.6  # of the free memory, unless the caller sets a limit
@@ -45,32 +47,38 @@ def check_limit(limit_gb: float | None) -> None:
         raise ValueError(f"max_memory is a number of GiB from 0 to {MOST:g}, or None, got {limit_gb!r}")
 
 
-def rows_at_once(stack: Stack, limit: int) -> int:
-    """Return how many rows of a stack fit into `limit` bytes at a time; ResourceError if not even one does."""
-    fixed, per_row = bytes_of_a_row(stack.sample)
+def rows_at_once(stack: Stack, limit: int, *, choosing: bool = True) -> int:
+    """Return how many rows of a stack fit into `limit` bytes at a time; ResourceError if not even one does.
+
+    `choosing` says that the strength is not given.
+    """
+    fixed, per_row = bytes_of_a_row(stack.sample, choosing=choosing)
     fitting = (limit - fixed) // per_row
     if fitting < 1:
         one = "the image" if stack.rows is None else "one row"
         raise ResourceError(
             f"{one} takes about {(fixed + per_row) / 2**30:.2g} GiB, and {limit / 2**30:.2g} are free for it: "
-            f"{_remedies(stack)}raise --max-memory"
+            f"{_remedies(stack, choosing)}raise --max-memory"
         )
     return min(fitting, len(stack), _MAX_ROWS)
 
 
-def _remedies(stack: Stack) -> str:
+def _remedies(stack: Stack, choosing: bool) -> str:
     """Return what else a file lets one do to need less."""
-    accepted = stack.accepts if stack.sample.operator.data_kind == "views" else ()
+    kind = stack.sample.operator.data_kind
+    accepted = stack.accepts if kind == "views" else ()
     ways = [f"{less} {o.typed}" for less, o in (("a smaller", IMAGE_SHAPE), ("fewer", VIEWS)) if o in accepted]
+    if choosing and kind == "picture":
+        ways.append("a --strength")
     return f"choose {' or '.join(ways)}, or " if ways else ""
 
 
-def bytes_of_a_row(row: Scan) -> tuple[int, int]:
+def bytes_of_a_row(row: Scan, *, choosing: bool = True) -> tuple[int, int]:
     """Return about what tv takes once, and what it takes for every row, or for a single item."""
     A = row.operator
     rays = math.prod(A.range_shape)
     rest = math.prod(row.batch_shape[1:])
     size, pixels = rest * row.data.element_size(), math.prod(A.domain_shape)
     if A.data_kind == "picture":
-        return _FIXED, size * _IMAGES * max(pixels, rays)
+        return _FIXED, size * _IMAGES * (_TWINS if choosing else 1) * max(pixels, rays)
     return _FIXED + _PER_RAY * rays, size * (_IMAGES * pixels + _SINOGRAMS * rays)

@@ -92,7 +92,7 @@ class StackReconstruction:
         self.settings, self.overwrite, self.command = dict(settings or {}), overwrite, command
         self.resume = resume
         self.limit = budget(max_memory)
-        self.at_once = rows_at_once(stack, self.limit)
+        self.at_once = rows_at_once(stack, self.limit, choosing=self.settings.get("strength") is None)
         if self.at_once > 2 and len(stack) % self.at_once == 1:
             self.at_once -= 1  # lest the last row come alone, with the certificate of a single image
         begun = (unfinished(output) or {}) if resume else {}
