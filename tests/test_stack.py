@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused_at_once(stack_file):
     assert [path.name for path in Path().iterdir()] == ["scan.h5"]
 
 
-def test_a_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file):
+def test_a_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file, monkeypatch):
     picture = Scan(Identity((40, 50)), randn((40, 50), torch.float32, 0), 0.1)
     (fixed, given), (_, chosen) = (memory.bytes_of_a_row(picture, choosing=choosing) for choosing in (False, True))
     assert chosen == 3 * given
@@ -163,6 +163,11 @@ def test_a_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file
     assert memory.rows_at_once(stack, fixed + given, choosing=False) == 1
     with pytest.raises(ResourceError, match="choose a --strength, or raise --max-memory"):
         memory.rows_at_once(stack, fixed + given)
+    monkeypatch.setattr(reconstruction, "budget", lambda _: fixed + given)
+    StackReconstruction(stack, "out.h5", "tv", settings={"strength": 0.1})
+    for method, settings in (("tv", {}), ("tv", {"strength": "auto"}), ("pnp", {"strength": 0.1})):
+        with pytest.raises(ResourceError, match="takes about"):
+            StackReconstruction(stack, "out.h5", method, settings=settings)
 
 
 def test_rows_of_several_images_each(stack_file):

@@ -20,6 +20,7 @@ from invprob.io.attributes import plain
 from invprob.io.going_on import Block, unfinished
 from invprob.io.options import in_words
 from invprob.methods import Progress, Recipe, followed
+from invprob.methods.entry import find_recipe, settings_of
 from invprob.result import ParameterMap, Result, current_versions
 from invprob.scan import Scan
 from invprob.stack.chunk_facts import ChunkFacts
@@ -30,6 +31,7 @@ from invprob.stack.memory import budget, rows_at_once
 
 __all__ = ["StackEvent", "StackReconstruction", "reconstruct_stack"]
 
+_NETWORKS = {"denoiser", "network"}  # settings of methods that have one
 _AT_ONCE = "rows at once"
 _OF_A_ROW = ("clamped", "rows", "source", "digest")  # what an origin tells of a part, or what is known of the whole
 
@@ -92,7 +94,7 @@ class StackReconstruction:
         self.settings, self.overwrite, self.command = dict(settings or {}), overwrite, command
         self.resume = resume
         self.limit = budget(max_memory)
-        self.at_once = rows_at_once(stack, self.limit, choosing=self.settings.get("strength") is None)
+        self.at_once = rows_at_once(stack, self.limit, choosing=_chooses(method, self.settings))
         if self.at_once > 2 and len(stack) % self.at_once == 1:
             self.at_once -= 1  # lest the last row come alone, with the certificate of a single image
         begun = (unfinished(output) or {}) if resume else {}
@@ -329,6 +331,12 @@ class StackReconstruction:
                 writer.store(f"history/{name}", column)
             if len(self.stack) == 1:
                 writer.store_maps(self._maps)
+
+
+def _chooses(method: str | Recipe, settings: Mapping[str, Any]) -> bool:
+    """Return whether a strength is chosen: where none is given, and by networks, which begin with total variation."""
+    given = settings.get("strength")
+    return given is None or isinstance(given, str) or not _NETWORKS.isdisjoint(settings_of(find_recipe(method)))
 
 
 def reconstruct_stack(
