@@ -82,7 +82,8 @@ def speed(frequencies: int) -> None:
         theirs[name] = min(first, second)
         print(f"{name}: {1e3 * own:.1f} ms; dense matmul {1e3 * first:.0f} ms, einsum {1e3 * second:.0f} ms: "
               f"{first / own:.1f} and {second / own:.1f} times")  # fmt: skip
-    tables = sum(legs.starts.nbytes + legs.step.nbytes for _, *both in A._cached("planes", list) for legs in both)
+    get, chunks, _ = A._tables("echo")
+    tables = sum(legs.starts.nbytes + legs.step.nbytes for k in range(chunks) for legs in get(k)[1:])
     print(f"memory: tables {tables / MIB:.1f} MiB, dense {D.numel() * 16 / MIB:.0f} MiB: "
           f"{D.numel() * 16 / tables:.0f} times")  # fmt: skip
     f, g = L2Ball(A, y, 0.03 * float(y.norm())), Magnitude(L1(1.0, ndim=3))

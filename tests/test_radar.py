@@ -18,7 +18,7 @@ from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
 from invprob.linop import LinearOperator, spectrum
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
-from invprob.operators.radar import near_field
+from invprob.operators.radar import near_field, sweeps
 from invprob.operators.radar.legs import Leg, Waves, tables
 from invprob.phantoms import radar_targets, target_hash, target_magnitude
 from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrained
@@ -125,6 +125,44 @@ def test_compiled_sweeps_are_the_matrix_products(monkeypatch, pairs, dtype):
     monkeypatch.setattr(near_field, "even", lambda _: False)
     for found, expected in zip(swept, (A(x), A.adjoint(y), A.back_project(y)), strict=True):
         assert relative(found, expected) < (1e-12 if dtype == DOUBLE else 2e-6)
+
+
+@pytest.mark.parametrize("band", [[2e9, 2.5e9, 3e9], [2e9, 2.2e9, 3e9], [2e9]], ids=["even", "uneven", "one"])
+def test_focusing_has_the_gradient_that_it_has(band):
+    A = radar(frequencies=band)
+    y = data_of(A).requires_grad_()
+    for focus in (A.back_project, A.kirchhoff, A.direct):
+        assert torch.autograd.gradcheck(focus, y)
+
+
+@pytest.mark.parametrize("pairs", ["all", [(0, 1), (1, 0)]])
+@pytest.mark.parametrize("band", [[2e9, 2.5e9], [2e9, 2.2e9, 3e9], [2e9]], ids=["even", "uneven", "one"])
+def test_no_items_are_no_trouble(band, pairs):
+    A = radar(frequencies=band, pairs=pairs)
+    x, y = A.domain_shape, A.range_shape
+    nothing = torch.zeros(0, *y, dtype=A.domain_dtype)
+    assert A(torch.zeros(0, *x, dtype=A.domain_dtype)).shape == (0, *y)
+    focusing = [A.adjoint, A.back_project, *([A.kirchhoff] if pairs == "all" else [])]
+    assert all(focus(nothing).shape == (0, *x) for focus in focusing)
+
+
+def test_large_data_have_fewer_sums_of_their_own(monkeypatch):
+    monkeypatch.setattr(near_field, "WORKING_SET", 1)
+    A = radar()
+    x = image_of(A)
+    many = A(x)
+    monkeypatch.setattr(sweeps, "SUMS", 0)
+    assert relative(A(x), many) < 1e-13
+
+
+def test_tables_that_are_kept_are_counted_with_what_fills_them_up(monkeypatch):
+    A = NearFieldMIMO([np.linspace(-0.1, 0.1, 16)] * 2 + [np.linspace(0.4, 0.5, 4)], *x_array(1, 1), [5e9, 6e9])
+    get, chunks, _ = A._tables("echo")
+    held = sum(legs.starts.nbytes + legs.step.nbytes for k in range(chunks) for legs in get(k)[1:])
+    monkeypatch.setattr(near_field, "KEPT", held)
+    assert A._keeps
+    monkeypatch.setattr(near_field, "KEPT", held - 1)
+    assert not A._keeps
 
 
 def test_threads_share_a_product_bit_for_bit(monkeypatch):

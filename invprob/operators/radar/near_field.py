@@ -14,6 +14,7 @@ from torch import Tensor
 
 from invprob.linalg import Diagonal
 from invprob.linop import Coarser
+from invprob.linop.adapters import FromFunctions
 from invprob.linop.bases import Basis
 from invprob.linop.module import COMPLEX_OF
 from invprob.linop.spectrum import Spectrum, worth_factoring
@@ -127,11 +128,15 @@ class NearFieldMIMO(Radar):
         return wavenumbers(self.frequencies, self.refractive_index)
 
     @property
-    def _chunks(self) -> list[slice]:
-        """Return runs of voxels whose waves stay in cache; they depend on the geometry alone."""
+    def _chunk(self) -> int:
+        """Return how many voxels of a run have waves that stay in cache; it depends on the geometry alone."""
         antennas = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs)
-        size = max(64, WORKING_SET // antennas // FILL * FILL)
-        return [slice(k, k + size) for k in range(0, len(self._voxels), size)]
+        return max(64, WORKING_SET // antennas // FILL * FILL)
+
+    @property
+    def _chunks(self) -> list[slice]:
+        """Return all runs of voxels."""
+        return [slice(k, k + self._chunk) for k in range(0, len(self._voxels), self._chunk)]
 
     def _legs(self, chunk: slice, weigh: str = "echo") -> tuple[Leg, Leg]:
         """Return the ways to and from a chunk of voxels, of a list of pairs one of each for every pair.
@@ -176,8 +181,8 @@ class NearFieldMIMO(Radar):
     @property
     def _keeps(self) -> bool:
         """Whether the tables of waves are kept between calls."""
-        rows = len(self.tx) + len(self.rx) if self.pairs is None else len(self.pairs)
-        return tables(self.wavenumbers) * 2 * self.dtype.itemsize * rows * len(self._voxels) <= KEPT
+        shape = sweeps.filled(self.range_shape) if self._swept else (len(self.frequencies), *self._ends)
+        return tables(self.wavenumbers) * 2 * self.dtype.itemsize * sum(shape[1:]) * len(self._voxels) <= KEPT
 
     @property
     def _swept(self) -> bool:
@@ -185,38 +190,47 @@ class NearFieldMIMO(Radar):
         return self.device.type == "cpu" and even(self.wavenumbers)
 
     def _planes(self, number: int, weigh: str = "echo") -> Chunk:
-        chunk = self._chunks[number]
+        chunk = slice(number * self._chunk, (number + 1) * self._chunk)
         left, right = self._waves(chunk, weigh)
         return planar(chunk.start, left if self.pairs is None else None, right)
 
     # ---- products
 
     def _forward(self, x: Tensor) -> Tensor:
-        batch, voxels = x.shape[:-3], len(self._voxels)
-        flat = x.reshape(math.prod(batch), voxels)
-        if self._swept:
-            data = sweeps.forward(flat, self.range_shape, *self._tables("echo"))
-        else:
-            data = matrices.forward(flat, (len(self.frequencies), *self._ends), self._all_waves("echo"))
-        return self._amplified(data.reshape(*batch, *self.range_shape), conjugate=False)
+        return self._amplified(self._echoes(x, "echo"), conjugate=False)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._focused(self._amplified(y, conjugate=True), "echo")
 
-    def _focused(self, y: Tensor, weigh: str) -> Tensor:
-        """Return conj(sum_k sum_t a_k (conj(y_k) b_k)), the waves of both legs weighed as `_legs` says."""
-        batch = y.shape[: y.ndim - len(self.range_shape)]
-        readings, voxels = y.conj().resolve_conj().reshape(math.prod(batch), *self.range_shape), len(self._voxels)
+    def _weighed(self, weigh: str) -> FromFunctions:
+        """Return the operator of waves that are weighed as `_legs` says, without gains of the readings."""
+        pair = partial(self._echoes, weigh=weigh), partial(self._focused, weigh=weigh)
+        made = FromFunctions(*pair, self.domain_shape, self.range_shape, dtype=self.dtype, is_complex=True)
+        return made.to(self.device)
+
+    def _echoes(self, x: Tensor, weigh: str) -> Tensor:
+        """Return sum_n a_k x_n b_k."""
+        batch = x.shape[:-3]
+        flat = x.reshape(math.prod(batch), len(self._voxels))
         if self._swept and weigh != "kirchhoff":
-            image = sweeps.adjoint(readings, voxels, *self._tables(weigh))
+            data = sweeps.forward(flat, self.range_shape, *self._tables(weigh))
         else:
-            image = matrices.adjoint(readings.reshape(len(readings), -1, *self._ends), voxels, self._all_waves(weigh))
+            data = matrices.forward(flat, (len(self.frequencies), *self._ends), self._all_waves(weigh))
+        return data.reshape(*batch, *self.range_shape)
+
+    def _focused(self, y: Tensor, weigh: str) -> Tensor:
+        """Return conj(sum_k sum_t a_k (conj(y_k) b_k))."""
+        batch = y.shape[: y.ndim - len(self.range_shape)]
+        items, voxels, readings = math.prod(batch), len(self._voxels), y.conj().resolve_conj()
+        if self._swept and weigh != "kirchhoff":
+            image = sweeps.adjoint(readings.reshape(items, *self.range_shape), voxels, *self._tables(weigh))
+        else:
+            apart = readings.reshape(items, len(self.frequencies), *self._ends)
+            image = matrices.adjoint(apart, voxels, self._all_waves(weigh))
         return image.conj().resolve_conj().reshape(*batch, *self.domain_shape)
 
     def _tables(self, weigh: str) -> tuple[Callable[[int], Chunk], int, int]:
-        """Return what gives the waves of a chunk, of how many, and how many threads may ask: one where they are made
-        anew.
-        """
+        """Return what gives the waves of a chunk, of how many, and how many threads may ask: one if they are made anew."""
         chunks = len(self._chunks)
         if weigh == "echo" and self._keeps:
             kept = self._cached("planes", lambda: [self._planes(number) for number in range(chunks)])
@@ -243,7 +257,7 @@ class NearFieldMIMO(Radar):
 
     def back_project(self, y: Tensor) -> Tensor:
         """Return sum e^(+i kappa (R_t + R_r)) y over all readings: the adjoint without amplitudes."""
-        return self._focused(self._phased(y), "none")
+        return self._weighed("none").adjoint(self._phased(y))
 
     def kirchhoff(self, y: Tensor) -> Tensor:
         """Return Kirchhoff's migration of data of planar arrays, z being the normal.
@@ -257,7 +271,7 @@ class NearFieldMIMO(Radar):
             raise ValueError("kirchhoff is for antennas in one plane z = const: use back-projection or matched-filter")
         if self.pairs is not None:
             raise ValueError("kirchhoff is for all pairs of an array, not for a list of them: use back-projection")
-        return self._focused(self._phased(y), "kirchhoff")
+        return self._weighed("kirchhoff").adjoint(self._phased(y))
 
     def _phased(self, y: Tensor) -> Tensor:
         """Return data without the phases of the gains."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,11 @@ from invprob.operators.radar.wave_kernels import (
 )
 from invprob.threads import share
 
-__all__ = ["FILL", "Chunk", "adjoint", "forward", "planar"]
+__all__ = ["FILL", "Chunk", "adjoint", "filled", "forward", "planar"]
 
 FILL = 2 * LANES  # voxels of a chunk and of an image come in such numbers
 GROUPS = 32  # of chunks, each with sums of its own: how many threads there are changes no bit
+SUMS = 2**27  # bytes that the sums of all groups under way may take for an item; large data have fewer groups
 
 Array = NDArray[Any]
 Chunk = tuple[int, Planes | None, Planes]  # its first voxel; of a list of pairs the second leg holds the waves of both
@@ -46,19 +48,23 @@ def forward(x: Tensor, shape: tuple[int, ...], get: Get, chunks: int, threads: i
     """
     image = np.zeros((len(x), 2, _up(x.shape[1], FILL)), _parts(x).dtype)
     image[:, :, : x.shape[1]] = _parts(x).transpose(0, 2, 1)
-    size = _up(chunks, GROUPS) // GROUPS
-    sums = np.zeros((_up(chunks, size) // size, len(x), *_filled(shape), 2, LANES), image.dtype)
+    parts = (*filled(shape), 2)
+    groups = min(GROUPS, max(1, SUMS // (math.prod(parts) * LANES * image.itemsize)))
+    size = -(-chunks // groups)
+    sums = np.zeros((-(-chunks // size), len(x), *parts), image.dtype)
 
     def work(first: int, last: int) -> None:
+        lanes = np.zeros((len(x), *parts, LANES), image.dtype)
         for start, a, b in map(get, range(first, last)):
-            for item, out in zip(image, sums[first // size], strict=True):
+            for item, out in zip(image, lanes, strict=True):
                 if a is None:
                     list_forward(b.starts, b.step, ANCHOR, item, start, out)
                 else:
                     array_forward(a.starts, a.step, b.starts, b.step, ANCHOR, item, start, out)
+        sums[first // size] = lanes.sum(-1)
 
     share(work, chunks, size, threads)
-    found = sums.sum(0).sum(-1)[(slice(None), *map(slice, shape))]  # in this order: seven times as fast
+    found = sums.sum(0)[(slice(None), *map(slice, shape))]
     return torch.complex(*torch.from_numpy(found).unbind(-1))
 
 
@@ -67,7 +73,7 @@ def adjoint(y: Tensor, voxels: int, get: Get, chunks: int, threads: int) -> Tens
 
     The waves are those of `forward`; the image is (items, voxels).
     """
-    readings = np.zeros((len(y), *_filled(tuple(y.shape[1:])), 2), _parts(y).dtype)
+    readings = np.zeros((len(y), *filled(tuple(y.shape[1:])), 2), _parts(y).dtype)
     readings[(slice(None), *map(slice, y.shape[1:]))] = _parts(y)
     image = np.empty((len(y), 2, _up(voxels, FILL)), readings.dtype)
 
@@ -89,7 +95,7 @@ def _parts(z: Tensor) -> Array:
     return found
 
 
-def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:
+def filled(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of data with the rows that make up whole tiles; a list of pairs has none."""
     if len(shape) == 2:
         return shape
