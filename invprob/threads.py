@@ -37,12 +37,14 @@ def _keep_if_possible(cache: Any) -> None:
         return
 
     def save_if_possible(*arguments: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # what the disk says, and whatever it stumbles over in what could not be flushed
             save(*arguments)
 
     def load_if_possible(*arguments: Any) -> Any:
         try:
             return load(*arguments)
+        except MemoryError:
+            raise
         except Exception:  # whatever pickle stumbles over: names of modules that are no more, damaged bytes
             with suppress(OSError):
                 cache.flush()

@@ -110,10 +110,11 @@ def test_a_terminal_without_columns_is_written_to(invprob, monkeypatch):
     assert (done.code, done.err) == (3, "error: nope.h5 does not exist: check the path\n")
 
 
-def test_compiled_code_is_used_where_it_cannot_be_kept(monkeypatch):
-    def full_disk(*_):
-        raise OSError(28, "No space left on device")
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
 
+
+def test_compiled_code_is_used_where_it_cannot_be_kept(monkeypatch):
     monkeypatch.setattr(numba.core.caching.FunctionCache, "save_overload", full_disk)
 
     @jit
@@ -143,3 +144,6 @@ def test_kept_code_that_cannot_be_read_is_compiled_again(tmp_path, monkeypatch):
     again = loaded()
     assert again(3.0) == 6
     assert sum(again.stats.cache_hits.values()) == 1
+    index.write_bytes(sound[:-20])
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "_open_for_write", full_disk)
+    assert loaded()(3.0) == 6
