@@ -15,7 +15,6 @@ from invprob.simd import load, store
 from invprob.threads import jit
 
 __all__ = [
-    "BLOCK",
     "LANES",
     "RECEIVERS",
     "TRANSMITTERS",
@@ -72,35 +71,17 @@ def _add_tile(
     a: Array, t: int, b: Array, r: int, size: int, nothing: Array, out: Array, place: int, receivers: int
 ) -> None:
     """Add the sums over a block of three rows of a times two of b to those of `out` from a place on."""
-    a0, a1, a2 = 2 * BLOCK * t, 2 * BLOCK * (t + 1), 2 * BLOCK * (t + 2)
-    b0, b1 = 2 * BLOCK * r, 2 * BLOCK * (r + 1)
-    zero = load(nothing, 0, 8)
-    s00r, s00i, s01r, s01i = zero, zero, zero, zero
-    s10r, s10i, s11r, s11i = zero, zero, zero, zero
-    s20r, s20i, s21r, s21i = zero, zero, zero, zero
+    zero = load(nothing, 0, 8), load(nothing, 0, 8)
+    s00, s01, s10, s11, s20, s21 = zero, zero, zero, zero, zero, zero
     for j in range(0, size, LANES):
-        b0r, b0i = load(b, b0 + j, 8), load(b, b0 + BLOCK + j, 8)
-        b1r, b1i = load(b, b1 + j, 8), load(b, b1 + BLOCK + j, 8)
-        ar, ai = load(a, a0 + j, 8), load(a, a0 + BLOCK + j, 8)
-        s00r, s00i = s00r + ar * b0r - ai * b0i, s00i + ar * b0i + ai * b0r
-        s01r, s01i = s01r + ar * b1r - ai * b1i, s01i + ar * b1i + ai * b1r
-        ar, ai = load(a, a1 + j, 8), load(a, a1 + BLOCK + j, 8)
-        s10r, s10i = s10r + ar * b0r - ai * b0i, s10i + ar * b0i + ai * b0r
-        s11r, s11i = s11r + ar * b1r - ai * b1i, s11i + ar * b1i + ai * b1r
-        ar, ai = load(a, a2 + j, 8), load(a, a2 + BLOCK + j, 8)
-        s20r, s20i = s20r + ar * b0r - ai * b0i, s20i + ar * b0i + ai * b0r
-        s21r, s21i = s21r + ar * b1r - ai * b1i, s21i + ar * b1i + ai * b1r
-    for row, values in enumerate(((s00r, s00i, s01r, s01i), (s10r, s10i, s11r, s11i), (s20r, s20i, s21r, s21i))):
-        o = 2 * LANES * (place + row * receivers)
-        _add(out, o, values[0])
-        _add(out, o + LANES, values[1])
-        _add(out, o + 2 * LANES, values[2])
-        _add(out, o + 3 * LANES, values[3])
-
-
-@jit
-def _add(out: Array, place: int, values: Any) -> None:
-    store(out, place, load(out, place, 8) + values)
+        b0, b1 = _at(b, r, j), _at(b, r + 1, j)
+        a0, a1, a2 = _at(a, t, j), _at(a, t + 1, j), _at(a, t + 2, j)
+        s00, s01 = _plus(s00, a0, b0), _plus(s01, a0, b1)
+        s10, s11 = _plus(s10, a1, b0), _plus(s11, a1, b1)
+        s20, s21 = _plus(s20, a2, b0), _plus(s21, a2, b1)
+    for row, (first, second) in enumerate(((s00, s01), (s10, s11), (s20, s21))):
+        _add(out, place + row * receivers, first)
+        _add(out, place + row * receivers + 1, second)
 
 
 @jit
@@ -114,7 +95,7 @@ def array_adjoint(
     frequencies, transmitters, receivers = y.shape[:3]
     voxels = step_a.shape[2]
     a, b = np.empty((transmitters, 2, BLOCK), y.dtype), np.empty((receivers, 2, BLOCK), y.dtype)
-    total = np.empty((2, BLOCK), y.dtype)
+    total, nothing = np.empty((1, 2, BLOCK), y.dtype), np.zeros(LANES, y.dtype)
     for at in range(0, voxels, BLOCK):
         size = min(BLOCK, voxels - at)
         total[:] = 0
@@ -126,57 +107,28 @@ def array_adjoint(
                 _advance(step_a, at, voxels, a, size)
                 _advance(step_b, at, voxels, b, size)
             for t in range(0, transmitters, TRANSMITTERS):
-                _focus_tile(a, t, b, receivers, size, y, k, total)
-        out[0, first + at : first + at + size] = total[0, :size]
-        out[1, first + at : first + at + size] = total[1, :size]
+                _focus_tile(a, t, b, receivers, size, nothing, y, k, total)
+        out[:, first + at : first + at + size] = total[0, :, :size]
 
 
 @jit
-def _focus_tile(a: Array, t: int, b: Array, receivers: int, size: int, y: Array, k: int, total: Array) -> None:
+def _focus_tile(
+    a: Array, t: int, b: Array, receivers: int, size: int, nothing: Array, y: Array, k: int, total: Array
+) -> None:
     """Add a[t] sum_r b[r] y[k, t, r] of three transmitters to the total of a block, sixteen voxels at a time."""
-    y0, y1, y2 = y[k, t], y[k, t + 1], y[k, t + 2]
-    a0, a1, a2 = 2 * BLOCK * t, 2 * BLOCK * (t + 1), 2 * BLOCK * (t + 2)
     for j in range(0, size, _NEAR):
-        m = j + LANES
-        br, bi = load(b, j, 8), load(b, BLOCK + j, 8)
-        cr, ci = load(b, m, 8), load(b, BLOCK + m, 8)
-        p, q = y0[0, 0], y0[0, 1]
-        u0r, u0i, v0r, v0i = p * br - q * bi, p * bi + q * br, p * cr - q * ci, p * ci + q * cr
-        p, q = y1[0, 0], y1[0, 1]
-        u1r, u1i, v1r, v1i = p * br - q * bi, p * bi + q * br, p * cr - q * ci, p * ci + q * cr
-        p, q = y2[0, 0], y2[0, 1]
-        u2r, u2i, v2r, v2i = p * br - q * bi, p * bi + q * br, p * cr - q * ci, p * ci + q * cr
-        for r in range(1, receivers):
-            row = 2 * BLOCK * r
-            br, bi = load(b, row + j, 8), load(b, row + BLOCK + j, 8)
-            cr, ci = load(b, row + m, 8), load(b, row + BLOCK + m, 8)
-            p, q = y0[r, 0], y0[r, 1]
-            u0r, u0i = u0r + p * br - q * bi, u0i + p * bi + q * br
-            v0r, v0i = v0r + p * cr - q * ci, v0i + p * ci + q * cr
-            p, q = y1[r, 0], y1[r, 1]
-            u1r, u1i = u1r + p * br - q * bi, u1i + p * bi + q * br
-            v1r, v1i = v1r + p * cr - q * ci, v1i + p * ci + q * cr
-            p, q = y2[r, 0], y2[r, 1]
-            u2r, u2i = u2r + p * br - q * bi, u2i + p * bi + q * br
-            v2r, v2i = v2r + p * cr - q * ci, v2i + p * ci + q * cr
-        sr, si = load(total, j, 8), load(total, BLOCK + j, 8)
-        wr, wi = load(total, m, 8), load(total, BLOCK + m, 8)
-        ar, ai = load(a, a0 + j, 8), load(a, a0 + BLOCK + j, 8)
-        sr, si = sr + ar * u0r - ai * u0i, si + ar * u0i + ai * u0r
-        ar, ai = load(a, a1 + j, 8), load(a, a1 + BLOCK + j, 8)
-        sr, si = sr + ar * u1r - ai * u1i, si + ar * u1i + ai * u1r
-        ar, ai = load(a, a2 + j, 8), load(a, a2 + BLOCK + j, 8)
-        sr, si = sr + ar * u2r - ai * u2i, si + ar * u2i + ai * u2r
-        ar, ai = load(a, a0 + m, 8), load(a, a0 + BLOCK + m, 8)
-        wr, wi = wr + ar * v0r - ai * v0i, wi + ar * v0i + ai * v0r
-        ar, ai = load(a, a1 + m, 8), load(a, a1 + BLOCK + m, 8)
-        wr, wi = wr + ar * v1r - ai * v1i, wi + ar * v1i + ai * v1r
-        ar, ai = load(a, a2 + m, 8), load(a, a2 + BLOCK + m, 8)
-        wr, wi = wr + ar * v2r - ai * v2i, wi + ar * v2i + ai * v2r
-        store(total, j, sr)
-        store(total, BLOCK + j, si)
-        store(total, m, wr)
-        store(total, BLOCK + m, wi)
+        zero = load(nothing, 0, 8), load(nothing, 0, 8)
+        u0, u1, u2, v0, v1, v2 = zero, zero, zero, zero, zero, zero
+        for r in range(receivers):
+            here, next_to = _at(b, r, j), _at(b, r, j + LANES)
+            y0, y1, y2 = _reading(y, k, t, r), _reading(y, k, t + 1, r), _reading(y, k, t + 2, r)
+            u0, v0 = _plus(u0, y0, here), _plus(v0, y0, next_to)
+            u1, v1 = _plus(u1, y1, here), _plus(v1, y1, next_to)
+            u2, v2 = _plus(u2, y2, here), _plus(v2, y2, next_to)
+        for m, (s0, s1, s2) in ((j, (u0, u1, u2)), (j + LANES, (v0, v1, v2))):
+            focused = _plus(_at(total, 0, m), _at(a, t, m), s0)
+            focused = _plus(focused, _at(a, t + 1, m), s1)
+            _put(total, 0, m, _plus(focused, _at(a, t + 2, m), s2))
 
 
 @jit
@@ -193,12 +145,11 @@ def list_forward(starts: Array, step: Array, anchor: int, x: Array, first: int, 
                     _begin_weighted(starts, (k // anchor) * pairs + p, at, voxels, x, first + at, image, w, size)
                 else:
                     _advance(step[p : p + 1], at, voxels, w, size)
-                place = 2 * LANES * (k * pairs + p)
-                sr, si = load(nothing, 0, 8), load(nothing, 0, 8)
+                total = load(nothing, 0, 8), load(nothing, 0, 8)
                 for j in range(0, size, LANES):
-                    sr, si = sr + load(w, j, 8), si + load(w, BLOCK + j, 8)
-                _add(out, place, sr)
-                _add(out, place + LANES, si)
+                    wave = _at(w, 0, j)
+                    total = total[0] + wave[0], total[1] + wave[1]
+                _add(out, k * pairs + p, total)
 
 
 @jit
@@ -206,7 +157,7 @@ def list_adjoint(starts: Array, step: Array, anchor: int, y: Array, out: Array, 
     """Write sum_k sum_p w_k[p, n] y[k, p] over y (K, P, 2) to out (2, voxels) from `first` on."""
     frequencies, pairs = y.shape[:2]
     voxels = step.shape[2]
-    w, total = np.empty((1, 2, BLOCK), y.dtype), np.empty((2, BLOCK), y.dtype)
+    w, total = np.empty((1, 2, BLOCK), y.dtype), np.empty((1, 2, BLOCK), y.dtype)
     for at in range(0, voxels, BLOCK):
         size = min(BLOCK, voxels - at)
         total[:] = 0
@@ -216,23 +167,19 @@ def list_adjoint(starts: Array, step: Array, anchor: int, y: Array, out: Array, 
                     _begin(starts, (k // anchor) * pairs + p, at, voxels, w, size)
                 else:
                     _advance(step[p : p + 1], at, voxels, w, size)
-                yr, yi = y[k, p, 0], y[k, p, 1]
+                reading = y[k, p, 0], y[k, p, 1]
                 for j in range(0, size, LANES):
-                    wr, wi = load(w, j, 8), load(w, BLOCK + j, 8)
-                    store(total, j, load(total, j, 8) + yr * wr - yi * wi)
-                    store(total, BLOCK + j, load(total, BLOCK + j, 8) + yr * wi + yi * wr)
-        out[0, first + at : first + at + size] = total[0, :size]
-        out[1, first + at : first + at + size] = total[1, :size]
+                    _put(total, 0, j, _plus(_at(total, 0, j), reading, _at(w, 0, j)))
+        out[:, first + at : first + at + size] = total[0, :, :size]
 
 
 @jit
 def _begin(starts: Array, row: int, at: int, voxels: int, w: Array, size: int) -> None:
     """Copy waves of a block, from a row of all starts on."""
     for t in range(w.shape[0]):
-        source, target = 2 * (row + t) * voxels + at, 2 * BLOCK * t
+        source = 2 * (row + t) * voxels + at
         for j in range(0, size, LANES):
-            store(w, target + j, load(starts, source + j, 8))
-            store(w, target + BLOCK + j, load(starts, source + voxels + j, 8))
+            _put(w, t, j, (load(starts, source + j, 8), load(starts, source + voxels + j, 8)))
 
 
 @jit
@@ -241,21 +188,59 @@ def _begin_weighted(
 ) -> None:
     """Write waves of a block times the image, which the recurrence carries along."""
     for t in range(w.shape[0]):
-        source, target = 2 * (row + t) * voxels + at, 2 * BLOCK * t
+        source = 2 * (row + t) * voxels + at
         for j in range(0, size, LANES):
-            xr, xi = load(x, place + j, 8), load(x, image + place + j, 8)
-            wr, wi = load(starts, source + j, 8), load(starts, source + voxels + j, 8)
-            store(w, target + j, wr * xr - wi * xi)
-            store(w, target + BLOCK + j, wr * xi + wi * xr)
+            values = load(x, place + j, 8), load(x, image + place + j, 8)
+            _put(w, t, j, _times((load(starts, source + j, 8), load(starts, source + voxels + j, 8)), values))
 
 
 @jit
 def _advance(step: Array, at: int, voxels: int, w: Array, size: int) -> None:
     """Multiply the waves of a block by what changes them to those of the next frequency."""
     for t in range(w.shape[0]):
-        source, target = 2 * t * voxels + at, 2 * BLOCK * t
+        source = 2 * t * voxels + at
         for j in range(0, size, LANES):
-            wr, wi = load(w, target + j, 8), load(w, target + BLOCK + j, 8)
-            qr, qi = load(step, source + j, 8), load(step, source + voxels + j, 8)
-            store(w, target + j, wr * qr - wi * qi)
-            store(w, target + BLOCK + j, wr * qi + wi * qr)
+            _put(w, t, j, _times(_at(w, t, j), (load(step, source + j, 8), load(step, source + voxels + j, 8))))
+
+
+# ---- complex numbers as pairs (real, imaginary) of vectors, or of numbers
+
+
+@jit
+def _at(w: Array, row: int, j: int) -> Any:
+    """Return eight voxels of a row of a block (rows, 2, BLOCK)."""
+    place = 2 * BLOCK * row + j
+    return load(w, place, 8), load(w, place + BLOCK, 8)
+
+
+@jit
+def _put(w: Array, row: int, j: int, z: Any) -> None:
+    """Write eight voxels of a row of a block."""
+    place = 2 * BLOCK * row + j
+    store(w, place, z[0])
+    store(w, place + BLOCK, z[1])
+
+
+@jit
+def _add(out: Array, place: int, z: Any) -> None:
+    """Add to the sums of the reading number `place` in out (..., 2, 8)."""
+    real, imaginary = 2 * LANES * place, 2 * LANES * place + LANES
+    store(out, real, load(out, real, 8) + z[0])
+    store(out, imaginary, load(out, imaginary, 8) + z[1])
+
+
+@jit
+def _reading(y: Array, k: int, t: int, r: int) -> Any:
+    return y[k, t, r, 0], y[k, t, r, 1]
+
+
+@jit
+def _times(a: Any, b: Any) -> Any:
+    """Return a b."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+@jit
+def _plus(s: Any, a: Any, b: Any) -> Any:
+    """Return s + a b."""
+    return s[0] + a[0] * b[0] - a[1] * b[1], s[1] + a[0] * b[1] + a[1] * b[0]
