@@ -70,9 +70,8 @@ def test_what_a_reader_does_not_accept_is_refused(tmp_path, monkeypatch, name, o
     np.save("maps.npy", np.ones((1, 16, 16), "c8"))
     np.save("trajectory.npy", np.zeros((16, 16, 2)))
     WRITERS[name](tmp_path / "scan")
-    given = {key: VALUES[key] for key in needed(name, tmp_path) if key != "axis"}
-    if name == "turntable":
-        given["angles"] = np.linspace(-6, 6, 10)
+    typed = {key: text for key, text in needed(name, tmp_path).items() if key != "axis"}
+    given = {key: known_options()[key].parse(text) for key, text in typed.items()}
     accepted = option in {known.name for known in READERS[name].accepts}
     together = {"angles": ["angles_unit"], "turned": ["blur"], "boundary": ["blur"], "phase_retrieval": ["pixel_size"]}
     value = given.get(option, VALUES[option])

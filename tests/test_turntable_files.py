@@ -57,6 +57,17 @@ def test_means_over_neighbours_are_modelled(tmp_path, distance, shape):
     assert float((A(image(scan)) - scan.data).norm() / scan.data.norm()) < (0.02 if joined > 1 else 2e-3)
 
 
+def test_waves_are_plane_where_no_distance_is_told(tmp_path):
+    """A point in the corner of a scene of 36 m echoes as of an antenna that is nowhere near."""
+    options = OPTIONS | {"image_pixel_size": 1.0}
+    A = load_scan(write(tmp_path / "a.mat"), **options, image_shape=(36, 36)).operator
+    x = torch.zeros(A.domain_shape, dtype=torch.complex128)
+    x[0, 0, 0] = 1
+    towards = -18 * np.cos(np.deg2rad(DEGREES)) + 18 * np.sin(np.deg2rad(DEGREES))
+    expected = np.exp(4j * np.pi * HERTZ[:, None] / c * towards)
+    assert np.abs(A.double()(x).numpy() - expected).max() < 0.02
+
+
 def test_a_point_lies_where_it_was(tmp_path):
     scan = load_scan(write(tmp_path / "a.mat"), **OPTIONS, image_shape=(48, 48))
     found = scan.operator.direct(scan.data).abs()
@@ -86,6 +97,7 @@ def test_half_of_what_band_and_arc_resolve_is_the_pixel(tmp_path):
         ({"frequencies": np.concatenate([HERTZ[:1], HERTZ[:-1]])}, "ascend"),
         ({"frequencies": HERTZ / 1e9}, "give frequencies in hertz"),
         ({"frequencies": HERTZ / 1e9, "image_pixel_size": None}, "give frequencies in hertz"),
+        ({"frequencies": HERTZ / 1e9, "image_pixel_size": None, "distance": None}, "give frequencies in hertz"),
         ({"image_pixel_size": 50.0}, "do not go with an image of 9.05e.03 m and an antenna at 10 m"),
         ({"frequencies": 0 * HERTZ + 1e9}, "must be positive and ascend"),
         ({"angles": np.full(96, np.nan)}, "and angles differ"),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, check_angles, folded, no_reading, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
+from invprob.io.matlab import load_variables
 from invprob.io.missing_readings import HINT, filled, lost_readings, weights_of
 from invprob.io.options import AXIS, IMAGE_PIXEL_SIZE, IMAGE_SHAPE, MISSING, RINGS, VIEWS, Options, selected
 from invprob.operators import FanBeam
@@ -100,10 +100,7 @@ def read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
             f"{printable(path)} is a MATLAB 7.3 file, and the challenge's are version 5 or 7: "
             "save it in MATLAB with the option '-v7'"
         )
-    try:
-        content = scipy.io.loadmat(path, variable_names=STRUCTS, simplify_cells=True)
-    except Exception as error:  # scipy lets through whatever its parser stumbles over: zlib, struct, index errors
-        raise InputError(f"{printable(path)} is damaged ({printable(error)}): copy it again from its source") from error
+    content = load_variables(path, STRUCTS, simplify_cells=True)
     for name in STRUCTS:
         if isinstance(content.get(name), dict):
             return name, content[name]

@@ -19,6 +19,7 @@ from invprob.errors import InputError, printable
 from invprob.io.checks import angles_in_radians, no_reading, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
+from invprob.io.matlab import load_variables
 from invprob.io.options import (
     ANGLES,
     ANGLES_UNIT,
@@ -35,7 +36,8 @@ from invprob.scan import Scan
 __all__ = ["READER", "open_turntable"]
 
 LAYOUT = "turntable radar, MATLAB"
-FAR = 1e5  # metres: waves are plane
+_BENT = 0.01  # radians by which waves may be no plane ones at the corners, where no distance is told
+_LARGEST = 1e5  # metres of an image: beyond, hertz were given as gigahertz
 _FARTHEST = 1e10  # waves: beyond, double precision has no phase left
 _IMAGE_SHAPE = (128, 128)
 _NUMBERS = ("double", "single")
@@ -55,8 +57,9 @@ def _read(path: Path, options: Options) -> Scan:
     height, width = options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE)
     pixel = options.get(IMAGE_PIXEL_SIZE.name, _half_resolution(wavelength, steps, echoes.shape))
     size = pixel * math.hypot(height, width)  # what would lie further away comes back within the image
-    distance = options.get(DISTANCE.name, FAR)
-    if not wavelength <= size <= distance <= _FARTHEST * wavelength:
+    farthest = _FARTHEST * wavelength
+    distance = options.get(DISTANCE.name, min(math.pi * size**2 / (2 * wavelength * _BENT), farthest))
+    if not wavelength <= size <= min(distance, _LARGEST) or distance > farthest:
         raise InputError(
             f"{where}: waves of {wavelength:.3g} m do not go with an image of {size:.3g} m and an antenna at "
             f"{distance:g} m: give frequencies in hertz (gigahertz times 1e9), and lengths in metres"
@@ -110,12 +113,13 @@ def _table(
     """
     hertz, turns = (values.reshape(-1, n).mean(1) for values, n in zip(measured, joined, strict=True))
     places = [pixel * (np.arange(n) - n // 2) for n in shape]
-    antenna = turntable(turns, distance)
-    x, y = antenna[:, :2].T[..., None, None] / distance
-    towards = x * places[0][:, None] + y * places[1]
-    across = x * places[1] - y * places[0][:, None]
-    apart = 4 * math.pi / c * np.array([_step(measured[0]), hertz.mean() * _step(measured[1])])
-    weaker = _mean_of_phases(apart[0] * towards, joined[0]) * _mean_of_phases(apart[1] * across, joined[1])
+    antenna, weaker = turntable(turns, distance), None
+    if joined != (1, 1):
+        x, y = antenna[:, :2].T[..., None, None] / distance
+        towards = x * places[0][:, None] + y * places[1]
+        across = x * places[1] - y * places[0][:, None]
+        apart = 4 * math.pi / c * np.array([_step(measured[0]), hertz.mean() * _step(measured[1])])
+        weaker = _mean_of_phases(apart[0] * towards, joined[0]) * _mean_of_phases(apart[1] * across, joined[1])
     at_axis = 4 * math.pi * distance**2 * np.exp(4j * math.pi * hertz / c * distance)
     return NearFieldMIMO(
         (*places, [0.0]),
@@ -123,7 +127,7 @@ def _table(
         None,
         hertz,
         "monostatic",
-        tx_pattern=weaker[..., None],
+        tx_pattern=None if weaker is None else weaker[..., None],
         gain=at_axis[:, None],
     )
 
@@ -164,10 +168,7 @@ def read_matrix(path: Path) -> tuple[str, NDArray[Any]]:
     name = _only_matrix(path)
     if name is None:
         raise InputError(f"{printable(path)} holds no single matrix of numbers: check the file")
-    try:
-        return name, np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
-    except Exception as error:  # scipy lets through whatever its parser stumbles over: zlib, struct, index errors
-        raise InputError(f"{printable(path)} is damaged ({printable(error)}): copy it again from its source") from error
+    return name, np.asarray(load_variables(path, [name])[name])
 
 
 def _only_matrix(path: Path) -> str | None:

@@ -230,7 +230,7 @@ class NearFieldMIMO(Radar):
         return image.conj().resolve_conj().reshape(*batch, *self.domain_shape)
 
     def _tables(self, weigh: str) -> tuple[Callable[[int], Chunk], int, int]:
-        """Return what gives the waves of a chunk, of how many, and how many threads may ask: one if they are made anew."""
+        """Return what gives the waves of a chunk, of how many, and how many threads may ask: one, if made anew."""
         chunks = len(self._chunks)
         if weigh == "echo" and self._keeps:
             kept = self._cached("planes", lambda: [self._planes(number) for number in range(chunks)])
