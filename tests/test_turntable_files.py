@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 from scipy.constants import c
 
@@ -98,9 +99,22 @@ def test_half_of_what_band_and_arc_resolve_is_the_pixel(tmp_path):
         ({"frequencies": HERTZ / 1e9}, "give frequencies in hertz"),
         ({"frequencies": HERTZ / 1e9, "image_pixel_size": None}, "give frequencies in hertz"),
         ({"frequencies": HERTZ / 1e9, "image_pixel_size": None, "distance": None}, "give frequencies in hertz"),
-        ({"image_pixel_size": 50.0}, "do not go with an image of 9.05e.03 m and an antenna at 10 m"),
+        ({"image_pixel_size": 5e3}, "do not go with an image of 9.05e.05 m and an antenna at 10 m"),
+        ({"image_pixel_size": 0.2}, "the antenna, 10 m from the axis, stands in the image"),
         ({"frequencies": 0 * HERTZ + 1e9}, "must be positive and ascend"),
-        ({"angles": np.full(96, np.nan)}, "and angles differ"),
+        ({"angles": np.full(96, np.nan)}, "angles are NaN or infinite in 96 of 96 places"),
+        ({"angles": np.full(96, 3.0)}, "and angles differ"),
+        ({"frequencies": np.where(np.arange(60) == 30, np.nan, HERTZ)}, "in 1 of 60 places, first at frequency 30"),
+        ({"frequencies": "abc"}, "is not FIRST:LAST:COUNT"),
+        ({"frequencies": HERTZ + 0j}, "--read frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, not "),
+        ({"frequencies": HERTZ[:, None]}, "--read frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, not "),
+        ({"distance": "near"}, "'near' is not a number greater than 0"),
+        ({"distance": -1.0}, "--read distance is M, from the antenna to the axis"),
+        ({"angles_unit": 3}, "--angles-unit is deg.rad"),
+        ({"image_pixel_size": 0}, "--read image_pixel_size is LENGTH"),
+        ({"image_shape": (8.5, 8)}, "--image-shape is HxW"),
+        ({"image_shape": 8}, "--image-shape is HxW"),
+        ({"image_shape": (8, 8, 8)}, "names 3 sides, but the image is a plane"),
         ({"distance": 1e300}, "do not go with"),
         ({"rows": slice(1)}, "leave out --rows"),
     ],
@@ -115,7 +129,10 @@ def test_what_cannot_be_is_refused_in_words(tmp_path, changes, words):
     ("values", "words"),
     [
         (echoes().real, "holds real numbers .60, 96.: echoes of a radar are complex"),
-        (np.where(np.eye(60, 96) > 0, np.nan, echoes()), "is NaN or infinite in 60 of 5760 places"),
+        (np.where(np.eye(60, 96) > 0, np.nan, echoes()), "is NaN, infinite or above 3e38 in 60 of 5760 places"),
+        (1e300 * echoes(), "is NaN, infinite or above 3e38"),
+        (np.ones((60, 96), np.int16), "holds real numbers"),
+        (scipy.sparse.eye_array(60, 96, format="csc"), "is a sparse matrix"),
         (echoes()[:1], "has 1 rows"),
         (np.ones((2, 2, 2), complex), "neither the struct"),
         ("text", "neither the struct"),

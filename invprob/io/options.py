@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from invprob.errors import InputError
+from invprob.errors import InputError, printable
 from invprob.io.npy import read_npy
 
 __all__ = [
@@ -59,6 +59,7 @@ class Option:
 
     An option means the same to all readers that accept it. `parse` raises ValueError, which says how the option is
     typed. `flag` says that the command line knows it by a name of its own, too, not as `--read NAME=VALUE` alone.
+    `fits` says of a value from Python that is no text whether the option can be that; by default the reader tells.
     """
 
     name: str
@@ -66,6 +67,18 @@ class Option:
     form: str
     parse: Callable[[str], Any]
     flag: bool = False
+    fits: Callable[[Any], bool] = lambda _: True
+
+    def taken(self, value: Any) -> Any:
+        """Return a value from Python, text as if it were typed; InputError for one that the option cannot be."""
+        if isinstance(value, str):
+            try:
+                return self.parse(value)
+            except ValueError as error:
+                raise InputError(f"{self.typed}: {printable(error, 300)}") from None
+        if not self.fits(value):
+            raise InputError(f"{self.typed} is {self.form}, {self.about}, not {printable(repr(value))}")
+        return value
 
     @property
     def typed(self) -> str:
@@ -194,6 +207,34 @@ def yes_or_no(text: str) -> bool:
     return one_of("true", "false")(text) == "true"
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether a value is one finite real number, of Python, NumPy or torch."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return array.ndim == 0 and array.dtype.kind in "iuf" and math.isfinite(array)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_shape(value: Any) -> bool:
+    """Return whether a value is two or three numbers of pixels."""
+    sides = tuple(value) if isinstance(value, Sequence | np.ndarray) else ()
+    return len(sides) in (2, 3) and all(hasattr(n, "__index__") and n >= 1 for n in sides)
+
+
+def _are_numbers(value: Any) -> bool:
+    """Return whether a value is one real number or a list of them."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return array.ndim < 2 and array.dtype.kind in "iuf"
+
+
 VALUES = Option(
     "values",
     "what the data are: counts, as a rule; transmission, counts over the open beam; integrals, their -ln",
@@ -214,15 +255,22 @@ ANGLES = Option(
     "FIRST:LAST:COUNT|FILE",
     _several("angles", "0:179:180"),
     flag=True,
+    fits=_are_numbers,
 )
-ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True)
-PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True)
+ANGLES_UNIT = Option(
+    "angles_unit", "the unit of the angles", "deg|rad", str, flag=True, fits=lambda value: isinstance(value, str)
+)
+PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True, fits=_is_positive)
 IMAGE_PIXEL_SIZE = Option(
-    "image_pixel_size", "the side of a pixel of the image, in mm or what else lengths are in", "LENGTH", _positive
+    "image_pixel_size",
+    "the side of a pixel of the image, in mm or what else lengths are in",
+    "LENGTH",
+    _positive,
+    fits=_is_positive,
 )
 BIN = Option("bin", "how many detector pixels along each side are joined to one", "NUMBER", whole(1, 1024, 4))
-AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True)
-IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True)
+AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True, fits=_is_number)
+IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True, fits=_is_shape)
 FLATS = Option("flats", "pictures of the open beam: a folder, a pattern or a file", "FILES", str, flag=True)
 DARKS = Option("darks", "pictures without beam: a folder, a pattern or a file", "FILES", str, flag=True)
 PHASE = Option(
@@ -245,10 +293,18 @@ ENTRY = Option("entry", "which of the scans in the file, by the name of its grou
 
 REFERENCE = Option("reference", "another scan to be taken off, as of the target turned or absent", "FILE", str)
 FREQUENCIES = Option(
-    "frequencies", "of a radar in hertz", "FIRST:LAST:COUNT|FILE", _several("frequencies", "4e9:16e9:11")
+    "frequencies",
+    "of a radar in hertz",
+    "FIRST:LAST:COUNT|FILE",
+    _several("frequencies", "4e9:16e9:11"),
+    fits=_are_numbers,
 )
-DISTANCE = Option("distance", "from the antenna to the axis of a turntable in m; without, far away", "M", _positive)
-MEDIUM = Option("permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive)
+DISTANCE = Option(
+    "distance", "from the antenna to the axis of a turntable in m; without, far away", "M", _positive, fits=_is_positive
+)
+MEDIUM = Option(
+    "permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive, fits=_is_positive
+)
 
 
 def selected(selection: slice | None, count: int, option: str) -> range:

@@ -157,7 +157,10 @@ def known_options() -> dict[str, Option]:
 
 
 def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:
-    """Return the options that are given; InputError for one that the reader does not accept, TypeError if none does."""
+    """Return the options that are given, text as if it were typed.
+
+    InputError for one that the reader does not accept, or that cannot be; TypeError for one that no reader has.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     known, accepts = known_options(), {option.name for option in reader.accepts}
     for name in given:
@@ -165,7 +168,7 @@ def accepted_options(reader: Reader, options: Options) -> dict[str, Any]:
             raise TypeError(f"no reader has an option {name!r}; {registry.nearest(name, known)}")
         if name not in accepts:
             known[name].refuse(because=reader.otherwise)
-    return given
+    return {name: known[name].taken(value) for name, value in given.items()}
 
 
 def _of_series(path: Path) -> str:

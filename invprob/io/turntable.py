@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from scipy.constants import c
 
 from invprob.errors import InputError, printable
-from invprob.io.checks import angles_in_radians, no_reading, refuse_where, sound_geometry
+from invprob.io.checks import angles_in_radians, check_angles, no_reading, refuse_where, sound_geometry
 from invprob.io.digest import fingerprint
 from invprob.io.layout import Probe, Reader, Stack
 from invprob.io.matlab import load_variables
@@ -40,7 +41,13 @@ _BENT = 0.01  # radians by which waves may be no plane ones at the corners, wher
 _LARGEST = 1e5  # metres of an image: beyond, hertz were given as gigahertz
 _FARTHEST = 1e10  # waves: beyond, double precision has no phase left
 _IMAGE_SHAPE = (128, 128)
-_NUMBERS = ("double", "single")
+_NUMBERS = (
+    "double",
+    "single",
+    "sparse",
+    "logical",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
 
 
 def open_turntable(path: Path, options: Options) -> Stack:
@@ -54,15 +61,23 @@ def _read(path: Path, options: Options) -> Scan:
     where = f"{printable(path)}: {name}"
     hertz, turns = _measured(echoes, options, where)
     steps, wavelength = (_step(hertz), _step(turns)), 2 * c / float(hertz[0] + hertz[-1])
-    height, width = options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE)
+    shape = tuple(options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE))
+    if len(shape) != 2:
+        raise InputError(f"{where}: {IMAGE_SHAPE.typed} names {len(shape)} sides, but the image is a plane: give two")
+    height, width = shape
     pixel = options.get(IMAGE_PIXEL_SIZE.name, _half_resolution(wavelength, steps, echoes.shape))
     size = pixel * math.hypot(height, width)  # what would lie further away comes back within the image
     farthest = _FARTHEST * wavelength
     distance = options.get(DISTANCE.name, min(math.pi * size**2 / (2 * wavelength * _BENT), farthest))
-    if not wavelength <= size <= min(distance, _LARGEST) or distance > farthest:
+    if not wavelength <= size <= _LARGEST or distance > farthest:
         raise InputError(
             f"{where}: waves of {wavelength:.3g} m do not go with an image of {size:.3g} m and an antenna at "
             f"{distance:g} m: give frequencies in hertz (gigahertz times 1e9), and lengths in metres"
+        )
+    if distance < size / 2:
+        raise InputError(
+            f"{where}: the antenna, {distance:g} m from the axis, stands in the image, whose corners are "
+            f"{size / 2:.3g} m from it: mend {DISTANCE.typed}, or choose a smaller {IMAGE_SHAPE.typed}"
         )
     joined = _neighbours(hertz, c / (2 * steps[0] * size)), _neighbours(turns, wavelength / (2 * steps[1] * size))
     data = echoes.reshape(len(hertz) // joined[0], joined[0], -1, joined[1]).mean((1, 3))
@@ -86,7 +101,12 @@ def _measured(echoes: NDArray[Any], options: Options, where: str) -> tuple[NDArr
     degrees = _along(options, ANGLES, echoes.shape[1], where, "columns, angles of the table")
     turns = angles_in_radians(degrees, options.get(ANGLES_UNIT.name), f"{where}: the angles")
     axes = {"frequency": range(len(hertz)), "angle": range(len(turns))}
-    refuse_where(no_reading(echoes), axes, f"{where} is NaN or infinite", "copy it again")
+    unknown = f"{where}: the frequencies are NaN or infinite"
+    refuse_where(
+        ~np.isfinite(hertz), {"frequency": axes["frequency"]}, unknown, f"give others with {FREQUENCIES.typed}"
+    )
+    check_angles(turns, axes["angle"], where, f"give others with {ANGLES.typed}")
+    refuse_where(no_reading(echoes), axes, f"{where} is NaN, infinite or above 3e38", "copy it again")
     if min(echoes.shape) < 2:
         raise InputError(f"{where} has the shape {echoes.shape}: an image needs several frequencies and angles")
     if not (0 < hertz[0] < hertz[-1] < math.inf and 0 < abs(turns[-1] - turns[0]) < math.inf):
@@ -168,7 +188,10 @@ def read_matrix(path: Path) -> tuple[str, NDArray[Any]]:
     name = _only_matrix(path)
     if name is None:
         raise InputError(f"{printable(path)} holds no single matrix of numbers: check the file")
-    return name, np.asarray(load_variables(path, [name])[name])
+    values = load_variables(path, [name])[name]
+    if scipy.sparse.issparse(values):
+        raise InputError(f"{printable(path)}: {name} is a sparse matrix: save it as a full one")
+    return name, np.asarray(values)
 
 
 def _only_matrix(path: Path) -> str | None:
