@@ -137,13 +137,19 @@ def iterate(
     x0: Tensor | None = None,
     state: State | None = None,
 ) -> Iterator[Step]:
-    """Yield a `Step` after every iteration until all items are finished; the caller may leave at any time.
+    """Return an iterator of a `Step` per iteration until all items are finished; the caller may leave at any time.
 
     An item that has converged or diverged stays as it is while its neighbours go on. The arguments are those of
     `solve`.
     """
     g = Zero(f.ndim) if g is None else g
-    state = solver.init(f, g, _start(f, x0)) if state is None else state
+    return _steps(solver, f, g, [solver.init(f, g, _start(f, x0)) if state is None else state])
+
+
+@torch.no_grad()
+def _steps(solver: Solver[Any], f: Functional, g: Functional, begin: list[State]) -> Iterator[Step]:
+    """Yield what `iterate` does from the one state in `begin`, which is taken out: a large one is not needed twice."""
+    state = begin.pop()
     advance = solver.prepared(f, g, state)
     watch = _Watch(f, g, state)
     first = state.iteration

@@ -1,6 +1,7 @@
 """Memory does not grow with the iterations, for any solver and a few methods; `python -m faults memory` tries all."""
 
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,14 @@ def test_a_state_kept_of_every_iteration_is_noticed():
     found = peaks(hoarding, SCAN)
     assert grows(found)
     assert not grows(Peaks(found.few, found.few + MANY, found.image, found.data))
+
+
+def test_where_a_run_began_is_not_kept():
+    state = ADMM().init(FIDELITY, PRIOR, SCAN.data)
+    began = weakref.ref(state.z[0])
+    steps = iterate(ADMM(max_iter=3, tol=0.0), FIDELITY, PRIOR, state=state)
+    del state
+    for _ in range(3):
+        step = next(steps)
+    assert step.state.iteration == 3
+    assert began() is None

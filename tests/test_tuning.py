@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from invprob import reconstruct
+from invprob import Scan, reconstruct
 from invprob.benchmark.problems import PROBLEMS, cases
 from invprob.linop.readings import drawn_readings
+from invprob.methods import trials
 from invprob.methods.trials import probed
 from invprob.metrics import quality
-from invprob.operators import Identity, Mask
+from invprob.operators import Blur, Identity, Mask
 from invprob.problem import Problem
 from invprob.tuning import Choice, MinimumSearch
 from invprob.tuning.risk import generalised_cross_validation, predictive_risk, probe, unexplained_noise
@@ -84,18 +85,31 @@ def test_degrees_of_freedom_are_the_trace(complex_valued, weighted):
     problem = linear_problem(weights, complex_valued)
     h = torch.rand(64, 64, generator=generator, dtype=torch.float64)
     both = probed(problem)
-    misfit, df = both.scores(h * both.pair.y)
+    misfit, df = both.scores(h * problem.y, h * both.twin.y)
     # for a diagonal map one probe is exact, as b_k^2 w_k = 1
     assert float(df) == pytest.approx(float(h.mean()), rel=1e-6)
     w = torch.ones(64, 64) if weights is None else weights
     assert float(misfit) == pytest.approx(float((w * ((h - 1) * problem.y).abs() ** 2).mean()), rel=1e-9)
 
 
+def test_twins_in_turn_choose_what_twins_together_choose(monkeypatch):
+    generator = torch.Generator().manual_seed(5)
+    A = Blur((40, 40), torch.ones(3, 3) / 9, "reflect")
+    x = torch.zeros(2, 40, 40)
+    x[0, 10:25, 8:30], x[1, 5:12, 5:12] = 1.0, 2.0
+    scan = Scan(A, A(x) + 0.05 * torch.randn(2, 40, 40, generator=generator), 0.05)
+    together = reconstruct(scan, "tv")
+    monkeypatch.setattr(trials, "LARGE", 0)
+    in_turn = reconstruct(scan, "tv")
+    assert in_turn.settings["strength"] == pytest.approx(together.settings["strength"], rel=1e-3)
+    assert float((in_turn.x - together.x).norm() / together.x.norm()) < 1e-3
+
+
 def test_what_is_not_measured_has_no_degrees_of_freedom():
     seen = torch.arange(64) % 2 == 0
     problem = Problem(Mask(seen.expand(64, 64)), torch.ones(64, 64) * seen, None)
     both = probed(problem)
-    _, df = both.scores(both.pair.y)
+    _, df = both.scores(problem.y, both.twin.y)
     assert float(df) == pytest.approx(1.0, rel=1e-3)
     assert not bool(both.b[:, ~seen].any())
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from invprob.linop.doors import takes_arrays
 
+# numbers of an item that are in double precision at a time: all of a large one would take the memory of four
+BLOCK = 2**18
+
 
 def item_axes(ndim: int) -> tuple[int, ...]:
     """Return the trailing axes that make one item."""
@@ -20,10 +23,9 @@ def item_axes(ndim: int) -> tuple[int, ...]:
 def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Return Re <a, b> per item, in float64 so that no square over- or underflows, of shape `(*batch,)`."""
     if ndim and a.shape[-ndim:] == b.shape[-ndim:] and a.is_complex() == b.is_complex():
-        c, d = _in_a_row(a, ndim).double(), _in_a_row(b, ndim).double()
-        # of real numbers in one pass, without an image of products
-        total: Tensor = (c * d).sum(-1) if a.is_complex() else torch.linalg.vecdot(c, d)
-        return total
+        blocks = zip(_blocks(a, ndim), _blocks(b, ndim), strict=True)
+        parts = [_product(c.double(), d.double(), a.is_complex()) for c, d in blocks]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
     product = a.real.double() * b.real.double()
     if a.is_complex() and b.is_complex():
         product = product + a.imag.double() * b.imag.double()
@@ -35,11 +37,23 @@ def norm(a: Tensor, ndim: int) -> Tensor:
     """Return the Euclidean norm per item, of shape `(*batch,)`, in float64."""
     if ndim == 0:
         return a.abs().double()
-    if a.is_complex():  # whose own norm in double precision is many times slower
-        of_parts: Tensor = torch.linalg.vector_norm(_in_a_row(a, ndim), dim=-1, dtype=torch.float64)
-        return of_parts
-    size: Tensor = torch.linalg.vector_norm(a, dim=item_axes(ndim), dtype=torch.float64)
+    # of parts, as the norm of complex numbers in double precision is many times slower
+    sizes = [torch.linalg.vector_norm(block, dim=-1, dtype=torch.float64) for block in _blocks(a, ndim)]
+    size: Tensor = sizes[0] if len(sizes) == 1 else torch.linalg.vector_norm(torch.stack(sizes), dim=0)
     return size
+
+
+def _product(c: Tensor, d: Tensor, of_complex: bool) -> Tensor:
+    """Return the inner products along the last axis."""
+    # of real numbers in one pass, without an image of products
+    total: Tensor = (c * d).sum(-1) if of_complex else torch.linalg.vecdot(c, d)
+    return total
+
+
+def _blocks(a: Tensor, ndim: int) -> tuple[Tensor, ...]:
+    """Return the numbers of every item along one axis, at most `BLOCK` of them in each."""
+    row = _in_a_row(a, ndim)
+    return (row,) if row.shape[-1] <= BLOCK else torch.split(row, BLOCK, -1)
 
 
 def _in_a_row(a: Tensor, ndim: int) -> Tensor:

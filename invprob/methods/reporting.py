@@ -108,7 +108,9 @@ def run(
     choice: Choice | None = None,
 ) -> Generator[Progress, None, State]:
     """Run the loop, report every iteration and return the last state; results tell of the choice of the strength."""
-    for step in iterate(solver, f, g, state=state):
+    steps = iterate(solver, f, g, state=state)
+    del state  # the first of large ones would be kept in memory to the end
+    for step in steps:
         yield report(phase, problem, solver, f, g, step, settings, choice)
     return step.state
 

@@ -78,12 +78,16 @@ def _tv(
         return admm(f, g, penalty(lam, size, level.linear), tol=tol, max_iter=max_iter), f, g
 
     found = yield from choose(levels, parts, given)
-    chosen, at = found.strength, found.at
-    settings = {"strength": chosen.tolist(), **told}
-    for level in levels[found.level :]:
+    chosen, choice, at = found.strength, found.choice, found.at
+    levels, settings = levels[found.level :], {"strength": chosen.tolist(), **told}
+    del found  # a large picture has no room for images that are not needed any more
+    for level in levels:
         solver, f, g = parts(level, chosen, None)
         solver = solver if level is levels[-1] else replace(solver, tol=ROUGH * tol)
-        start = continued(level, solver, f, g, at or Reached(first), chosen)
+        begin = continued(level, solver, f, g, at or Reached(first), chosen)
         phase = f"total variation, {' x '.join(map(str, level.A.domain_shape))}"
-        state = yield from run(phase, level, solver, f, g, state=start, settings=settings, choice=found.choice)
+        events = run(phase, level, solver, f, g, state=begin, settings=settings, choice=choice)
+        at = None
+        del begin
+        state = yield from events
         at = reached(state, chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from invprob.fidelities import Misfit
 from invprob.functional import Functional
 from invprob.linalg import per_item
 from invprob.methods.continuation import Reached, continued, reached
-from invprob.methods.reporting import Progress, changed, run
+from invprob.methods.reporting import Progress, changed, run, with_own_readings
 from invprob.methods.scales import first_image, plausible_noise
 from invprob.problem import Problem
 from invprob.solvers import ConjugateGradient, Solver
@@ -28,31 +29,42 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 # residual at which, or steps after which, a trial of a splitting method is judged; conjugate gradients go to their own
 # residual, as how many steps they take is nothing smooth that a probe could be followed through
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 100
+# readings beyond which a problem and its twin are solved in turn: pictures of 512 x 512 pixels took as long either way
+LARGE = 2**19
+_RISK = "prediction error"  # what trials are scored by
 
 
 @dataclass(frozen=True)
 class Probed:
-    """A problem and its twin whose data a probe has moved, as a batch of two, in which degrees of freedom are seen.
+    """A problem and its twin whose data a probe has moved, in which degrees of freedom are seen.
 
     Arguments:
         problem: the problem as it is.
-        pair: both, with a leading batch axis of two.
+        twin: the same of the moved data.
         b: the probe.
         eps: its strength, `(*batch,)`.
     """
 
     problem: Problem
-    pair: Problem
+    twin: Problem
     b: Tensor
     eps: Tensor
 
-    def scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return |A x - y|^2_w / n and df, the degrees of freedom per reading, for the images of both."""
-        return self.scores_of(self.problem.A(x))
+    @cached_property
+    def pair(self) -> Problem:
+        """Return both as one problem, with a leading batch axis of two."""
+        on, twice = self.problem, (2, *self.problem.batch)
+        return replace(
+            on,
+            y=torch.stack([on.y, self.twin.y]),
+            noise=None if on.noise is None else on.noise.expand(twice),
+            weights=None if on.weights is None else on.weights.expand(2, *on.y.shape),
+        )
 
-    def scores_of(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the same for what the images of both predict, A x."""
-        on, (d, moved) = self.problem, predicted
+    def scores(self, x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Return |A x - y|^2_w / n and df, the degrees of freedom per reading, for the image and that of the twin."""
+        on = self.problem
+        d, moved = on.A(x), on.A(moved)
         n = torch.as_tensor(on.readings, device=d.device).double()
         weights = on.counted()
         change = (self.b.conj() * (moved - d)).real.double()
@@ -68,14 +80,7 @@ def probed(problem: Problem) -> Probed:
     b = probe(problem.A.range_shape, problem.y, problem.counted())
     eps = PROBE * plausible_noise(problem)
     moved = problem.y + per_item(eps, problem.y, k).to(problem.y.real.dtype) * b
-    twice = (2, *problem.batch)
-    pair = replace(
-        problem,
-        y=torch.stack([problem.y, moved]),
-        noise=None if problem.noise is None else problem.noise.expand(twice),
-        weights=None if problem.weights is None else problem.weights.expand(2, *problem.y.shape),
-    )
-    return Probed(problem, pair, b, eps)
+    return Probed(problem, replace(problem, y=moved), b, eps)
 
 
 def search_risk(
@@ -85,16 +90,16 @@ def search_risk(
 
     Returns where the last trial ended, and the noise level per item that the trial nearest to the best speaks for.
     """
-    both, at = probed(on), None
+    both = probed(on)
+    try_both = _together if on.y.numel() <= LARGE else _in_turn
+    at: tuple[Reached, Reached] | None = None
     trials, found = [], []
     while (trial := search.ask()) is not None:
         settled = search.settled
-        chosen = trial.expand(both.pair.batch)
-        events = _trial(search, both.pair, parts, chosen, None, at, "prediction error")
-        now = yield from changed(events, lambda pair: pair.row(0), lambda pair: pair[0])  # the problem as it is
-        at = now.keep(at, settled.expand(both.pair.batch))
+        now = yield from try_both(both, search, parts, trial, at)
+        at = now if at is None else (now[0].keep(at[0], settled), now[1].keep(at[1], settled))
         trials.append(torch.where(settled, -torch.inf, trial.log()))
-        found.append(both.scores(at.x))
+        found.append(both.scores(at[0].x, at[1].x))
         misfits, dfs = (torch.stack(column) for column in zip(*found, strict=True))
         scores = torch.stack([score(misfits, dfs) for score in criteria], 1)
         search.revise(scores[:-1])
@@ -102,7 +107,29 @@ def search_risk(
     if at is None:
         return None, None
     nearest = (torch.stack(trials) - search.best.log()).abs().argmin(0, keepdim=True)
-    return at.first(), unexplained_noise(misfits, dfs).gather(0, nearest).squeeze(0)
+    return at[0], unexplained_noise(misfits, dfs).gather(0, nearest).squeeze(0)
+
+
+def _together(
+    both: Probed, search: MinimumSearch, parts: Parts, strength: Tensor, at: tuple[Reached, Reached] | None
+) -> Generator[Progress, None, tuple[Reached, Reached]]:
+    """Try a strength on a problem and its twin as a batch of two, which keeps two threads busy with one image."""
+    pair = both.pair
+    start = None if at is None else at[0].beside(at[1])
+    events = _trial(search, pair, parts, strength.expand(pair.batch), None, start, _RISK)
+    now = yield from changed(events, lambda result: result.row(0), lambda images: images[0])  # the problem as it is
+    return now.item(0), now.item(1)
+
+
+def _in_turn(
+    both: Probed, search: MinimumSearch, parts: Parts, strength: Tensor, at: tuple[Reached, Reached] | None
+) -> Generator[Progress, None, tuple[Reached, Reached]]:
+    """Try a strength on a problem and then on its twin, in the memory of one."""
+    first, second = at or (None, None)
+    now = yield from _trial(search, both.problem, parts, strength, None, first, _RISK)
+    events = _trial(search, both.twin, parts, strength, None, second, _RISK)
+    moved = yield from changed(events, partial(with_own_readings, problem=both.problem), lambda x: x)
+    return now, moved
 
 
 def search_held_out(search: MinimumSearch, on: Problem, parts: Parts) -> Generator[Progress, None, Reached | None]:
@@ -132,9 +159,10 @@ def _trial(
     loosely = solver.tol if isinstance(solver, ConjugateGradient) else max(solver.tol, SEARCH_TOL)
     solver = replace(solver, tol=loosely, max_iter=min(solver.max_iter, SEARCH_STEPS))
     at = at or Reached(first_image(on if keep is None else _only(on, keep)))
-    start = continued(on, solver, f, g, at, strength)
-    phase = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}"
-    state = yield from run(phase, on, solver, f, g, state=start, settings={"strength": strength.tolist()})
+    phase, told = f"choosing the strength, {score} {len(search.logs) + 1} of at most {search.rounds}", strength.tolist()
+    state = yield from run(
+        phase, on, solver, f, g, state=continued(on, solver, f, g, at, strength), settings={"strength": told}
+    )
     return reached(state, strength)
 
 

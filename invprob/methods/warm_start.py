@@ -74,9 +74,12 @@ def refined(
     bounds = Constraint() if bounds is None else bounds
     for found in tv(problem, nonnegative=nonnegative, **bounds.given, tol=ROUGHLY, max_iter=ENOUGH):
         yield found
-    x = found.image()
+    x, told = found.image(), None if found.choice is None else found.choice.noise
+    del found  # with all that total variation has in memory
     least = FAINTEST * largest
-    noise = _noise(problem, found, least) if given is None else torch.maximum(constant(problem, given) * largest, least)
+    noise = (
+        _noise(problem, x, told, least) if given is None else torch.maximum(constant(problem, given) * largest, least)
+    )
     on = replace(problem, noise=noise) if problem.noise is None else problem
     f = (on.quadratic(x) if quadratic else on).fidelity()
     start = Start(x, unit(problem), noise)
@@ -85,10 +88,9 @@ def refined(
     yield from run(phase, problem, solver, f, g, state=started(problem, solver, f, g, x), settings=settings)
 
 
-def _noise(problem: Problem, found: Progress, least: Tensor) -> Tensor:
-    """Return the noise level that total variation's image speaks for; the scan's own as far as that agrees."""
-    misfit = torch.maximum(problem.noise_seen(found.image()).double(), least)
-    told = None if found.choice is None else found.choice.noise
+def _noise(problem: Problem, x: Tensor, told: Tensor | None, least: Tensor) -> Tensor:
+    """Return the noise that total variation's image and its choice speak for; the scan's own as far as that agrees."""
+    misfit = torch.maximum(problem.noise_seen(x).double(), least)
     # part of the noise is in the image, the less of it is in the misfit
     seen = misfit if told is None else torch.maximum(misfit, told)
     return seen if problem.noise is None else torch.minimum(torch.maximum(problem.noise, misfit), CREDIBLE * seen)

@@ -109,8 +109,10 @@ def _sparse(
     chosen, at = found.strength, found.at
     solver, f, g = parts(problem, chosen, None)
     settings = {"strength": chosen.tolist(), "wavelet": name, "tol": tol, **told}
-    start = continued(problem, solver, f, g, at or Reached(first), chosen)
-    yield from run("wavelet sparsity", problem, solver, f, g, state=start, settings=settings, choice=found.choice)
+    begin, choice = continued(problem, solver, f, g, at or Reached(first), chosen), found.choice
+    events = run("wavelet sparsity", problem, solver, f, g, state=begin, settings=settings, choice=choice)
+    del found, first, at, begin  # images that a large picture has no room for
+    yield from events
 
 
 def _strongest_of_equals(found: Found, choice: Choice) -> Found:

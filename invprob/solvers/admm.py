@@ -93,11 +93,11 @@ class ADMM(Solver[ADMMState]):
             require(term.functional, "prox", self)
         z = tuple(term.apply(x0) for term in split.terms)
         rho = self._penalties(f, split.terms, never(x0, f.ndim))
-        return _first(f, split, x0, z, tuple(torch.zeros_like(t) for t in z), rho)
+        return _first(f, split, x0, z, rho)
 
     def with_duals(self, f: Functional, g: Functional, state: ADMMState, u: tuple[Tensor, ...]) -> ADMMState:
         """Return the state with other scaled dual variables."""
-        return _first(f, _Splitting(f, g, state.x), state.primal, state.z, u, state.rho)
+        return _refreshed(_Splitting(f, g, state.x), replace(state, u=u))
 
     def step(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
         """Return the next state."""
@@ -115,11 +115,12 @@ class ADMM(Solver[ADMMState]):
         proxes = zip(split.terms, v, state.rho, state.z, strict=True)
         z = tuple(term.functional.prox_near(part, 1 / rho, guess) for term, part, rho, guess in proxes)
         u = tuple(part - value for part, value in zip(v, z, strict=True))
-
-        pulled, force = split.pull(state.rho, z), split.pull(state.rho, u)
-        target = state.data + (pulled - force)
+        del v, proxes  # large images take memory
         lengths = tuple(linalg.norm(t, term.functional.ndim) for term, t in zip(split.terms, u, strict=True))
         primal_residual = _primal_residual(split, primal, Cx, z, lengths)
+        del Cx
+        pulled, force = split.pull(state.rho, z), split.pull(state.rho, u)
+        target = state.data + (pulled - force)
         dual_residual = _dual_residual(split, state, pulled, force, lengths)
         following = replace(
             state,
@@ -216,15 +217,10 @@ def _scaled(rho: Tensor, x: Tensor, ndim: int) -> Tensor:
 
 
 def _first(
-    f: Functional,
-    split: _Splitting,
-    primal: Tensor,
-    z: tuple[Tensor, ...],
-    u: tuple[Tensor, ...],
-    rho: tuple[Tensor, ...],
+    f: Functional, split: _Splitting, primal: Tensor, z: tuple[Tensor, ...], rho: tuple[Tensor, ...]
 ) -> ADMMState:
     """Return the state before the first iteration."""
-    zero = torch.zeros_like(primal)
+    zero = _nothing(primal)
     data = f.back_projected() if isinstance(f, QuadraticFidelity) else zero
     state = ADMMState(
         x=primal,
@@ -232,7 +228,7 @@ def _first(
         residual=never(primal, f.ndim),
         primal=primal,
         z=z,
-        u=u,
+        u=tuple(_nothing(t) for t in z),
         rho=rho,
         data=data,
         scale=linalg.norm(data, f.ndim),
@@ -241,6 +237,11 @@ def _first(
         remainder=zero,
     )
     return _refreshed(split, state)
+
+
+def _nothing(like: Tensor) -> Tensor:
+    """Return zeros that take no memory."""
+    return like.new_zeros(()).expand_as(like)
 
 
 def _refreshed(split: _Splitting, state: ADMMState) -> ADMMState:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from invprob.errors import ResourceError
 from invprob.io.options import IMAGE_SHAPE, VIEWS
 from invprob.machine import available_memory, resident_memory
+from invprob.methods.trials import LARGE
 
 if TYPE_CHECKING:
     from invprob.io import Stack
@@ -20,8 +21,9 @@ __all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 # are among those images: 12 megapixels take 60. It is not the hungriest: methods with networks take over twice as much
 # of one small image (docs/reliability.md, which has the peaks of methods beside the limit, too).
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
-# A strength is chosen with a twin of the problem beside it: a picture of 1 megapixel was measured to take 186 images.
-_TWINS = 3
+# A strength is chosen with a twin of the problem: beside it, pictures of half a megapixel were measured to take up to
+# 217 images in all; after it, those of 1 megapixel 118, of which 35 are those of _FIXED.
+_TWINS, _TWINS_IN_TURN = 3.0, 1.5
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
 MOST = 1e9  # GiB, more than any machine has
 SHARE = 0.6  # of the free memory, unless the caller sets a limit
@@ -80,5 +82,6 @@ def bytes_of_a_row(row: Scan, *, choosing: bool = True) -> tuple[int, int]:
     rest = math.prod(row.batch_shape[1:])
     size, pixels = rest * row.data.element_size(), math.prod(A.domain_shape)
     if A.data_kind == "picture":
-        return _FIXED, size * _IMAGES * (_TWINS if choosing else 1) * max(pixels, rays)
+        twins = _TWINS_IN_TURN if row.data.numel() > LARGE else _TWINS
+        return _FIXED, int(size * _IMAGES * (twins if choosing else 1) * max(pixels, rays))
     return _FIXED + _PER_RAY * rays, size * (_IMAGES * pixels + _SINOGRAMS * rays)

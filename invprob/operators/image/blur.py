@@ -19,14 +19,17 @@ from invprob.linop.readings import interpolated
 from invprob.operators.image.convolution import (
     Axis,
     Boundary,
+    autocorrelation,
     check_boundary,
     checked_kernel,
     checked_sizes,
+    cosine_sums,
     crop,
     embed,
     extend,
     fold,
     half,
+    is_even,
     multiply,
     outer,
     overlap,
@@ -164,18 +167,10 @@ class Blur(LinearOperator):
         return spectrum
 
     def _cosine_transfer(self) -> Tensor | None:
-        """Return the kernel's cosine spectrum, None if it is not even in each axis (mirrored images have period 2n)."""
-        double = [2 * n for n in self.domain_shape]
-        axes = linalg.item_axes(len(double))
-        taps = wrapped(self.kernel, double)
-        for axis in axes:
-            odd = taps - taps.flip(axis).roll(1, axis)
-            if bool(odd.abs().amax() > 4 * torch.finfo(self.dtype).eps * taps.abs().amax()):
-                return None
-        spectrum = torch.fft.fftn(taps, dim=axes)
-        for axis, n in zip(axes, self.domain_shape, strict=True):
-            spectrum = spectrum.narrow(axis, 0, n)
-        return self._in_precision(spectrum if self.is_complex else spectrum.real)
+        """Return the kernel's cosine spectrum, None if it is not even in each axis."""
+        if not is_even(self.kernel, len(self.domain_shape), 4 * torch.finfo(self.dtype).eps):
+            return None
+        return self._in_precision(cosine_sums(self.kernel, self.domain_shape))
 
     def _power(self) -> Tensor:
         def compute() -> Tensor:
@@ -190,11 +185,8 @@ class Blur(LinearOperator):
         return self._in_precision(symbol * self._share(symbol))
 
     def _cosine_symbol(self) -> Tensor:
-        double = [2 * n for n in self.domain_shape]
-        axes = linalg.item_axes(len(double))
-        symbol = self._wide_transfer(double).abs().square()
-        for axis, n in zip(axes, self.domain_shape, strict=True):
-            symbol = 0.5 * (symbol + symbol.flip(axis).roll(1, axis)).narrow(axis, 0, n)
+        d = len(self.domain_shape)
+        symbol = cosine_sums(autocorrelation(self.kernel, d).real, self.domain_shape).clamp(min=0)
         return self._in_precision(symbol * self._share(symbol))
 
     def _share(self, symbol: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -95,6 +96,40 @@ def wrapped(kernel: Tensor, lengths: Sequence[int]) -> Tensor:
         zeros = kernel.new_zeros(*kernel.shape[:i], length, *kernel.shape[kernel.ndim + i + 1 :])
         kernel = zeros.index_add(i, place, kernel)
     return kernel
+
+
+def is_even(kernel: Tensor, ndim: int, tolerance: float) -> bool:
+    """Return whether kernels are mirror images of themselves along each axis, relative to their largest tap."""
+    for axis in item_axes(ndim):
+        around = kernel if kernel.shape[axis] % 2 else _with_zero_behind(kernel, axis)
+        if bool((around - around.flip(axis)).abs().amax() > tolerance * kernel.abs().amax()):
+            return False
+    return True
+
+
+def _with_zero_behind(kernel: Tensor, axis: int) -> Tensor:
+    return torch.cat([kernel, torch.zeros_like(kernel.narrow(axis, 0, 1))], axis)
+
+
+def cosine_sums(kernel: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return sum_t k[t] prod_i cos(pi m_i t_i / n_i) for all m < n = shape, t counted from the centre.
+
+    A matrix per axis: the FFT of the mirrored image would take 2^d times its memory.
+    """
+    for axis, n in zip(item_axes(len(shape)), shape, strict=True):
+        t = torch.arange(kernel.shape[axis], device=kernel.device) - kernel.shape[axis] // 2
+        turns = t[:, None] * torch.arange(n, device=kernel.device) % (2 * n)
+        cosines = (turns.double() * (math.pi / n)).cos().to(kernel.dtype)
+        kernel = (kernel.movedim(axis, -1) @ cosines).movedim(-1, axis)
+    return kernel
+
+
+def autocorrelation(kernel: Tensor, ndim: int) -> Tensor:
+    """Return sum_s k[s + t] conj(k[s]) of kernels, from -(taps - 1) to taps - 1 along each axis."""
+    sizes, axes = [2 * n - 1 for n in kernel.shape[-ndim:]], item_axes(ndim)
+    power = torch.fft.fftn(kernel, sizes, axes).abs().square()
+    found: Tensor = torch.fft.fftshift(torch.fft.ifftn(power, dim=axes), axes)
+    return found
 
 
 def multiply(x: Tensor, spectrum: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -57,7 +57,8 @@ def _of_flat_places(response: Tensor, y: Tensor, ndim: int) -> Tensor:
     for axis in range(-ndim, 0):
         if axis in axes:
             n = means.shape[axis] - 4
-            means = torch.stack([means.narrow(axis, k, n) for k in range(5)]).mean(0)
+            first, *rest = (means.narrow(axis, k, n) for k in range(5))
+            means = sum(rest, start=first) / 5  # one after another, in the memory of two
             response = _inside(response, axis, 2)
         elif y.shape[axis] > 2:  # where the filter has taken the ends
             means = _inside(means, axis, 1)
