@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 
 # What tv was measured to take per row (512 x 512 pixels, 120 views, peak of the process over 1 to 8 rows: 63 images;
-# half of them go into SSIM where there is a truth), per ray for tables, and for compiled code. A picture's own readings
-# are among those images: 12 megapixels take 60. It is not the hungriest: methods with networks take over twice as much
-# of one small image (docs/reliability.md, which has the peaks of methods beside the limit, too).
+# half of them go into SSIM where there is a truth), per ray for tables, and for compiled code. It is not the hungriest:
+# methods with networks take over twice as much of one small image (docs/reliability.md, which has the peaks of methods
+# beside the limit, too).
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
-# A strength is chosen with a twin of the problem: beside it, pictures of half a megapixel were measured to take up to
-# 217 images in all; after it, those of 1 megapixel 118, of which 35 are those of _FIXED.
-_TWINS, _TWINS_IN_TURN = 3.0, 1.5
+# Images that a picture takes, its readings among them, with its strength given and with one to choose: beside a twin of
+# the problem where it is small, and else before it. What allocators keep of arrays up to 32 MiB is among them.
+_OF_SMALL, _OF_MIDDLE, _OF_LARGE = (64, 192), (64, 80), (46, 62)
+_KEPT = 2**25
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more
 MOST = 1e9  # GiB, more than any machine has
 SHARE = 0.6  # of the free memory, unless the caller sets a limit
@@ -82,6 +83,7 @@ def bytes_of_a_row(row: Scan, *, choosing: bool = True) -> tuple[int, int]:
     rest = math.prod(row.batch_shape[1:])
     size, pixels = rest * row.data.element_size(), math.prod(A.domain_shape)
     if A.data_kind == "picture":
-        twins = _TWINS_IN_TURN if row.data.numel() > LARGE else _TWINS
-        return _FIXED, int(size * _IMAGES * (twins if choosing else 1) * max(pixels, rays))
+        one = size * max(pixels, rays)
+        images = _OF_SMALL if row.data.numel() <= LARGE else _OF_MIDDLE if one <= _KEPT else _OF_LARGE
+        return _FIXED, one * images[choosing]
     return _FIXED + _PER_RAY * rays, size * (_IMAGES * pixels + _SINOGRAMS * rays)
