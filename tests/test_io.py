@@ -530,7 +530,7 @@ def test_the_origin_of_a_scan_comes_back_as_text(tmp_path, scan):
     assert load_scan(tmp_path / "c.h5").provenance["long"] == "x" * 2**16
 
 
-@pytest.mark.parametrize("selection", [3, np.int64(3), "0:3", [0, 1], slice("a", None), slice(0.0, 2.0)])
+@pytest.mark.parametrize("selection", [3, np.int64(3), [0, 1], slice("a", None), slice(0.0, 2.0)])
 @pytest.mark.parametrize("option", ["rows", "views"])
 def test_a_selection_is_a_slice(tmp_path, scan, option, selection):
     save_scan(tmp_path / "a.h5", scan)

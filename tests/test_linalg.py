@@ -13,7 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from invprob import linalg
 from invprob.linalg import NormalTerm
-from invprob.linop import LinearOperator
+from invprob.linop import LinearOperator, items
 from invprob.linop.bases import dct, from_basis, idct, to_basis
 from invprob.operators import Gradient, Identity, ParallelBeam
 
@@ -504,3 +504,23 @@ def test_a_preconditioner_makes_no_direction_that_nobody_goes():
     assert found.n_iter == 1  # an exact one
     assert len(asked) == 1
     torch.testing.assert_close(found.x, 1 / torch.diagonal(M))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_large_items_are_summed_in_blocks(dtype, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(3, 5, 7, dtype=dtype, generator=generator) for _ in range(2))
+    whole = items.inner(a, b, 2), items.norm(a, 2)
+    monkeypatch.setattr(items, "BLOCK", 4)
+    assert torch.allclose(items.inner(a, b, 2), whole[0], rtol=1e-12)
+    assert torch.allclose(items.norm(a, 2), whole[1], rtol=1e-12)
+
+
+def test_norms_of_large_items_with_empty_parts_have_second_derivatives(monkeypatch):
+    monkeypatch.setattr(items, "BLOCK", 4)
+    x = torch.zeros(4, 4, dtype=torch.float64)
+    x[1] = 1.0
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(items.norm(x, 2), x, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), x)
+    assert curvature.isfinite().all()

@@ -154,7 +154,15 @@ def test_what_cannot_be_is_refused_at_once(stack_file):
     assert [path.name for path in Path().iterdir()] == ["scan.h5"]
 
 
-def test_a_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file, monkeypatch):
+@pytest.mark.parametrize(("side", "given", "chosen"), [(500, 64, 192), (900, 64, 80), (3000, 46, 62)])
+def test_pictures_take_so_many_images(side, given, chosen):
+    """As docs/reliability.md and the comment of the numbers have them, by how a strength is chosen at each size."""
+    picture = Scan(Identity((side, side)), torch.zeros(side, side), 0.1)
+    images = [memory.bytes_of_a_row(picture, choosing=choosing)[1] / (4 * side**2) for choosing in (False, True)]
+    assert images == [given, chosen]
+
+
+def test_a_small_picture_whose_strength_is_chosen_takes_three_times_as_much(stack_file, monkeypatch):
     picture = Scan(Identity((40, 50)), randn((40, 50), torch.float32, 0), 0.1)
     (fixed, given), (_, chosen) = (memory.bytes_of_a_row(picture, choosing=choosing) for choosing in (False, True))
     assert chosen == 3 * given

@@ -100,6 +100,7 @@ def test_twins_in_turn_choose_what_twins_together_choose(monkeypatch):
     scan = Scan(A, A(x) + 0.05 * torch.randn(2, 40, 40, generator=generator), 0.05)
     together = reconstruct(scan, "tv")
     monkeypatch.setattr(trials, "LARGE", 0)
+    monkeypatch.setattr(trials, "_together", None)  # which is not called
     in_turn = reconstruct(scan, "tv")
     assert in_turn.settings["strength"] == pytest.approx(together.settings["strength"], rel=1e-3)
     assert float((in_turn.x - together.x).norm() / together.x.norm()) < 1e-3

@@ -100,20 +100,28 @@ def test_half_of_what_band_and_arc_resolve_is_the_pixel(tmp_path):
         ({"frequencies": HERTZ / 1e9, "image_pixel_size": None}, "give frequencies in hertz"),
         ({"frequencies": HERTZ / 1e9, "image_pixel_size": None, "distance": None}, "give frequencies in hertz"),
         ({"image_pixel_size": 5e3}, "do not go with an image of 9.05e.05 m and an antenna at 10 m"),
-        ({"image_pixel_size": 0.2}, "the antenna, 10 m from the axis, stands in the image"),
+        ({"image_pixel_size": 0.1}, "an antenna 10 m from the axis is too near for an image 18.1 m from corner"),
         ({"frequencies": 0 * HERTZ + 1e9}, "must be positive and ascend"),
         ({"angles": np.full(96, np.nan)}, "angles are NaN or infinite in 96 of 96 places"),
         ({"angles": np.full(96, 3.0)}, "and angles differ"),
         ({"frequencies": np.where(np.arange(60) == 30, np.nan, HERTZ)}, "in 1 of 60 places, first at frequency 30"),
         ({"frequencies": "abc"}, "is not FIRST:LAST:COUNT"),
-        ({"frequencies": HERTZ + 0j}, "--read frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, not "),
-        ({"frequencies": HERTZ[:, None]}, "--read frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, not "),
+        (
+            {"frequencies": HERTZ + 0j},
+            "frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, and",
+        ),
+        (
+            {"frequencies": HERTZ.reshape(6, 10)},
+            "frequencies is FIRST:LAST:COUNT.FILE, of a radar in hertz, and",
+        ),
         ({"distance": "near"}, "'near' is not a number greater than 0"),
         ({"distance": -1.0}, "--read distance is M, from the antenna to the axis"),
         ({"angles_unit": 3}, "--angles-unit is deg.rad"),
         ({"image_pixel_size": 0}, "--read image_pixel_size is LENGTH"),
         ({"image_shape": (8.5, 8)}, "--image-shape is HxW"),
         ({"image_shape": 8}, "--image-shape is HxW"),
+        ({"image_shape": np.array(8)}, "--image-shape is HxW"),
+        ({"angles": "x" * 300}, "--angles: "),
         ({"image_shape": (8, 8, 8)}, "names 3 sides, but the image is a plane"),
         ({"distance": 1e300}, "do not go with"),
         ({"rows": slice(1)}, "leave out --rows"),
@@ -141,6 +149,16 @@ def test_what_cannot_be_is_refused_in_words(tmp_path, changes, words):
 def test_other_matrices_are_refused_in_words(tmp_path, values, words):
     with pytest.raises(InputError, match=words):
         load_scan(write(tmp_path / "a.mat", values), **(OPTIONS if values is not None and np.ndim(values) == 2 else {}))
+
+
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
+def test_rows_and_columns_of_numbers_and_numbers_of_other_libraries_are_taken(tmp_path, shape):
+    path, lists = write(tmp_path / "a.mat"), {"frequencies": HERTZ.reshape(shape), "angles": DEGREES.reshape(shape)}
+    numbers = {"distance": torch.tensor(100.0), "image_pixel_size": np.float32(0.05), "image_shape": np.array([9, 8])}
+    found = load_scan(path, **OPTIONS | lists | numbers)
+    plain = load_scan(path, **OPTIONS, distance="100", image_shape=(9, 8))
+    assert found.operator.domain_shape == plain.operator.domain_shape
+    assert torch.equal(found.data, plain.data)
 
 
 def test_a_damaged_matrix_is_refused(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,6 +42,7 @@ __all__ = [
     "Option",
     "Options",
     "as_slice",
+    "count_from",
     "in_words",
     "one_of",
     "rows_of",
@@ -59,7 +62,8 @@ class Option:
 
     An option means the same to all readers that accept it. `parse` raises ValueError, which says how the option is
     typed. `flag` says that the command line knows it by a name of its own, too, not as `--read NAME=VALUE` alone.
-    `fits` says of a value from Python that is no text whether the option can be that; by default the reader tells.
+    `take` makes what readers expect of a value from Python that is no text, or raises ValueError or TypeError; by
+    default it stays as it is, and the reader tells.
     """
 
     name: str
@@ -67,18 +71,21 @@ class Option:
     form: str
     parse: Callable[[str], Any]
     flag: bool = False
-    fits: Callable[[Any], bool] = lambda _: True
+    take: Callable[[Any], Any] = lambda value: value
 
     def taken(self, value: Any) -> Any:
-        """Return a value from Python, text as if it were typed; InputError for one that the option cannot be."""
-        if isinstance(value, str):
+        """Return a value from Python, text and names of files as if typed; InputError for one that it cannot be."""
+        text = os.fspath(value) if self.names_file and isinstance(value, os.PathLike) else value
+        if isinstance(text, str):
             try:
-                return self.parse(value)
-            except ValueError as error:
+                return self.parse(text)
+            except (ValueError, OSError) as error:
                 raise InputError(f"{self.typed}: {printable(error, 300)}") from None
-        if not self.fits(value):
-            raise InputError(f"{self.typed} is {self.form}, {self.about}, not {printable(repr(value))}")
-        return value
+        try:
+            return self.take(value)
+        except (ValueError, TypeError, RuntimeError, OverflowError):
+            shown = printable(" ".join(repr(value).split()), 80)
+            raise InputError(f"{self.typed} is {self.form}, {self.about}, and cannot be {shown}") from None
 
     @property
     def typed(self) -> str:
@@ -207,32 +214,51 @@ def yes_or_no(text: str) -> bool:
     return one_of("true", "false")(text) == "true"
 
 
-def _is_number(value: Any) -> bool:
-    """Return whether a value is one finite real number, of Python, NumPy or torch."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):
-        return False
-    return array.ndim == 0 and array.dtype.kind in "iuf" and math.isfinite(array)
+def _finite(value: Any) -> float:
+    """Return one number of Python, NumPy or torch."""
+    if isinstance(value, bytes | bool) or not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
 
 
-def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+def _above_zero(value: Any) -> float:
+    if (number := _finite(value)) <= 0:
+        raise ValueError
+    return number
 
 
-def _is_shape(value: Any) -> bool:
-    """Return whether a value is two or three numbers of pixels."""
-    sides = tuple(value) if isinstance(value, Sequence | np.ndarray) else ()
-    return len(sides) in (2, 3) and all(hasattr(n, "__index__") and n >= 1 for n in sides)
+def _sides(value: Any) -> tuple[int, ...]:
+    """Return two or three numbers of pixels."""
+    if isinstance(value, bytes) or any(isinstance(n, bool) for n in value):
+        raise ValueError
+    sides = tuple(operator.index(n) for n in value)
+    if len(sides) not in (2, 3) or min(sides) < 1:
+        raise ValueError
+    return sides
 
 
-def _are_numbers(value: Any) -> bool:
-    """Return whether a value is one real number or a list of them."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):
-        return False
-    return array.ndim < 2 and array.dtype.kind in "iuf"
+def _in_a_row(value: Any) -> NDArray[np.float64]:
+    """Return real numbers along one axis, be they a row or a column."""
+    array = np.asarray(value)
+    if array.dtype.kind == "c" or sum(n > 1 for n in array.shape) > 1:
+        raise ValueError
+    return array.astype(np.float64).ravel()
+
+
+def _text(value: Any) -> str:
+    raise ValueError  # text is read by `parse`
+
+
+def count_from(first: int, last: int) -> Callable[[Any], int]:
+    """Return how a whole number of Python from `first` to `last` is taken."""
+
+    def take(value: Any) -> int:
+        number = operator.index(value)
+        if isinstance(value, bool) or not first <= number <= last:
+            raise ValueError
+        return number
+
+    return take
 
 
 VALUES = Option(
@@ -255,22 +281,26 @@ ANGLES = Option(
     "FIRST:LAST:COUNT|FILE",
     _several("angles", "0:179:180"),
     flag=True,
-    fits=_are_numbers,
+    take=_in_a_row,
 )
-ANGLES_UNIT = Option(
-    "angles_unit", "the unit of the angles", "deg|rad", str, flag=True, fits=lambda value: isinstance(value, str)
-)
-PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True, fits=_is_positive)
+ANGLES_UNIT = Option("angles_unit", "the unit of the angles", "deg|rad", str, flag=True, take=_text)
+PIXEL_SIZE = Option("pixel_size", "the side of a detector pixel in mm", "MM", _positive, flag=True, take=_above_zero)
 IMAGE_PIXEL_SIZE = Option(
     "image_pixel_size",
     "the side of a pixel of the image, in mm or what else lengths are in",
     "LENGTH",
     _positive,
-    fits=_is_positive,
+    take=_above_zero,
 )
-BIN = Option("bin", "how many detector pixels along each side are joined to one", "NUMBER", whole(1, 1024, 4))
-AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True, fits=_is_number)
-IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True, fits=_is_shape)
+BIN = Option(
+    "bin",
+    "how many detector pixels along each side are joined to one",
+    "NUMBER",
+    whole(1, 1024, 4),
+    take=count_from(1, 1024),
+)
+AXIS = Option("axis", "the detector column of the rotation axis, from 0", "COLUMN", _number, flag=True, take=_finite)
+IMAGE_SHAPE = Option("image_shape", "the pixels of the image", "HxW", _shape, flag=True, take=_sides)
 FLATS = Option("flats", "pictures of the open beam: a folder, a pattern or a file", "FILES", str, flag=True)
 DARKS = Option("darks", "pictures without beam: a folder, a pattern or a file", "FILES", str, flag=True)
 PHASE = Option(
@@ -285,6 +315,7 @@ PAD = Option(
     "bins without a reading to add at both ends, for an object wider than the detector",
     "BINS",
     whole(0, 2**14, 128),
+    take=count_from(0, 2**14),
 )
 RINGS = Option("rings", "whether to take away what a bin adds to all views", "true|false", yes_or_no, flag=True)
 
@@ -297,14 +328,12 @@ FREQUENCIES = Option(
     "of a radar in hertz",
     "FIRST:LAST:COUNT|FILE",
     _several("frequencies", "4e9:16e9:11"),
-    fits=_are_numbers,
+    take=_in_a_row,
 )
 DISTANCE = Option(
-    "distance", "from the antenna to the axis of a turntable in m; without, far away", "M", _positive, fits=_is_positive
+    "distance", "from the antenna to the axis of a turntable in m; without, far away", "M", _positive, take=_above_zero
 )
-MEDIUM = Option(
-    "permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive, fits=_is_positive
-)
+MEDIUM = Option("permittivity", "of the medium relative to vacuum, by default 8", "NUMBER", _positive, take=_above_zero)
 
 
 def selected(selection: slice | None, count: int, option: str) -> range:

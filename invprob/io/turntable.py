@@ -74,10 +74,10 @@ def _read(path: Path, options: Options) -> Scan:
             f"{where}: waves of {wavelength:.3g} m do not go with an image of {size:.3g} m and an antenna at "
             f"{distance:g} m: give frequencies in hertz (gigahertz times 1e9), and lengths in metres"
         )
-    if distance < size / 2:
+    if distance < size:
         raise InputError(
-            f"{where}: the antenna, {distance:g} m from the axis, stands in the image, whose corners are "
-            f"{size / 2:.3g} m from it: mend {DISTANCE.typed}, or choose a smaller {IMAGE_SHAPE.typed}"
+            f"{where}: an antenna {distance:g} m from the axis is too near for an image {size:.3g} m from corner to "
+            f"corner: mend {DISTANCE.typed}, or choose a smaller {IMAGE_SHAPE.typed} or {IMAGE_PIXEL_SIZE.typed}"
         )
     joined = _neighbours(hertz, c / (2 * steps[0] * size)), _neighbours(turns, wavelength / (2 * steps[1] * size))
     data = echoes.reshape(len(hertz) // joined[0], joined[0], -1, joined[1]).mean((1, 3))
@@ -200,7 +200,7 @@ def _only_matrix(path: Path) -> str | None:
         found = scipy.io.whosmat(path)
     except Exception:  # another reader says in words what is wrong with it
         return None
-    if len(found) == 1 and len(found[0][1]) == 2 and found[0][2] in _NUMBERS and math.prod(found[0][1]) > 0:
+    if len(found) == 1 and len(found[0][1]) == 2 and found[0][2] in _NUMBERS and math.prod(found[0][1]) > 1:
         return str(found[0][0])
     return None
 

@@ -23,7 +23,7 @@ def item_axes(ndim: int) -> tuple[int, ...]:
 def inner(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Return Re <a, b> per item, in float64 so that no square over- or underflows, of shape `(*batch,)`."""
     if ndim and a.shape[-ndim:] == b.shape[-ndim:] and a.is_complex() == b.is_complex():
-        blocks = zip(_blocks(a, ndim), _blocks(b, ndim), strict=True)
+        blocks = zip(_blocks(_in_a_row(a, ndim)), _blocks(_in_a_row(b, ndim)), strict=True)
         parts = [_product(c.double(), d.double(), a.is_complex()) for c, d in blocks]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
     product = a.real.double() * b.real.double()
@@ -37,8 +37,10 @@ def norm(a: Tensor, ndim: int) -> Tensor:
     """Return the Euclidean norm per item, of shape `(*batch,)`, in float64."""
     if ndim == 0:
         return a.abs().double()
-    # of parts, as the norm of complex numbers in double precision is many times slower
-    sizes = [torch.linalg.vector_norm(block, dim=-1, dtype=torch.float64) for block in _blocks(a, ndim)]
+    row = _in_a_row(a, ndim)  # of parts, as the norm of complex numbers in double precision is many times slower
+    # a norm of norms has no second derivative where one of them is zero
+    blocks = (row,) if torch.is_grad_enabled() and row.requires_grad else _blocks(row)
+    sizes = [torch.linalg.vector_norm(block, dim=-1, dtype=torch.float64) for block in blocks]
     size: Tensor = sizes[0] if len(sizes) == 1 else torch.linalg.vector_norm(torch.stack(sizes), dim=0)
     return size
 
@@ -50,9 +52,8 @@ def _product(c: Tensor, d: Tensor, of_complex: bool) -> Tensor:
     return total
 
 
-def _blocks(a: Tensor, ndim: int) -> tuple[Tensor, ...]:
-    """Return the numbers of every item along one axis, at most `BLOCK` of them in each."""
-    row = _in_a_row(a, ndim)
+def _blocks(row: Tensor) -> tuple[Tensor, ...]:
+    """Return a row in pieces of at most `BLOCK` numbers."""
     return (row,) if row.shape[-1] <= BLOCK else torch.split(row, BLOCK, -1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from invprob.methods.continuation import Reached, continued, reached
 from invprob.methods.reporting import Progress, changed, run, with_own_readings
 from invprob.methods.scales import first_image, plausible_noise
 from invprob.problem import Problem
+from invprob.result import Result
 from invprob.solvers import ConjugateGradient, Solver
 from invprob.tuning import MinimumSearch
 from invprob.tuning.risk import PROBE, probe, unexplained_noise
@@ -29,9 +30,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 # residual at which, or steps after which, a trial of a splitting method is judged; conjugate gradients go to their own
 # residual, as how many steps they take is nothing smooth that a probe could be followed through
 SEARCH_TOL, SEARCH_STEPS = 5e-3, 100
-# readings beyond which a problem and its twin are solved in turn: pictures of 512 x 512 pixels took as long either way
+# readings of a picture beyond which a problem and its twin are solved in turn: 512 x 512 took as long either way
 LARGE = 2**19
-_RISK = "prediction error"  # what trials are scored by
+_RISK, _FREEDOM = "prediction error", "degrees of freedom"  # what trials of a problem and of its twin tell
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def search_risk(
     Returns where the last trial ended, and the noise level per item that the trial nearest to the best speaks for.
     """
     both = probed(on)
-    try_both = _together if on.y.numel() <= LARGE else _in_turn
+    try_both = _in_turn if on.A.data_kind == "picture" and on.y.numel() > LARGE else _together
     at: tuple[Reached, Reached] | None = None
     trials, found = [], []
     while (trial := search.ask()) is not None:
@@ -127,8 +128,12 @@ def _in_turn(
     """Try a strength on a problem and then on its twin, in the memory of one."""
     first, second = at or (None, None)
     now = yield from _trial(search, both.problem, parts, strength, None, first, _RISK)
-    events = _trial(search, both.twin, parts, strength, None, second, _RISK)
-    moved = yield from changed(events, partial(with_own_readings, problem=both.problem), lambda x: x)
+    events = _trial(search, both.twin, parts, strength, None, second, _FREEDOM)
+
+    def own(result: Result) -> Result:  # the twin is nobody's image
+        return with_own_readings(replace(result, x=now.x), both.problem)
+
+    moved = yield from changed(events, own, lambda _: now.x)
     return now, moved
 
 

@@ -96,8 +96,9 @@ class ADMM(Solver[ADMMState]):
         return _first(f, split, x0, z, rho)
 
     def with_duals(self, f: Functional, g: Functional, state: ADMMState, u: tuple[Tensor, ...]) -> ADMMState:
-        """Return the state with other scaled dual variables."""
-        return _refreshed(_Splitting(f, g, state.x), replace(state, u=u))
+        """Return the state before a first iteration with other scaled dual variables."""
+        before = replace(state, u=u, x=state.primal, iteration=0, residual=never(state.primal, f.ndim))
+        return _refreshed(_Splitting(f, g, state.x), before)
 
     def step(self, f: Functional, g: Functional, state: ADMMState) -> ADMMState:
         """Return the next state."""

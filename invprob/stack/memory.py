@@ -22,7 +22,8 @@ __all__ = ["budget", "bytes_of_a_row", "check_limit", "rows_at_once"]
 # beside the limit, too).
 _IMAGES, _SINOGRAMS, _PER_RAY, _FIXED = 64, 16, 64, 2**27
 # Images that a picture takes, its readings among them, with its strength given and with one to choose: beside a twin of
-# the problem where it is small, and else before it. What allocators keep of arrays up to 32 MiB is among them.
+# the problem where it is small, and else before it. What allocators keep of arrays up to 32 MiB is among them. Measured
+# with 0.26 and 0.52, with 1, 2.3 and 4, and with 12 megapixels, less _FIXED.
 _OF_SMALL, _OF_MIDDLE, _OF_LARGE = (64, 192), (64, 80), (46, 62)
 _KEPT = 2**25
 _MAX_ROWS = 16  # more at once gain nothing, and an interruption would cost more

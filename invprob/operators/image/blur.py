@@ -168,7 +168,7 @@ class Blur(LinearOperator):
 
     def _cosine_transfer(self) -> Tensor | None:
         """Return the kernel's cosine spectrum, None if it is not even in each axis."""
-        if not is_even(self.kernel, len(self.domain_shape), 4 * torch.finfo(self.dtype).eps):
+        if not is_even(self.kernel, self.domain_shape, 4 * torch.finfo(self.dtype).eps):
             return None
         return self._in_precision(cosine_sums(self.kernel, self.domain_shape))
 

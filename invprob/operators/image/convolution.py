@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -98,37 +97,40 @@ def wrapped(kernel: Tensor, lengths: Sequence[int]) -> Tensor:
     return kernel
 
 
-def is_even(kernel: Tensor, ndim: int, tolerance: float) -> bool:
-    """Return whether kernels are mirror images of themselves along each axis, relative to their largest tap."""
-    for axis in item_axes(ndim):
-        around = kernel if kernel.shape[axis] % 2 else _with_zero_behind(kernel, axis)
-        if bool((around - around.flip(axis)).abs().amax() > tolerance * kernel.abs().amax()):
-            return False
-    return True
-
-
-def _with_zero_behind(kernel: Tensor, axis: int) -> Tensor:
-    return torch.cat([kernel, torch.zeros_like(kernel.narrow(axis, 0, 1))], axis)
+def is_even(kernel: Tensor, shape: Sequence[int], tolerance: float) -> bool:
+    """Return whether kernels on mirrored images of `shape` are even along each axis, relative to their largest tap."""
+    extents = kernel.shape[-len(shape) :]
+    # what is larger than the image goes round its mirror image
+    taps = wrapped(kernel, [2 * n if k > n else 2 * (k // 2) + 2 for n, k in zip(shape, extents, strict=True)])
+    axes = item_axes(len(shape))
+    most = tolerance * taps.abs().amax(axes)
+    odd = ((taps - taps.flip(axis).roll(1, axis)).abs().amax(axes) for axis in axes)
+    return all(bool((size <= most).all()) for size in odd)
 
 
 def cosine_sums(kernel: Tensor, shape: Sequence[int]) -> Tensor:
     """Return sum_t k[t] prod_i cos(pi m_i t_i / n_i) for all m < n = shape, t counted from the centre.
 
-    A matrix per axis: the FFT of the mirrored image would take 2^d times its memory.
+    One axis after another, as the FFT of the image mirrored along all of them would take 2^d times its memory.
     """
     for axis, n in zip(item_axes(len(shape)), shape, strict=True):
-        t = torch.arange(kernel.shape[axis], device=kernel.device) - kernel.shape[axis] // 2
-        turns = t[:, None] * torch.arange(n, device=kernel.device) % (2 * n)
-        cosines = (turns.double() * (math.pi / n)).cos().to(kernel.dtype)
-        kernel = (kernel.movedim(axis, -1) @ cosines).movedim(-1, axis)
+        taps = wrapped(kernel.movedim(axis, -1), [2 * n])
+        if taps.is_complex():
+            waves = torch.fft.fft(taps)
+            sums = 0.5 * (waves + waves.flip(-1).roll(1, -1))[..., :n]
+        else:
+            sums = torch.fft.rfft(taps).real[..., :n]
+        kernel = sums.movedim(-1, axis).contiguous()
     return kernel
 
 
 def autocorrelation(kernel: Tensor, ndim: int) -> Tensor:
     """Return sum_s k[s + t] conj(k[s]) of kernels, from -(taps - 1) to taps - 1 along each axis."""
-    sizes, axes = [2 * n - 1 for n in kernel.shape[-ndim:]], item_axes(ndim)
-    power = torch.fft.fftn(kernel, sizes, axes).abs().square()
-    found: Tensor = torch.fft.fftshift(torch.fft.ifftn(power, dim=axes), axes)
+    axes, extents = item_axes(ndim), kernel.shape[-ndim:]
+    power = torch.fft.fftn(kernel, [scipy.fft.next_fast_len(2 * k - 1) for k in extents], axes).abs().square()
+    found: Tensor = torch.fft.ifftn(power, dim=axes)
+    for axis, k in zip(axes, extents, strict=True):
+        found = found.roll(k - 1, axis).narrow(axis, 0, 2 * k - 1)
     return found
 
 
