@@ -65,7 +65,7 @@ def _signalled(
     output = removed(folder, "out.h5")
     with Command([*_COMMAND, output.name], folder) as command:
         sent = command.wait_for(moment)
-        before, rows, whole = command.seconds, set(stored(command.words)), output.exists()
+        before, rows = command.seconds, set(stored(command.words))
         if sent and number == signal.SIGPIPE:
             command.leave()
         elif sent:
@@ -73,6 +73,7 @@ def _signalled(
             if again is not None:
                 time.sleep(again)
                 command.send(number)
+        whole = output.exists()  # looked at last: the file may be finished while the signal is on its way
         found = command.end()
     told = judged(what, _as_told_to_a_shell(found, number, output), _codes(number, sent, whole))
     rows |= _finished(found)

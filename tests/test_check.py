@@ -232,7 +232,7 @@ def test_a_geometry_that_cannot_be_is_3_in_one_line(invprob, command, change, wo
 def test_options_that_make_a_geometry_impossible_are_3(invprob):
     write_counts("x.h5")
     done = invprob("check", "x.h5", "--axis", "nan")
-    assert (done.code, "axis_offset must be finite" in done.err) == (3, True)
+    assert (done.code, "--axis is COLUMN" in done.err) == (3, True)
     parameters = {
         "angles": np.rad2deg(turn(360)),
         "distanceUnit": "mm",

@@ -191,7 +191,7 @@ def test_without_flats_one_says_what_the_data_are(exchange, values, stored):
     scan = load_scan(path, values=values)
     assert torch.allclose(scan.data[1], integrals()[1], atol=1e-5)
     assert scan.operator.axis_offset == pytest.approx(0.0, abs=0.5)
-    with pytest.raises(InputError, match="values must be one of counts"):
+    with pytest.raises(InputError, match="is neither counts, transmission nor integrals"):
         load_scan(path, values="numbers")
 
 
