@@ -167,14 +167,36 @@ def _number(text: str) -> float:
         raise ValueError(f"{text!r} is not a number") from None
 
 
+def _finite(value: Any) -> float:
+    """Return one number of Python, NumPy or torch."""
+    if isinstance(value, bytes | bool) or not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _above_zero(value: Any) -> float:
+    if (number := _finite(value)) <= 0:
+        raise ValueError
+    return number
+
+
 def _positive(text: str) -> float:
     try:
-        value = float(text)
+        return _above_zero(text)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text!r} is not a number greater than 0")
-    return value
+        raise ValueError(f"{text!r} is not a number greater than 0") from None
+
+
+def count_from(first: int, last: int) -> Callable[[Any], int]:
+    """Return how a whole number of Python from `first` to `last` is taken."""
+
+    def take(value: Any) -> int:
+        number = operator.index(value)
+        if isinstance(value, bool) or not first <= number <= last:
+            raise ValueError
+        return number
+
+    return take
 
 
 def whole(first: int, last: int, example: int) -> Callable[[str], int]:
@@ -214,19 +236,6 @@ def yes_or_no(text: str) -> bool:
     return one_of("true", "false")(text) == "true"
 
 
-def _finite(value: Any) -> float:
-    """Return one number of Python, NumPy or torch."""
-    if isinstance(value, bytes | bool) or not math.isfinite(number := float(value)):
-        raise ValueError
-    return number
-
-
-def _above_zero(value: Any) -> float:
-    if (number := _finite(value)) <= 0:
-        raise ValueError
-    return number
-
-
 def _sides(value: Any) -> tuple[int, ...]:
     """Return two or three numbers of pixels."""
     if isinstance(value, bytes) or any(isinstance(n, bool) for n in value):
@@ -247,18 +256,6 @@ def _in_a_row(value: Any) -> NDArray[np.float64]:
 
 def _text(value: Any) -> str:
     raise ValueError  # text is read by `parse`
-
-
-def count_from(first: int, last: int) -> Callable[[Any], int]:
-    """Return how a whole number of Python from `first` to `last` is taken."""
-
-    def take(value: Any) -> int:
-        number = operator.index(value)
-        if isinstance(value, bool) or not first <= number <= last:
-            raise ValueError
-        return number
-
-    return take
 
 
 VALUES = Option(

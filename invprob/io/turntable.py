@@ -61,7 +61,7 @@ def _read(path: Path, options: Options) -> Scan:
     where = f"{printable(path)}: {name}"
     hertz, turns = _measured(echoes, options, where)
     steps, wavelength = (_step(hertz), _step(turns)), 2 * c / float(hertz[0] + hertz[-1])
-    shape = tuple(options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE))
+    shape = options.get(IMAGE_SHAPE.name, _IMAGE_SHAPE)
     if len(shape) != 2:
         raise InputError(f"{where}: {IMAGE_SHAPE.typed} names {len(shape)} sides, but the image is a plane: give two")
     height, width = shape
