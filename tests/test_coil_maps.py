@@ -83,6 +83,25 @@ def test_the_noise_is_seen():
         assert calibrate(Y, middle_lines(lines), SHAPE).noise == pytest.approx(SIGMA, rel=0.15)
 
 
+@pytest.mark.parametrize("coils", [2, 4])
+@pytest.mark.parametrize("level", [1e-4, 1e-2, 0.1])
+def test_noise_is_told_from_signal_however_strong_it_is(coils, level):
+    known = truth.Coils(coils, SHAPE)
+    clean = truth.kspace(BODY, known, SHAPE)
+    sigma = level * np.abs(clean).max()
+    maps = calibrate(torch.from_numpy(clean + truth.noise(clean.shape, sigma)), middle_lines(24), SHAPE)
+    assert maps.noise == pytest.approx(sigma, rel=0.15)
+    assert maps.sets == 1
+    if level < 0.1:  # beyond, the dark parts of the object are lost
+        assert np.median(agreement(maps.coils, known)) > 0.998
+
+
+def test_noise_alone_has_a_level_and_no_maps_of_its_own():
+    maps = calibrate(torch.from_numpy(truth.noise(CLEAN.shape, 3.0)), middle_lines(24), SHAPE)
+    assert maps.noise == pytest.approx(3.0, rel=0.1)
+    assert maps.method.startswith("low-resolution images")
+
+
 def test_scale_changes_the_noise_alone():
     maps = calibrate(Y, middle_lines(16), SHAPE)
     for scale in (2.0**-43, 2.0**43):

@@ -62,6 +62,7 @@ def test_a_good_result_is_called_good():
         ("converged", {"residual_to_noise": math.inf, "data_residual": 0.002}, "good", "0.2 % of the data, which"),
         ("converged", {"residual_to_noise": math.inf, "data_residual": 0.2}, "bad", "20 % of the data, which"),
         ("converged", {"data_residual": 0.8}, "bad", "The image explains little of the data: 80 % of them are left"),
+        ("converged", {"data_residual": 0.999}, "bad", "The image explains little of the data: 100 % of them are left"),
         ("converged", {"residual_correlation": 0.1}, "good", "as it should be"),
         ("converged", {"residual_correlation": 0.5}, "fair", "correlated by 0.50, unlike noise"),
         ("converged", {"residual_correlation": 0.9}, "bad", "correlated by 0.90, unlike noise"),

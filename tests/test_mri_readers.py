@@ -266,12 +266,19 @@ def test_headers_that_are_none(invprob, tmp_path, text, words):
     assert words in done.err
 
 
-def test_a_missing_half(invprob, tmp_path):
+@pytest.mark.parametrize(("given", "lost"), [("a.hdr", "a.cfl"), ("a.cfl", "a.hdr")])
+def test_a_missing_half(invprob, tmp_path, given, lost):
     write_bart(tmp_path / "a")
-    (tmp_path / "a.cfl").unlink()
-    done = invprob("reconstruct", "a.hdr")
+    (tmp_path / lost).unlink()
+    done = invprob("reconstruct", given)
     assert (done.code, done.err.count("\n")) == (3, 1)
-    assert "a.cfl does not exist" in done.err
+    assert f"{lost} does not exist" in done.err
+
+
+def test_where_the_noise_level_is_from_is_said(invprob, tmp_path):
+    write_bart(tmp_path / "a")
+    assert ", seen in the middle of k-space\n" in invprob("inspect", "a.hdr").out
+    assert "standard deviation 0.5, given\n" in invprob("inspect", "a.hdr", "--read", "noise=0.5").out
 
 
 def test_halves_and_bytes_that_are_swapped(invprob, tmp_path):

@@ -733,6 +733,8 @@ def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch,
     page = Path("b.html").read_text()
     assert "The largest magnitude along each axis" in page
     assert png_uri(drawn) in page
+    assert "y down, z to the right" in page
+    assert f"<span>{float(volume.abs().max()):.4g} " in page  # white is the largest magnitude
     # of a plane there is one view
     plane = projections_png(volume[:, :, :1], (*A.axes[:2], [0.5]))
     assert Image.open(io.BytesIO(plane)).width < Image.open(io.BytesIO(drawn)).width / 2

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,12 @@ def test_the_page_tells_the_story(page, result, scan):
         "iterations 30",
     ):
         assert expected in words
+
+
+def test_only_what_is_known_at_two_steps_is_drawn(page, result, scan):
+    for objective, drawn in (([math.nan, math.nan, math.inf], False), ([math.nan, 2.0, 1.0], True)):
+        known = replace(result, history={**result.history, "objective": torch.tensor(objective)})
+        assert ("Objective over the iterations" in page(known, scan)) is drawn
 
 
 def test_the_page_refers_to_nothing_outside(page, result, scan):

@@ -38,9 +38,11 @@ def is_cfl(path: Path, head: bytes) -> bool:
     """Return whether a file that begins with `head` is one of a pair, which the text of the header says."""
     if head.startswith(_HEAD.encode()):
         return True
-    header = cfl_pair(path)[0]
-    if path.suffix != ".cfl" or not header.is_file():
+    if path.suffix != ".cfl":
         return False
+    header = cfl_pair(path)[0]
+    if not header.is_file():
+        return True  # reading it says which file is missing
     with header.open("rb") as stream:
         return stream.read(len(_HEAD)) == _HEAD.encode()
 

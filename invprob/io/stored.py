@@ -153,12 +153,12 @@ def _noise(file: h5py.File) -> str:
     return "; ".join(filter(None, (level, f"likelihood {printable(likelihood)}" if likelihood else None)))
 
 
-def level_in_words(noise: NDArray[Any] | None) -> str:
+def level_in_words(noise: NDArray[Any] | None, origin: str = "from the file") -> str:
     """Return what is known of the noise: its standard deviation, of one item or of many, if there is any."""
     if noise is None:
         return "not known (no estimate in the file)"
     low, high = (f"{float(end):.4g}" for end in (noise.min(), noise.max()))
-    return f"standard deviation {low if low == high else f'{low} to {high}'}, from the file"
+    return f"standard deviation {low if low == high else f'{low} to {high}'}, {origin}"
 
 
 def angle_summary(angles: NDArray[np.float64]) -> AngleSummary:

@@ -62,7 +62,9 @@ def noise_in_words(scan: Scan) -> str:
     likelihood = scan.likelihood
     if likelihood.counted:
         return f"that of counts: {likelihood.in_words()}"
-    level = level_in_words(None if scan.noise is None else torch.as_tensor(scan.noise).numpy(force=True))
+    noise = None if scan.noise is None else torch.as_tensor(scan.noise).numpy(force=True)
+    told, _, origin = scan.provenance.get("noise", "").partition(", ")  # of k-space: sigma, and where it is from
+    level = level_in_words(noise, origin) if told.startswith("sigma ") else level_in_words(noise)
     return level if isinstance(likelihood, Gaussian) else f"{level}; likelihood {likelihood.in_words()}"
 
 

@@ -98,7 +98,7 @@ def _page(result: Result, scan: Scan | None) -> str:
         verdict=verdict(found),
         statements=found,
         grades=_GRADES,
-        panels=[*_images(result, truth), *_unseen(result, scan), *_data(result, scan)],
+        panels=[*_images(result, scan, truth), *_unseen(result, scan), *_data(result, scan)],
         curves={**curves(result.history), **({} if truth is None else _reliability(result, truth))},
         along_axes=_along_axes(result, scan),
         quality={} if truth is None else _quality(result, truth),
@@ -133,14 +133,15 @@ def _facts(result: Result) -> str:
     return ", ".join(parts)
 
 
-def _images(result: Result, truth: Tensor | None) -> Iterator[Panel]:
+def _images(result: Result, scan: Scan | None, truth: Tensor | None) -> Iterator[Panel]:
     """Yield the image, then the phase of a complex one, spread, samples, truth and error as far as they are known."""
     draw = partial(show, ndim=result.ndim, grid=result.grid, channels=result.channels)
     unit, complex_image = printed_unit(result.units.image), result.x.is_complex()
-    shown = draw(result.x)
+    directions, window = _of_radar(result, scan)
+    shown = draw(result.x, window=window)
     bar, share = _scale_bar(result)
     drawn = "" if result.samples is None else f"mean of {len(result.samples)} draws"
-    yield Panel("Image", shown, unit, drawn, bar=bar, bar_share=share)
+    yield Panel("Image", shown, unit, ", ".join(filter(None, (drawn, directions))), bar=bar, bar_share=share)
     same = (shown.low, shown.high)
     if complex_image and result.channels != "colour":
         yield Panel("Phase", draw(result.x, part="phase"), "rad", _FAINT)
@@ -198,6 +199,17 @@ def _of_map(name: str, found: ParameterMap, result: Result) -> Panel:
     scale = f"0 to {most:.3g} {found.unit}".rstrip()
     note = f"{scale}, grey where the data do not say"
     return Panel(name, replace(shown, blank=np.isnan(shown.values)), found.unit, note)
+
+
+def _of_radar(result: Result, scan: Scan | None) -> tuple[str, tuple[float, float] | None]:
+    """Return how a radar's axes lie in pictures, whose projections have x across, and what is white; of others neither.
+
+    Targets are few voxels, so the usual window, in which almost all values lie, would show what is faint as white.
+    """
+    if scan is None or not isinstance(scan.operator, Radar):
+        return "", None
+    down, right = axes_in_order(scan.operator.domain_shape)[-2:]
+    return f"{'xyz'[down]} down, {'xyz'[right]} to the right", (0.0, float(result.item().x.abs().max()) or 1.0)
 
 
 def _along_axes(result: Result, scan: Scan | None) -> str:

@@ -29,10 +29,11 @@ def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
     found = {}
     if "iteration" in history and history["iteration"].numel() >= 2:
         iterations = history["iteration"].numpy()
-        found = {title: _plot(iterations, _curve(history[name])) for name, title in _CURVES.items() if name in history}
+        drawn = {title: _curve(history[name]) for name, title in _CURVES.items() if name in history}
+        found = {title: _plot(iterations, values) for title, values in drawn.items() if _line(values)}
     if "trial_strength" in history:
         strengths, scores = (_middle(history[name]) for name in ("trial_strength", "trial_score"))
-        if np.isfinite(scores).sum() >= 2:
+        if _line(scores):
             found["Expected error over the strengths tried"] = _plot(
                 strengths, scores / np.nanmin(scores), of_trials=True
             )
@@ -79,6 +80,11 @@ def _finished(figure: Figure, axes: Axes) -> str:
     return png_uri(stream.getvalue())
 
 
+def _line(values: NDArray[Any]) -> bool:
+    """Return whether there is something to draw: an objective may be unknown at every step."""
+    return bool(np.isfinite(values).sum() >= 2)
+
+
 def _middle(column: Tensor) -> NDArray[Any]:
     """Return the column of the item that pictures show, the middle one."""
     rows: NDArray[Any] = column.double().numpy().reshape(len(column), -1)
@@ -88,5 +94,5 @@ def _middle(column: Tensor) -> NDArray[Any]:
 def _curve(column: Tensor) -> NDArray[Any]:
     """Return the column over the iterations, of a stack the worst row."""
     values = column.double().numpy().reshape(len(column), -1)
-    worst: NDArray[Any] = np.nanmax(np.where(np.isfinite(values), values, np.nan), axis=1)
+    worst: NDArray[Any] = np.fmax.reduce(np.where(np.isfinite(values), values, np.nan), axis=1)
     return worst

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invprob.operators.mri.calibration_block import waves
-from invprob.operators.mri.espirit import eigen_maps, kernel_of, noise_of, patches_of
+from invprob.operators.mri.espirit import eigen_maps, kernel_of, patches_of
 
 CROP = 0.9  # eigenvalues below this speak of no signal
 FEWEST = 12  # samples per axis for ESPIRiT
@@ -92,12 +92,15 @@ def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | No
     if not _enough(block, image_shape):
         return Maps(_smooth(block, image_shape).to(precision), None, None, region, "low-resolution images")
     patches = patches_of(block)
+    noise = float(scale) * patches.noise
     vectors, values = eigen_maps(patches, image_shape)
+    if not bool((values[0] > CROP).any()):
+        smooth = _smooth(block, image_shape).to(precision)
+        return Maps(smooth, values, noise, region, "low-resolution images, as hardly anything stands out of the noise,")
     if sets is None:
         sets = 2 if float((values[1] > CROP).double().mean()) > SECOND else 1
     vectors = torch.where(values.unsqueeze(1) > CROP, vectors, 0.0)
     coils = _with_phase_of(_reference(block), vectors[:sets])
-    noise = float(scale) * noise_of(patches, block)
     return Maps((coils[0] if sets == 1 else coils).to(precision), values, noise, region, "ESPIRiT")
 
 

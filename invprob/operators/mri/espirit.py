@@ -21,6 +21,7 @@ from invprob.operators.mri.calibration_block import waves
 KERNEL = {2: 6, 3: 5}  # samples of a patch per axis, by the axes of the image
 SIGNAL = 0.02  # singular values of the calibration matrix above this share of the largest are signal
 _TAIL, _DRAWS = 4, 2  # the smallest quarter of the singular values is noise; so many draws say how large it is
+_ROUNDS = 8  # signal and noise are told apart in two or three, in twice as many where few coils see little noise
 _SLAB = 2**26  # bytes of eigenvalue problems at a time
 
 
@@ -32,10 +33,10 @@ class EigenMaps(NamedTuple):
 
 
 class Patches(NamedTuple):
-    """The space of the patches: orthonormal rows `(rank, C, *kernel)`, and all singular values of the matrix."""
+    """The space of the patches: orthonormal rows `(rank, C, *kernel)`, and the noise level of k-space beside it."""
 
     rows: Tensor
-    singular: Tensor
+    noise: float
 
 
 def kernel_of(region: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,34 +45,54 @@ def kernel_of(region: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def patches_of(block: Tensor) -> Patches:
-    """Return the space that the patches of the middle of k-space, `(C, *region)`, lie in."""
-    rows = _windows(block)
-    squares, vectors = torch.linalg.eigh(rows.T @ rows.conj())  # the conjugate of the usual Gram matrix: of patches
-    singular = squares.clamp(min=0).sqrt().flip(0)
-    signal = vectors.flip(1)[:, singular > SIGNAL * singular[0]]
-    return Patches(signal.T.reshape(-1, block.shape[0], *kernel_of(tuple(block.shape[1:]))), singular)
+    """Return the space that the patches of the middle of k-space, `(C, *region)`, lie in.
 
-
-def noise_of(patches: Patches, block: Tensor) -> float:
-    """Return the noise level sigma of k-space, sigma^2 = E|n|^2, that the smallest singular values speak for.
-
-    The smallest quarter of them is compared with that of white noise in the same place: outside the spaces that the
-    signal fills on both sides of the calibration matrix.
+    Of its directions those count whose singular values neither noise nor a fiftieth of the largest reaches, and the
+    strongest one always.
     """
-    windows, signal = _windows(block), patches.rows.flatten(1)
-    rank, filled = min(windows.shape), signal.shape[0]
-    tail = min(max(1, rank // _TAIL), rank - filled)
-    if not tail:
-        return 0.0
+    windows = _windows(block)
+    squares, vectors = torch.linalg.eigh(windows.T @ windows.conj())  # conjugate of the usual Gram matrix: of patches
+    singular, vectors = squares.clamp(min=0).sqrt().flip(0), vectors.flip(1)
+    noise, largest = _noise(block, windows, singular, vectors)
+    strongest = float(singular[0])
+    signal = vectors[:, singular >= min(max(SIGNAL * strongest, largest), strongest)]
+    return Patches(signal.T.reshape(-1, block.shape[0], *kernel_of(tuple(block.shape[1:]))), noise)
+
+
+def _noise(block: Tensor, windows: Tensor, singular: Tensor, vectors: Tensor) -> tuple[float, float]:
+    """Return the noise level sigma of k-space, sigma^2 = E|n|^2, and the largest singular value that such noise has.
+
+    The smallest quarter of the singular values is compared with that of white noise in the same place: outside the
+    spaces that the signal fills on both sides of the matrix of patches. What is signal, the noise level tells, so both
+    are found in turns, from no signal on: at first there is too much noise, later too little signal, and never less.
+    """
+    rank, signal = min(windows.shape), 0
+    for _ in range(_ROUNDS):
+        tail = min(max(1, rank // _TAIL), rank - signal)
+        white, largest = _white_noise(block, windows, vectors[:, :signal].T, tail)
+        sigma = math.sqrt(float(singular[rank - tail : rank].square().sum()) / white)
+        standing_out = min(int((singular > sigma * largest).sum()), rank - 1)
+        if standing_out <= signal:
+            break
+        signal = standing_out
+    return sigma, sigma * largest
+
+
+def _white_noise(block: Tensor, windows: Tensor, signal: Tensor, tail: int) -> tuple[float, float]:
+    """Return the squares of the smallest singular values, summed, and the largest one of noise of sigma 1.
+
+    It is noise that leaves out the directions of the signal, `(count, C * prod(kernel))`, and what they are in the
+    patches.
+    """
     left = torch.linalg.qr(windows @ signal.mH).Q
-    generator, white = torch.Generator().manual_seed(0), 0.0
+    beside = min(windows.shape) - len(signal)
+    generator, squares = torch.Generator().manual_seed(0), torch.zeros(windows.shape[1], dtype=torch.float64)
     for _ in range(_DRAWS):
         noise = _windows(torch.randn(block.shape, dtype=torch.complex128, generator=generator))
         noise = noise - (noise @ signal.mH) @ signal
         noise = noise - left @ (left.mH @ noise)
-        squares = torch.linalg.eigvalsh(noise.mH @ noise).flip(0)
-        white += float(squares[rank - filled - tail : rank - filled].sum()) / _DRAWS
-    return math.sqrt(float(patches.singular[rank - tail : rank].square().sum()) / white)
+        squares += torch.linalg.eigvalsh(noise.mH @ noise).flip(0) / _DRAWS
+    return float(squares[beside - tail : beside].sum()), math.sqrt(float(squares[0]))
 
 
 def eigen_maps(patches: Patches, image_shape: tuple[int, ...]) -> EigenMaps:

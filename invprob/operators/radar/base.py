@@ -73,7 +73,7 @@ class Radar(LinearOperator):
         found = []
         waves = min(self.spacing) * self.refractive_index * self.frequencies[-1] / LIGHT
         if waves > COARSE:
-            found.append(f"voxels are {waves:.0f} wavelengths apart: check that lengths are given in metres")
+            found.append(f"voxels are {waves:.3g} wavelengths apart: check that lengths are given in metres")
         if self.frequencies.size == 1:
             found.append("there is one frequency: depths are told apart by the aperture alone")
         depth = self._range_extent()
