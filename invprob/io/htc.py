@@ -104,7 +104,10 @@ def read_struct(path: Path) -> tuple[str, Mapping[str, Any]]:
     for name in STRUCTS:
         if isinstance(content.get(name), dict):
             return name, content[name]
-    raise InputError(f"{printable(path)} holds neither the struct {STRUCTS[0]} nor {STRUCTS[1]}: check the file")
+    raise InputError(
+        f"{printable(path)} holds neither the struct {STRUCTS[0]} nor {STRUCTS[1]}, and of other MATLAB files a single "
+        "matrix of a turntable radar is read: save its arrays in another layout, such as .npy"
+    )
 
 
 def _sinogram(struct: Mapping[str, Any], where: str) -> NDArray[Any]:

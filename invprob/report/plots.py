@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,7 @@ __all__ = ["curves", "reliability"]
 
 _INK, _FAINT, _LINE = "#1c2430", "#c9d1da", "#1f5fa8"
 _DECADE = 10  # a curve that spans more is drawn on a logarithmic axis
+_ROOM = 0.2  # of the width of a plot, for the label of a place on its axis
 _LEVELS = np.linspace(0.05, 0.95, 19)  # of the intervals whose coverage is drawn
 _CURVES = {"residual": "Relative change over the iterations", "objective": "Objective over the iterations"}
 
@@ -65,8 +67,18 @@ def _plot(x: NDArray[Any], values: NDArray[Any], *, of_trials: bool = False) -> 
         axes.set_yscale("log")
     if of_trials:
         axes.set_xscale("log")
+        marked = _apart(x, float(x[np.nanargmin(values)]))
+        axes.set_xticks(marked, [f"{strength:.2g}" for strength in marked])
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("strength" if of_trials else "iteration", fontsize=8, color=_INK)
     return _finished(figure, axes)
+
+
+def _apart(strengths: NDArray[Any], best: float) -> list[float]:
+    """Return the ends of what was tried, and the best strength where its label finds room between them."""
+    low, high = float(strengths.min()), float(strengths.max())
+    room = _ROOM * np.log(high / low)
+    return [low, *([best] if np.log(best / low) > room and np.log(high / best) > room else []), high]
 
 
 def _finished(figure: Figure, axes: Axes) -> str:
