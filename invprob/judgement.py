@@ -111,7 +111,7 @@ def _status(item_status: Sequence[str], *, direct: bool, left: float) -> Iterato
     for status in sorted(counts, key=list(SENTENCES).index):
         of = f"{_share(counts[status], len(item_status))}: " if len(item_status) > 1 else ""
         if direct and status == "converged":
-            yield Statement("good", f"{of}The method is direct: it takes one step.")
+            yield Statement("good", f"{of}The method takes a fixed number of steps: nothing had to converge.")
         elif status == "max_iter" and left <= _NEARLY:
             yield Statement("good", f"{of}The iterations ended above the tolerance, at a residual of {left:.1e}: near.")
         else:

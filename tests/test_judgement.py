@@ -94,7 +94,7 @@ def test_a_good_result_is_called_good():
         ("converged", {"stationarity": 1.0, "duality_gap": 0.0}, "bad", "met to 100 %"),
         ("converged", {"stationarity": None, "duality_gap": 0.03}, "fair", "within 3 % of its minimum"),
         ("converged", {"adjoint_mismatch": 0.01}, "fair", "is not the projector's adjoint"),
-        ("converged", {"fixed_point_residual": None}, "good", "The method is direct"),
+        ("converged", {"fixed_point_residual": None}, "good", "nothing had to converge"),
         ("converged", {"fixed_point_residual": None, "residual_to_noise": 1.4}, "good", "The residual is 1.40"),
         ("converged", {"fixed_point_residual": None, "residual_to_noise": 2.9}, "fair", "fair: The residual is 2.90"),
         ("converged", {"fixed_point_residual": None, "residual_to_noise": 26.0}, "bad", "bad: The residual is 26.00"),
