@@ -80,6 +80,8 @@ def sampler(
         preset = PRESETS[preset]
     if chains < 1:
         raise ValueError(f"chains must be at least 1, got {chains}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     prior = as_prior(prior, len(A.domain_shape))
     if prior.ndim != len(A.domain_shape):
         raise ValueError(f"the prior has items of {prior.ndim} axes, the operator images of {len(A.domain_shape)}")

@@ -20,8 +20,8 @@ from invprob.operators.mri.calibration_block import waves
 
 KERNEL = {2: 6, 3: 5}  # samples of a patch per axis, by the axes of the image
 SIGNAL = 0.02  # singular values of the calibration matrix above this share of the largest are signal
-_TAIL, _DRAWS = 4, 2  # the smallest quarter of the singular values is noise; so many draws say how large it is
-_ROUNDS = 8  # signal and noise are told apart in two or three, in twice as many where few coils see little noise
+_TAIL, _VALUES = 4, 128  # the smallest quarter of the singular values is noise; so many of drawn noise tell its level
+_ROUNDS, _SETTLED = 8, 0.02  # signal and noise are told apart in turns, until the noise level falls by less than 2 %
 _SLAB = 2**26  # bytes of eigenvalue problems at a time
 
 
@@ -66,15 +66,15 @@ def _noise(block: Tensor, windows: Tensor, singular: Tensor, vectors: Tensor) ->
     spaces that the signal fills on both sides of the matrix of patches. What is signal, the noise level tells, so both
     are found in turns, from no signal on: at first there is too much noise, later too little signal, and never less.
     """
-    rank, signal = min(windows.shape), 0
+    rank, signal, before = min(windows.shape), 0, math.inf
     for _ in range(_ROUNDS):
         tail = min(max(1, rank // _TAIL), rank - signal)
         white, largest = _white_noise(block, windows, vectors[:, :signal].T, tail)
         sigma = math.sqrt(float(singular[rank - tail : rank].square().sum()) / white)
         standing_out = min(int((singular > sigma * largest).sum()), rank - 1)
-        if standing_out <= signal:
+        if standing_out <= signal or sigma > (1 - _SETTLED) * before:
             break
-        signal = standing_out
+        signal, before = standing_out, sigma
     return sigma, sigma * largest
 
 
@@ -85,13 +85,14 @@ def _white_noise(block: Tensor, windows: Tensor, signal: Tensor, tail: int) -> t
     patches.
     """
     left = torch.linalg.qr(windows @ signal.mH).Q
-    beside = min(windows.shape) - len(signal)
+    rank = min(windows.shape)
+    beside, draws = rank - len(signal), math.ceil(_VALUES / rank)
     generator, squares = torch.Generator().manual_seed(0), torch.zeros(windows.shape[1], dtype=torch.float64)
-    for _ in range(_DRAWS):
+    for _ in range(draws):
         noise = _windows(torch.randn(block.shape, dtype=torch.complex128, generator=generator))
         noise = noise - (noise @ signal.mH) @ signal
         noise = noise - left @ (left.mH @ noise)
-        squares += torch.linalg.eigvalsh(noise.mH @ noise).flip(0) / _DRAWS
+        squares += torch.linalg.eigvalsh(noise.mH @ noise).flip(0) / draws
     return float(squares[beside - tail : beside].sum()), math.sqrt(float(squares[0]))
 
 
