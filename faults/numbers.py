@@ -12,13 +12,28 @@ from pathlib import Path
 import numpy as np
 
 from faults.program import Found, Trial, judged, made, run
-from faults.scans import blur, mri, stack
+from faults.scans import blur, echoes, mri, radar, stack
 from invprob.methods.entry import find_recipe, settings_of
 from invprob.registry import METHODS
 
 __all__ = ["ABSURD", "campaign", "planned"]
 
 ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
+_WHOLE = ("1", "99999999999999999999")  # which no 64 bits hold
+_EASY = {"max_iter": "2", "steps": "2", "n_chains": "1", "echo_times": "10,20,30", "inversion_times": "10,20,30"}
+_OTHERS = {  # methods of other scans than those of CT
+    "blur": ("wiener", "sobolev-tv"),
+    "mri": ("zero-filled", "cg-sense", "l1-wavelet"),
+    "echoes": ("low-rank-sparse", "t1-map", "t2-map"),
+    "radar": (
+        "back-projection",
+        "matched-filter",
+        "l1-magnitude",
+        "tv-magnitude",
+        "wavelet-magnitude",
+        "pnp-magnitude",
+    ),
+}
 _SIMULATE, _MRI = "simulate a.h5 --size 16 --views 8", "simulate a.h5 --size 16 --geometry cartesian --coils 2"
 OPTIONS = (  # of a command, those that take a number
     *((_SIMULATE, option) for option in ("--arc", "--noise", "--photons", "--seed")),
@@ -30,41 +45,59 @@ OPTIONS = (  # of a command, those that take a number
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Iterator[Found]:
-    """Yield strengths of 0, 1e-300 and 1e300 of every method, then drawn numbers in some option and any setting."""
+    """Yield strengths of 0, 1e-300 and 1e300 of every method, then numbers in drawn options and settings."""
     return made(planned(folder, trials, seed))
 
 
 def planned(folder: Path, trials: int, seed: int) -> Iterator[Trial]:
-    """Yield the same as trials that are still to be made."""
-    scans = [stack(folder / "ct.h5", rows=1), blur(folder / "blur.h5"), mri(folder / "mri.h5")]
-    for method in METHODS:
+    """Yield the same as trials that are still to be made; of enough of them, every setting has had every number."""
+    taken = _taken(folder)
+    for method, scan in taken.items():
         for strength in ABSURD[:3] if "strength" in settings_of(find_recipe(method)) else ():
-            for scan in scans:
-                yield partial(_tried, folder, scan.name, method, ["--strength", strength])
+            yield partial(_tried, folder, scan, method, "strength", strength)
     generator = np.random.default_rng(seed)
     run(["reconstruct", "ct.h5", "--method", "fbp", "-o", "result.h5", "--overwrite"], folder)
-    for _ in range(trials):
+    settings = [
+        (scan, method, setting, value)
+        for method, scan in taken.items()
+        for setting in settings_of(find_recipe(method))
+        for value in (*ABSURD, *_WHOLE, _of_any_size(generator))
+        if setting not in _EASY or value not in _WHOLE  # work, and not a fault
+    ]
+    for number in generator.permutation(len(settings))[:trials]:
         command, option = OPTIONS[int(generator.integers(len(OPTIONS)))]
-        yield partial(_optioned, folder, command, f"{option}={_number(generator)}")
-        method = str(generator.choice(list(METHODS)))
-        names = [name for name in settings_of(find_recipe(method)) if name != "max_iter"]
-        if names:
-            setting, value = str(generator.choice(names)), _number(generator)
-            scan = scans[int(generator.integers(len(scans)))]
-            yield partial(_tried, folder, scan.name, method, ["--set", f"{setting}={value}"])
+        value = str(generator.choice(ABSURD)) if generator.random() < 0.5 else _of_any_size(generator)
+        yield partial(_optioned, folder, command, f"{option}={value}")
+        yield partial(_tried, folder, *settings[number])
 
 
-def _number(generator: np.random.Generator) -> str:
-    """Return an absurd number, or one of any size that double precision knows."""
-    if generator.random() < 0.5:
-        return str(generator.choice(ABSURD))
+def _taken(folder: Path) -> dict[str, str]:
+    """Return a scan that each method takes, by the name of the method."""
+    for name, write in {"ct": _one_row, "blur": blur, "mri": mri, "echoes": echoes, "radar": radar}.items():
+        write(folder / f"{name}.h5")
+    of = {method: f"{scan}.h5" for scan, methods in _OTHERS.items() for method in methods}
+    return {method: of.get(method, "ct.h5") for method in METHODS}
+
+
+def _one_row(path: Path) -> Path:
+    return stack(path, rows=1)
+
+
+def _of_any_size(generator: np.random.Generator) -> str:
+    """Return a number of any size that double precision knows."""
     return f"{generator.choice([-1, 1]) * 10.0 ** generator.uniform(-320, 308):.3g}"
 
 
-def _tried(folder: Path, scan: str, method: str, more: list[str]) -> Found:
-    few = ["--set", "max_iter=3"] if "max_iter" in settings_of(find_recipe(method)) else []
-    arguments = ["reconstruct", scan, "--method", method, "-o", "out.h5", "--overwrite", *few, *more]
-    return judged(" ".join(arguments[1:4] + more), run(arguments, folder))
+def _reconstructing(scan: str, method: str, but: str = "") -> list[str]:
+    """Return the command, with little work in all settings `but` one."""
+    easy = [f"{name}={value}" for name, value in _EASY.items() if name in settings_of(find_recipe(method))]
+    few = [word for setting in easy if not setting.startswith(f"{but}=") for word in ("--set", setting)]
+    return ["reconstruct", scan, "--method", method, "-o", "out.h5", "--overwrite", *few]
+
+
+def _tried(folder: Path, scan: str, method: str, setting: str, value: str) -> Found:
+    arguments = [*_reconstructing(scan, method, setting), "--set", f"{setting}={value}"]
+    return judged(f"{scan} {method} {setting}={value}", run(arguments, folder))
 
 
 def _optioned(folder: Path, command: str, option: str) -> Found:

@@ -12,10 +12,10 @@ import torch
 
 from invprob.io import save_result, save_scan
 from invprob.methods import reconstruct
-from invprob.operators import Blur, CartesianMRI, ParallelBeam
+from invprob.operators import Blur, CartesianMRI, NearFieldMIMO, ParallelBeam
 from invprob.scan import Scan
 
-__all__ = ["blur", "challenge", "exchange", "layouts", "mri", "said_in", "stack"]
+__all__ = ["blur", "challenge", "echoes", "exchange", "layouts", "mri", "radar", "said_in", "stack"]
 
 
 def stack(path: Path, rows: int = 4, size: int = 12, seed: int = 0) -> Path:
@@ -42,6 +42,28 @@ def mri(path: Path) -> Path:
     A = CartesianMRI(mask)
     truth = torch.zeros(12, 12, dtype=torch.complex64)
     truth[3:8, 4:9] = 1.0
+    save_scan(path, Scan(A, A(truth), 0.02), overwrite=True)
+    return path
+
+
+def echoes(path: Path) -> Path:
+    """Write k-space of three frames, in which something fades."""
+    mask = torch.ones(3, 12, 12)
+    mask[:, :, ::3] = 0
+    A = CartesianMRI(mask, image_shape=(12, 12), frames=3)
+    truth = torch.zeros(3, 12, 12, dtype=torch.complex64)
+    truth[:, 3:8, 4:9] = torch.tensor([1.0, 0.7, 0.5]).reshape(3, 1, 1)
+    save_scan(path, Scan(A, A(truth), 0.02), overwrite=True)
+    return path
+
+
+def radar(path: Path) -> Path:
+    """Write echoes of a voxel."""
+    axis, depths = np.linspace(-0.02, 0.02, 4), np.linspace(0.3, 0.34, 4)
+    antennas, offset = np.array([[-0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.1, 0.0, 0.0]]), np.array([0.0, 0.05, 0.0])
+    A = NearFieldMIMO((axis, axis, depths), antennas, antennas + offset, np.linspace(4e9, 12e9, 3))
+    truth = torch.zeros(4, 4, 4, dtype=torch.complex64)
+    truth[1, 2, 2] = 1.0
     save_scan(path, Scan(A, A(truth), 0.02), overwrite=True)
     return path
 

@@ -28,6 +28,15 @@ def test_nuclear_norm_is_that_of_the_singular_values():
         NuclearNorm(1.0, grouped=3)
 
 
+def test_nuclear_norm_of_what_is_not_finite_is_no_number_and_leaves_its_neighbours_alone():
+    x = randn((2, 3, 4, 5), torch.complex128, seed=5)
+    prior, spoilt = NuclearNorm(0.5), x.clone()
+    spoilt[1, 0, 0, 0] = torch.inf
+    for of_both, of_one in ((prior.value(spoilt), prior.value(x)), (prior.prox(spoilt, 0.7), prior.prox(x, 0.7))):
+        assert torch.equal(of_both[0], of_one[0])
+        assert bool(of_both[1].isnan().all())
+
+
 @cache
 def _film() -> Scan:
     """Frames of a body whose organ beats, an eighth of other lines in each of them."""

@@ -492,6 +492,8 @@ def test_replicas_tell_the_noise():
     result = reconstruct(scan, "cg-sense", strength=0.05, replicas=8)
     assert result.spread.shape == result.x.shape
     assert any(note.startswith("g-factor") for note in result.certificate.notes)
+    with pytest.raises(ValueError, match="replicas must be 0 or at least 2, got 1"):
+        reconstruct(scan, "cg-sense", replicas=1)
 
 
 def test_the_g_factor_is_a_map_of_the_result_and_of_its_page(tmp_path):

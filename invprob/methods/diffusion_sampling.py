@@ -177,9 +177,6 @@ def _drawn(
     seed: int,
 ) -> Iterator[Progress]:
     A, known = problem.linear, _prior(chosen, problem)  # which refuse before anything is computed
-    for setting, value, least in (("n_chains", n_chains, 1), ("steps", steps, 1), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise ValueError(f"{setting} must be at least {least}, got {value}")
     if scale != "auto" and (isinstance(scale, str) or not 0 < scale < float("inf")):
         raise ValueError(f"scale must be 'auto' or a positive number, got {scale!r}")
     for found in tv(problem, tol=ROUGHLY, max_iter=ENOUGH):

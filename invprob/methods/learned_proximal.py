@@ -19,6 +19,7 @@ from invprob.solvers import ADMM
 
 WEIGHT = 0.8  # lam over (noise / sigma)^2: chosen on generated images
 PENALTY = 0.1  # rho is at least this share of |A|^2, as the default of `ADMM`
+INNER = 1e-7, 0.5  # the least and the largest tolerance to which the network is inverted
 
 
 def lpn(
@@ -55,10 +56,13 @@ def lpn(
         raise ValueError(f"lpn needs a learned proximal network such as lpn-natural-like; {network!r} is a denoiser")
     A = problem.linear
     learned = known.network.to(A.device, A.dtype)
+    inner = min(max(tol, INNER[0]), INNER[1])
 
     def parts(start: Start, f: Misfit) -> tuple[ADMM, Functional]:
         lam, ndim = start.weight(WEIGHT), problem.ndim
-        prior = LearnedProximal(learned, lam, sigma=start.sigma, scale=start.size, ndim=ndim, tol=tol, card=known.card)
+        prior = LearnedProximal(
+            learned, lam, sigma=start.sigma, scale=start.size, ndim=ndim, tol=inner, card=known.card
+        )
         bounds = constraint.box(A)
         g = prior if bounds is None else Sum(bounds, prior)
         rho = torch.maximum(lam, PENALTY * A.norm().double() ** 2)

@@ -65,9 +65,11 @@ def cg_sense(
             the g-factor (`Result.maps`, and its median in the certificate); 0 (the default) for none. They cost as much
             as so many reconstructions.
 
-    ValueError for other data than those of MRI.
+    ValueError for other data than those of MRI, and for a single replica, which has no spread.
     """
     encoding_of(problem.linear, "cg-sense")
+    if replicas != 0 and replicas < 2:
+        raise ValueError(f"replicas must be 0 or at least 2, got {replicas}")
     given, of = fixed(strength), problem.quadratic()
     readings, of = of, of.balanced() if balanced else of
     steps = (yield from _turn(of, readings, max_iter)) if given is None else None

@@ -31,20 +31,29 @@ class NuclearNorm(Prior):
         self.grouped = grouped
 
     def _value(self, x: Tensor) -> Tensor:
-        total: Tensor = torch.linalg.svdvals(self._matrix(x)).sum(-1)
-        return total
+        matrix = self._matrix(x)
+        sound = _sound(matrix)
+        total: Tensor = torch.linalg.svdvals(torch.where(sound, matrix, 0.0)).sum(-1)
+        return torch.where(sound[..., 0, 0], total, torch.nan)
 
     def _prox(self, v: Tensor, t: Tensor) -> Tensor:
         """Return U diag((1 - t / s)_+) U^H X with U and s^2 from X X^H, in float64 as that squares the condition."""
         matrix = self._matrix(v)
         wide = matrix.to(torch.promote_types(matrix.dtype, torch.float64))
-        squares, vectors = torch.linalg.eigh(wide @ wide.mH)
+        gram = wide @ wide.mH
+        sound = _sound(gram)
+        squares, vectors = torch.linalg.eigh(torch.where(sound, gram, 0.0))
         s = squares.clamp(min=0).sqrt()
         kept = (1 - per_item(t, s, 1) / s.clamp(min=torch.finfo(s.dtype).tiny)).clamp(min=0)
         small: Tensor = (vectors * kept.unsqueeze(-2)) @ vectors.mH
-        return (small.to(matrix) @ matrix).reshape(v.shape)
+        return torch.where(sound, small.to(matrix) @ matrix, torch.nan).reshape(v.shape)
 
     def _matrix(self, x: Tensor) -> Tensor:
         """Return the rows of every item, (*batch, rows, columns)."""
         batch, item = x.shape[: x.ndim - self.ndim], x.shape[x.ndim - self.ndim :]
         return x.reshape(*batch, math.prod(item[: self.grouped]), math.prod(item[self.grouped :]))
+
+
+def _sound(matrix: Tensor) -> Tensor:
+    """Return which matrices are finite, `(*batch, 1, 1)`: no decomposition of others ends, so they stay NaN."""
+    return torch.isfinite(matrix).flatten(-2).all(-1)[..., None, None]
