@@ -2,6 +2,7 @@
 
 python benchmarks/mri_maps.py              # all of it; sigpy is left out where it is not installed
 python benchmarks/mri_maps.py espirit      # ESPIRiT: agreement and time beside sigpy's; two sets of maps
+python benchmarks/mri_maps.py noise        # the noise level that k-space shows, and maps, for few coils and much noise
 python benchmarks/mri_maps.py t2           # median relative error of T2, 4-fold, at two noise levels
 python benchmarks/mri_maps.py spiral       # maps from the interleaves of an accelerated spiral alone
 """
@@ -62,6 +63,20 @@ def espirit() -> None:
         print(f"beside sigpy, where both say signal: agreement {float(alike.median()):.7f} in the median, "
               f"{float(alike.quantile(0.01)):.6f} at 1 %, {other / own:.1f} times as fast")  # fmt: skip
     two_sets()
+
+
+def noise() -> None:
+    """Compare the noise level of a calibration with the true one, and its maps with those that made the data."""
+    inside = phantoms.shepp_logan(0.8 * BRAIN / 2).image((BRAIN, BRAIN)) > 0.05
+    for coils in (2, 4, 8):
+        for level in (1e-4, 1e-3, 1e-2, 3e-2):
+            y, true = k_space(BRAIN, coils, 0.8 * BRAIN / 2, level)
+            A = CartesianMRI(phantoms.equispaced_lines(BRAIN, 4, calibration=LINES), coils, image_shape=(BRAIN, BRAIN))
+            maps = calibrate(y * A.measured, A)
+            sigma = level * float(k_space(BRAIN, coils, 0.8 * BRAIN / 2, 0.0)[0].abs().max())
+            alike = float(agreement(maps.coils, true)[..., inside].median())
+            print(f"{coils} coils, noise {level:g} of the largest sample: found {(maps.noise or 0) / sigma:.2f} of it; "
+                  f"|<S, S_true>| {alike:.4f}, sets {maps.sets}")  # fmt: skip
 
 
 def of_sigpy(y: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any] | None, float]:
@@ -201,7 +216,7 @@ def spiral() -> None:
     print(f"spiral, every third of {shots} interleaves, cg-sense, maps from: {', '.join(told)} ({own.method})")
 
 
-PARTS = {"espirit": espirit, "t2": t2, "spiral": spiral}
+PARTS = {"espirit": espirit, "noise": noise, "t2": t2, "spiral": spiral}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

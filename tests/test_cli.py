@@ -422,6 +422,7 @@ BAD_USAGE = {
     "no photons": ("simulate a.h5 --geometry fan --photons 1e-300", "greater than 0.001"),
     "seed beyond all": ("simulate a.h5 --seed 99999999999999999999", "--seed"),
     "more than all lines": ("simulate a.h5 --geometry cartesian --acceleration 0.5", "acceleration is at least 1"),
+    "a number next to none": ("simulate a.h5 --geometry cartesian --acceleration 7e-319", "acceleration is at least 1"),
     "no lines": ("simulate a.h5 --size 32 --geometry cartesian --acceleration 1e9", "none of 32 lines"),
     "decibels": ("simulate a.h5 --phantom radar-target --geometry x-array --snr 1e300", "--snr"),
     "threads": ("train denoiser --out t --threads 99999999999", "--threads"),
