@@ -17,6 +17,7 @@ from invprob.cli.main import main
 from invprob.errors import InputError
 from invprob.fidelities import L2, L2Ball
 from invprob.linop import LinearOperator, spectrum
+from invprob.methods import progress
 from invprob.operators import Identity, NearFieldMIMO, PlanarSAR, turntable, x_array
 from invprob.operators.radar import near_field, sweeps
 from invprob.operators.radar.legs import Leg, Waves, tables
@@ -738,6 +739,20 @@ def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch,
     # of a plane there is one view
     plane = projections_png(volume[:, :, :1], (*A.axes[:2], [0.5]))
     assert Image.open(io.BytesIO(plane)).width < Image.open(io.BytesIO(drawn)).width / 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"level": 1e300}, "level must be a number from 1e-09 to 1000, got 1e\\+300"),
+        ({"falling": 0.0}, "falling must be a number > 0 and at most 1, got 0.0"),
+        ({"rising": 0.5}, "rising must be a number from 1 to 1000, got 0.5"),
+    ],
+)
+def test_paces_out_of_range_are_refused_before_the_work(setting, words):
+    A = radar(torch.float32)
+    with pytest.raises(ValueError, match=words):
+        next(progress(Scan(A, data_of(A), 0.1), "pnp-magnitude", **setting))
 
 
 def test_lengths_of_a_scan_are_metres():

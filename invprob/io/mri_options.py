@@ -25,6 +25,8 @@ __all__ = [
 AXIS_NAMES = ("slice", "frame", "echo", "coil", "z", "y", "x", "shot", "sample")
 UNITS = ("rad/pixel", "cycles/pixel", "cycles/fov", "1/m", "rad/m")  # those of `invprob.operators.radians_per_pixel`
 
+_LARGEST = 2.0**127  # noise in single precision
+
 
 def _axes(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(","))
@@ -46,8 +48,8 @@ def _level(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{text!r} is not a number >= 0")
+    if not 0 <= value <= _LARGEST:
+        raise ValueError(f"{text!r} is not a number from 0 to {_LARGEST:.2g}")
     return value
 
 

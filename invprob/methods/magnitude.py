@@ -30,6 +30,7 @@ PROX_GAP = 1e-3  # relative duality gap of the prox of total variation, well bel
 WARM = 20  # iterations with sparse magnitudes that the other priors begin from
 EMPTY = 1.0  # weight of the sum of magnitudes beside their total variation: without, a cube filled with one magnitude
 # and free phases explains everything; of 0.2, 0.5, 1 and 2 the best on generated validation targets
+LEAST, MOST = 1e-9, 1e3  # of what is relative to the largest magnitude: beyond, single precision ends
 LEVEL = 0.07  # noise level of magnitudes that a denoiser is asked with, relative to the largest: of 0.05 to 0.3 what
 # stays best on generated validation targets
 MOST_CG = 100  # steps after which conjugate gradients have seen enough to predict held-out readings
@@ -106,10 +107,15 @@ def pnp_magnitude(
         tol: the relative residual that counts as converged.
         max_iter: the most iterations.
 
-    ValueError for a level that is not positive, and for weights of images of another kind.
+    ValueError for numbers out of range, and for weights of images of another kind.
     """
-    if not 0 < level < float("inf"):
-        raise ValueError(f"pnp-magnitude: level must be a number > 0, got {level}")
+    for setting, value, fits, range_ in (
+        ("level", level, LEAST <= level <= MOST, f"a number from {LEAST:g} to {MOST:g}"),
+        ("falling", falling, 0 < falling <= 1, "a number > 0 and at most 1"),
+        ("rising", rising, 1 <= rising <= MOST, f"a number from 1 to {MOST:g}"),
+    ):
+        if not fits:
+            raise ValueError(f"pnp-magnitude: {setting} must be {range_}, got {value}")
     D = Relative(_denoiser(problem, denoiser), problem.ndim)
 
     def prior(size: Tensor) -> tuple[Functional, Tensor]:
