@@ -26,6 +26,9 @@ def broken(problem, *, strength=1.0):
 """
 
 
+ONES = np.ones(3)
+
+
 def masked(batch=()):
     known = torch.rand(12, 12, generator=torch.Generator().manual_seed(0)) < 0.7
     data = torch.rand(*batch, 12, 12, generator=torch.Generator().manual_seed(1)) * known
@@ -59,6 +62,23 @@ def test_its_settings_are_all_but_the_first_argument():
     assert settings_of(doubled) == {"factor": 2.0, "offset": 0.0}
     with pytest.raises(ValueError, match="doubled has no setting 'faktor'; did you mean factor"):
         reconstruct(masked(), doubled, faktor=1.0)
+
+
+def test_its_settings_come_as_they_are_given():
+    given = {}
+
+    def method(scan, levels="auto", kernel=ONES, seed=None, tol=1e-3):
+        given.update(levels=levels, kernel=kernel, seed=seed, tol=tol)
+        return scan.data
+
+    settings = {"levels": 3, "kernel": 3, "seed": -1, "tol": np.float32(0.5)}
+    reconstruct(masked(), method, **settings)
+    assert given == settings
+    assert isinstance(given["levels"], int)
+    reconstruct(masked(), method, tol=10**30)
+    assert isinstance(given["tol"], float)
+    with pytest.raises(ValueError, match="tol of method must be a number >= 0, got np.float32"):
+        reconstruct(masked(), method, tol=np.float32("inf"))
 
 
 def test_numpy_arrays_are_images_and_other_things_are_not():

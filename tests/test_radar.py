@@ -25,6 +25,7 @@ from invprob.phantoms import radar_targets, target_hash, target_magnitude
 from invprob.priors import L1, Denoiser, Magnitude, TotalVariation, load_pretrained
 from invprob.priors.networks import VolumeUNet
 from invprob.priors.networks.volume_unet import folded, unfolded
+from invprob.report import save_report
 from invprob.report.picture import png_uri
 from invprob.report.projections import projections_png, save_projections
 from invprob.scan import Units
@@ -736,6 +737,9 @@ def test_a_page_and_a_picture_show_a_radar_along_its_axes(tmp_path, monkeypatch,
     assert png_uri(drawn) in page
     assert "y down, z to the right" in page
     assert f"<span>{float(volume.abs().max()):.4g} " in page  # white is the largest magnitude
+    spoilt = load_result("b.h5")
+    spoilt.x[0, 0, 0] = torch.nan
+    save_report("c.html", spoilt, load_scan("a.h5"))
     # of a plane there is one view
     plane = projections_png(volume[:, :, :1], (*A.axes[:2], [0.5]))
     assert Image.open(io.BytesIO(plane)).width < Image.open(io.BytesIO(drawn)).width / 2

@@ -91,6 +91,19 @@ def test_only_what_is_known_at_two_steps_is_drawn(page, result, scan):
         assert ("Objective over the iterations" in page(known, scan)) is drawn
 
 
+def test_only_strengths_that_were_tried_are_drawn(page, result, scan):
+    title = "Expected error over the strengths tried"
+    for strengths, scores, drawn in (
+        ([0.1, math.nan, 0.3], [2.0, math.nan, 1.0], True),  # a row that has settled while its neighbours go on
+        ([0.1, 0.2, 0.3], [0.0, 0.0, 0.0], False),  # data of zeros
+        ([0.0, math.inf, 0.3], [2.0, 1.0, 1.0], False),
+        ([0.1, 0.1, 0.1], [1.0, 1.0, 1.0], True),
+    ):
+        tried = {"trial_strength": torch.tensor(strengths), "trial_score": torch.tensor(scores)}
+        known = replace(result, history={**result.history, **tried})
+        assert (title in page(known, scan)) is drawn
+
+
 def test_the_page_refers_to_nothing_outside(page, result, scan):
     text = page(result, scan)
     found = Page(text)

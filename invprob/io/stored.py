@@ -153,12 +153,17 @@ def _noise(file: h5py.File) -> str:
     return "; ".join(filter(None, (level, f"likelihood {printable(likelihood)}" if likelihood else None)))
 
 
-def level_in_words(noise: NDArray[Any] | None, origin: str = "from the file") -> str:
-    """Return what is known of the noise: its standard deviation, of one item or of many, if there is any."""
+def level_in_words(noise: NDArray[Any] | None, told: str = "") -> str:
+    """Return what is known of the noise: its standard deviation, of one item or of many, if there is any.
+
+    Where it is from, the provenance of k-space tells together with the level: "sigma 0.1, given".
+    """
     if noise is None:
         return "not known (no estimate in the file)"
     low, high = (f"{float(end):.4g}" for end in (noise.min(), noise.max()))
-    return f"standard deviation {low if low == high else f'{low} to {high}'}, {origin}"
+    level = low if low == high else f"{low} to {high}"
+    same, _, origin = told.partition(", ")
+    return f"standard deviation {level}, {origin if origin and same == f'sigma {level}' else 'from the file'}"
 
 
 def angle_summary(angles: NDArray[np.float64]) -> AngleSummary:

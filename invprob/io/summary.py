@@ -63,8 +63,7 @@ def noise_in_words(scan: Scan) -> str:
     if likelihood.counted:
         return f"that of counts: {likelihood.in_words()}"
     noise = None if scan.noise is None else torch.as_tensor(scan.noise).numpy(force=True)
-    told, _, origin = scan.provenance.get("noise", "").partition(", ")  # of k-space: sigma, and where it is from
-    level = level_in_words(noise, origin) if told.startswith("sigma ") else level_in_words(noise)
+    level = level_in_words(noise, scan.provenance.get("noise", ""))
     return level if isinstance(likelihood, Gaussian) else f"{level}; likelihood {likelihood.in_words()}"
 
 

@@ -172,8 +172,8 @@ def _number(problem: Problem, name: str, bound: Bound | Tensor) -> Tensor | None
         return None
     if isinstance(bound, str):
         raise ValueError(f"{name} must be a number, 'auto' or None, got {bound!r}")
-    value, most = torch.as_tensor(bound, dtype=torch.float64), torch.finfo(problem.y.dtype).max ** 0.5
-    none = -torch.inf if name == "lower" else torch.inf
-    if not bool(((value.abs() <= most) | (value == none)).all()):
-        raise ValueError(f"{name} is no number, or one so large that {problem.y.dtype} does not hold its square")
-    return value.expand(problem.batch)
+    value = torch.as_tensor(bound, dtype=torch.float64)
+    if bool((value.isnan() | (value == (torch.inf if name == "lower" else -torch.inf))).any()):
+        raise ValueError(f"{name} must be a number, 'auto' or None, got {bound}")
+    most = torch.finfo(problem.y.dtype).max ** 0.4  # of data of about 1; images are squared
+    return torch.where(value.isinf(), value, value.clamp(-most, most)).expand(problem.batch)

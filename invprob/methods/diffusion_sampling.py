@@ -18,6 +18,7 @@ from invprob import linalg
 from invprob.methods.pretrained import given_function, pretrained_denoiser
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.scales import contrast
+from invprob.methods.setting_kinds import as_real
 from invprob.methods.total_variation import tv
 from invprob.methods.warm_start import ENOUGH, FAINTEST, ROUGHLY
 from invprob.priors import DiffusionPrior, ScorePrior
@@ -177,6 +178,10 @@ def _drawn(
     seed: int,
 ) -> Iterator[Progress]:
     A, known = problem.linear, _prior(chosen, problem)  # which refuse before anything is computed
+    for setting, value, least in (("n_chains", n_chains, 1), ("steps", steps, 1), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"{setting} of {name} must be a whole number >= {least}, got {value}")
+    scale = as_real(scale)
     if scale != "auto" and (isinstance(scale, str) or not 0 < scale < float("inf")):
         raise ValueError(f"scale must be 'auto' or a positive number, got {scale!r}")
     for found in tv(problem, tol=ROUGHLY, max_iter=ENOUGH):

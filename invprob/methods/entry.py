@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -22,14 +21,13 @@ from invprob.linop.pairing import require_adjoint
 from invprob.methods.plain_functions import name_of, recipe_of, takes_scan
 from invprob.methods.reporting import Progress, Recipe
 from invprob.methods.second_look import halved, is_sparse, local_change
-from invprob.methods.setting_kinds import wrong_kind
+from invprob.methods.setting_kinds import as_real, wrong_kind
 from invprob.methods.stack_views import few_views
 from invprob.problem import Problem, prolong
 from invprob.result import ParameterMap, Result
 from invprob.scan import Scan
 
-# settings that mean the same to all recipes that have them: whole numbers with the least of them, and sizes
-COUNTS, SIZES = {"max_iter": 1, "steps": 1, "n_chains": 1, "seed": 0}, ("strength", "tol")
+COUNTS, SIZES = ("max_iter", "steps"), ("strength", "tol")  # settings that mean the same to all recipes that have them
 BOUNDS = {"lower", "upper"}  # settings in the unit of the image
 VALUES = BOUNDS | {"grey_value"}  # and what recipes tell of besides
 LOOKING = "where not to trust, from half of the readings"
@@ -123,7 +121,8 @@ def progress(scan: Scan, method: str | Recipe = "tv", **settings: Any) -> Iterat
     """
     recipe = find_recipe(method)
     check_settings(recipe, settings)
-    settings = {name: _real(value, settings_of(recipe)[name]) for name, value in settings.items()}
+    real = {name for name, default in settings_of(recipe).items() if name in SIZES or isinstance(default, float)}
+    settings = {name: as_real(value) if name in real else value for name, value in settings.items()}
     scan = with_coil_maps(scan)
     if isinstance(scan.operator, LinearOperator):
         few = few_views(scan.operator) if is_direct(method) and math.prod(scan.batch_shape) > 1 else None
@@ -183,21 +182,14 @@ def check_settings(recipe: Recipe, settings: Mapping[str, Any]) -> None:
 def _wanted(name: str, value: Any, default: Any) -> str:
     """Return what a setting must be and is not, an empty text where there is nothing to complain of."""
     number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    fits = number and 0 <= value <= sys.float_info.max
-    if name in COUNTS and (default is None or isinstance(default, int)):
-        whole = fits and isinstance(value, Integral) and int(value) >= COUNTS[name]
-        return "" if whole or value is default is None else f"a whole number >= {COUNTS[name]}"
+    fits = number and 0 <= as_real(value) < math.inf
+    if name in COUNTS and isinstance(default, int):
+        return "" if fits and isinstance(value, Integral) and int(value) >= 1 else "a whole number >= 1"
     if name in SIZES and isinstance(default, Real):
         return "" if fits else "a number >= 0"
     if name in SIZES and default == "auto":
         return "" if fits or value == "auto" else "'auto' or a number >= 0"
     return ""
-
-
-def _real(value: Any, default: Any) -> Any:
-    """Return a whole number given for a real one as such: no tensor holds a large one."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-    return float(value) if whole and (isinstance(default, float) or default == "auto") else value
 
 
 def _normalised(scan: Scan) -> tuple[Problem, Tensor, Tensor]:

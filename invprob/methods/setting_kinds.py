@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -10,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 from torch import Tensor
 
-__all__ = ["wrong_kind"]
+__all__ = ["as_real", "wrong_kind"]
 
 _WORDS: dict[Any, str] = {
     bool: "True, False",
@@ -45,3 +46,13 @@ def _is(value: object, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, Real | Tensor)
     return isinstance(value, Integral | Tensor if kind is int else kind)
+
+
+def as_real(value: Any) -> Any:
+    """Return a whole number as a real one, as no tensor holds a large one, and anything else as it is."""
+    if not isinstance(value, Integral):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)

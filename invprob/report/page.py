@@ -209,7 +209,7 @@ def _of_radar(result: Result, scan: Scan | None) -> tuple[str, tuple[float, floa
     if scan is None or not isinstance(scan.operator, Radar):
         return "", None
     down, right = axes_in_order(scan.operator.domain_shape)[-2:]
-    return f"{'xyz'[down]} down, {'xyz'[right]} to the right", (0.0, float(result.item().x.abs().max()) or 1.0)
+    return f"{'xyz'[down]} down, {'xyz'[right]} to the right", (0.0, bulk(result.item().x, 1.0))
 
 
 def _along_axes(result: Result, scan: Scan | None) -> str:

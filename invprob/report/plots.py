@@ -35,10 +35,10 @@ def curves(history: Mapping[str, Tensor]) -> dict[str, str]:
         found = {title: _plot(iterations, values) for title, values in drawn.items() if _line(values)}
     if "trial_strength" in history:
         strengths, scores = (_middle(history[name]) for name in ("trial_strength", "trial_score"))
-        if _line(scores):
-            found["Expected error over the strengths tried"] = _plot(
-                strengths, scores / np.nanmin(scores), of_trials=True
-            )
+        tried = np.isfinite(strengths) & (strengths > 0) & np.isfinite(scores)  # rows that settle early are not tried
+        strengths, scores = strengths[tried], scores[tried]
+        if _line(scores) and scores.min() > 0:
+            found["Expected error over the strengths tried"] = _plot(strengths, scores / scores.min(), of_trials=True)
     return found
 
 
@@ -67,7 +67,7 @@ def _plot(x: NDArray[Any], values: NDArray[Any], *, of_trials: bool = False) -> 
         axes.set_yscale("log")
     if of_trials:
         axes.set_xscale("log")
-        marked = _apart(x, float(x[np.nanargmin(values)]))
+        marked = _apart(x, float(x[values.argmin()]))
         axes.set_xticks(marked, [f"{strength:.2g}" for strength in marked])
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("strength" if of_trials else "iteration", fontsize=8, color=_INK)

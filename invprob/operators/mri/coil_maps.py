@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from invprob.operators.mri.espirit import eigen_maps, kernel_of, patches_of
 CROP = 0.9  # eigenvalues below this speak of no signal
 FEWEST = 12  # samples per axis for ESPIRiT
 SECOND = 0.01  # share of the pixels that see two places at once, from which a second set of maps is kept
+CLEAR = 3.0  # times the energy of noise in an image of low resolution, from which a pixel shows something
+MOST = 0.9  # of the energy of these pixels: where ESPIRiT keeps less, noise hides what it looks for
 DARK = 0.05  # share of the largest root of the sum of squares below which a smooth map would be noise
 
 
@@ -70,8 +73,8 @@ def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | No
     """Return the coil maps from the middle of k-space, `(C, *region)`.
 
     By ESPIRiT (`invprob.operators.mri.espirit`) where at least 12 samples along each axis, and patches enough, are
-    measured, else from images of low resolution. Their phase is such that the coils, combined as the strongest
-    signal combines them, have a real, positive map.
+    measured, and where noise does not hide the object from it, else from images of low resolution. Their phase is such
+    that the coils, combined as the strongest signal combines them, have a real, positive map.
 
     Arguments:
         block: k = 0 is the sample floor(n/2) along each axis.
@@ -84,19 +87,26 @@ def maps_of_block(block: Tensor, image_shape: tuple[int, ...], *, sets: int | No
     _check_kspace(block, len(image_shape))
     if sets not in (None, 1, 2):
         raise ValueError(f"coil maps come in sets of 1 or 2, got sets={sets}")
+    live = (block != 0).flatten(1).any(1)
+    if not bool(live.all()):  # a coil that reads nothing sees nothing, and has no noise
+        found = maps_of_block(block[live], image_shape, sets=sets)
+        shape = (*found.coils.shape[: -len(image_shape) - 1], len(block), *image_shape)
+        silent = found.coils.new_zeros(shape)
+        return replace(found, coils=silent.index_copy(-len(image_shape) - 1, live.nonzero().flatten(), found.coils))
     region, precision = tuple(block.shape[1:]), torch.promote_types(block.dtype, torch.complex64)
     scale = block.abs().max().double()
     block = block.to(torch.complex128) / scale
     if block.shape[0] == 1:
         return Maps(torch.ones(1, *image_shape, dtype=precision), None, None, region, "one coil")
+    coarse = _low_resolution(block, image_shape)
     if not _enough(block, image_shape):
-        return Maps(_smooth(block, image_shape).to(precision), None, None, region, "low-resolution images")
+        return Maps(_smooth(coarse, block).to(precision), None, None, region, "low-resolution images")
     patches = patches_of(block)
     noise = float(scale) * patches.noise
     vectors, values = eigen_maps(patches, image_shape)
-    if not bool((values[0] > CROP).any()):
-        smooth = _smooth(block, image_shape).to(precision)
-        return Maps(smooth, values, noise, region, "low-resolution images, as hardly anything stands out of the noise,")
+    kept = values[0] > CROP
+    if not _most_of(kept, coarse, patches.noise):
+        return Maps(_smooth(coarse, block).to(precision), values, noise, region, "low-resolution images (much noise)")
     if sets is None:
         sets = 2 if float((values[1] > CROP).double().mean()) > SECOND else 1
     vectors = torch.where(values.unsqueeze(1) > CROP, vectors, 0.0)
@@ -112,15 +122,35 @@ def _enough(block: Tensor, image_shape: tuple[int, ...]) -> bool:
     return patches >= 2 * coils and all(n >= min(FEWEST, whole) for n, whole in zip(region, image_shape, strict=True))
 
 
-def _smooth(block: Tensor, image_shape: tuple[int, ...]) -> Tensor:
-    """Return images of low resolution over the root of their sum of squares, zero where that is dark."""
-    images = block
+class _Coarse(NamedTuple):
+    """Coil images of low resolution, `(C, *image)`, and the variance in a pixel of what is white noise in k-space."""
+
+    images: Tensor
+    gain: float
+
+
+def _low_resolution(block: Tensor, image_shape: tuple[int, ...]) -> _Coarse:
+    """Return the images of a block in Hann's window."""
+    images, gain = block, 1.0
     for axis, (size, n) in enumerate(zip(block.shape[1:], image_shape, strict=True), start=1):
         k = torch.arange(size, dtype=torch.float64) - size // 2
-        window = torch.cos(torch.pi * k / (size + 1)).square()  # Hann's, zero one sample outside the block
-        images = torch.tensordot(waves(size, n) * window, images, dims=([1], [axis])).movedim(0, axis)
-    size_of_all = torch.linalg.vector_norm(images, dim=0)
-    maps = torch.where(size_of_all > DARK * size_of_all.max(), images / size_of_all, 0.0)
+        table = waves(size, n) * torch.cos(torch.pi * k / (size + 1)).square()  # zero one sample outside the block
+        images = torch.tensordot(table, images, dims=([1], [axis])).movedim(0, axis)
+        gain *= float(table.abs().square().sum(1).mean())
+    return _Coarse(images, gain)
+
+
+def _most_of(kept: Tensor, coarse: _Coarse, noise: float) -> bool:
+    """Return whether most of what stands out of the noise at low resolution lies where maps are kept."""
+    energy = coarse.images.abs().square().sum(0)
+    energy = torch.where(energy > CLEAR * len(coarse.images) * coarse.gain * noise**2, energy, 0.0)
+    return bool(energy[kept].sum() > MOST * energy.sum())
+
+
+def _smooth(coarse: _Coarse, block: Tensor) -> Tensor:
+    """Return images of low resolution over the root of their sum of squares, zero where that is dark."""
+    size_of_all = torch.linalg.vector_norm(coarse.images, dim=0)
+    maps = torch.where(size_of_all > DARK * size_of_all.max(), coarse.images / size_of_all, 0.0)
     return _with_phase_of(_reference(block), maps[None])[0]
 
 

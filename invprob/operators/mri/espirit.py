@@ -22,6 +22,8 @@ KERNEL = {2: 6, 3: 5}  # samples of a patch per axis, by the axes of the image
 SIGNAL = 0.02  # singular values of the calibration matrix above this share of the largest are signal
 _TAIL, _VALUES = 4, 128  # the smallest quarter of the singular values is noise; so many of drawn noise tell its level
 _ROUNDS, _SETTLED = 8, 0.02  # signal and noise are told apart in turns, until the noise level falls by less than 2 %
+_BEYOND = 1.2  # times the largest singular value of noise: above is signal, though coils differ in noise
+_NOTHING = 1e-7  # share of the largest singular value, to which the squares of the others are known
 _SLAB = 2**26  # bytes of eigenvalue problems at a time
 
 
@@ -53,47 +55,49 @@ def patches_of(block: Tensor) -> Patches:
     windows = _windows(block)
     squares, vectors = torch.linalg.eigh(windows.T @ windows.conj())  # conjugate of the usual Gram matrix: of patches
     singular, vectors = squares.clamp(min=0).sqrt().flip(0), vectors.flip(1)
-    noise, largest = _noise(block, windows, singular, vectors)
+    noise, highest = _noise(block, windows, singular, vectors)
     strongest = float(singular[0])
-    signal = vectors[:, singular >= min(max(SIGNAL * strongest, largest), strongest)]
+    signal = vectors[:, singular >= min(max(SIGNAL * strongest, highest), strongest)]
     return Patches(signal.T.reshape(-1, block.shape[0], *kernel_of(tuple(block.shape[1:]))), noise)
 
 
 def _noise(block: Tensor, windows: Tensor, singular: Tensor, vectors: Tensor) -> tuple[float, float]:
-    """Return the noise level sigma of k-space, sigma^2 = E|n|^2, and the largest singular value that such noise has.
+    """Return the noise level sigma of k-space, sigma^2 = E|n|^2, and the singular value that no such noise reaches.
 
-    The smallest quarter of the singular values is compared with that of white noise in the same place: outside the
-    spaces that the signal fills on both sides of the matrix of patches. What is signal, the noise level tells, so both
-    are found in turns, from no signal on: at first there is too much noise, later too little signal, and never less.
+    What is left of the matrix of patches without its signal is compared with white noise in the same place: outside the
+    spaces that the signal fills on both sides of it. What is signal, the noise level tells, so both are found in turns:
+    first the smallest quarter of the singular values is noise, and nothing is signal, which is too much noise; later
+    there is too little signal, and never less.
     """
-    rank, signal, before = min(windows.shape), 0, math.inf
+    squares, signal, before = singular.square(), 0, math.inf
+    rank = min(*windows.shape, int((singular > _NOTHING * singular[0]).sum()))
     for _ in range(_ROUNDS):
-        tail = min(max(1, rank // _TAIL), rank - signal)
-        white, largest = _white_noise(block, windows, vectors[:, :signal].T, tail)
-        sigma = math.sqrt(float(singular[rank - tail : rank].square().sum()) / white)
-        standing_out = min(int((singular > sigma * largest).sum()), rank - 1)
+        white, beside = _white_noise(block, windows, vectors[:, :signal].T), rank - signal
+        tail = min(max(1, rank // _TAIL), beside)
+        sigma = math.sqrt(float(squares[rank - tail : rank].sum() / white[beside - tail : beside].sum()))
+        highest = _BEYOND * sigma * math.sqrt(float(white[0]))
+        standing_out = min(int((singular > highest).sum()), rank - 1)
         if standing_out <= signal or sigma > (1 - _SETTLED) * before:
             break
         signal, before = standing_out, sigma
-    return sigma, sigma * largest
+    return math.sqrt(float(squares[signal:rank].sum() / white[:beside].sum())), highest
 
 
-def _white_noise(block: Tensor, windows: Tensor, signal: Tensor, tail: int) -> tuple[float, float]:
-    """Return the squares of the smallest singular values, summed, and the largest one of noise of sigma 1.
+def _white_noise(block: Tensor, windows: Tensor, signal: Tensor) -> Tensor:
+    """Return the squares of the singular values of noise of sigma 1, the largest first.
 
     It is noise that leaves out the directions of the signal, `(count, C * prod(kernel))`, and what they are in the
     patches.
     """
     left = torch.linalg.qr(windows @ signal.mH).Q
-    rank = min(windows.shape)
-    beside, draws = rank - len(signal), math.ceil(_VALUES / rank)
+    draws = math.ceil(_VALUES / min(windows.shape))
     generator, squares = torch.Generator().manual_seed(0), torch.zeros(windows.shape[1], dtype=torch.float64)
     for _ in range(draws):
         noise = _windows(torch.randn(block.shape, dtype=torch.complex128, generator=generator))
         noise = noise - (noise @ signal.mH) @ signal
         noise = noise - left @ (left.mH @ noise)
         squares += torch.linalg.eigvalsh(noise.mH @ noise).flip(0) / draws
-    return float(squares[beside - tail : beside].sum()), math.sqrt(float(squares[0]))
+    return squares
 
 
 def eigen_maps(patches: Patches, image_shape: tuple[int, ...]) -> EigenMaps:
