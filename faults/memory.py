@@ -27,7 +27,7 @@ from invprob.scan import Scan
 
 __all__ = ["Peaks", "campaign", "grows", "peaks", "peaks_of_method", "problems"]
 
-FEW, MANY = 12, 36  # both beyond the first look of the loop at the objective
+FEW, MANY = 12, 60  # both beyond the first look of the loop at the objective; allocators keep up to 16 images by chance
 _MMAP_THRESHOLD = -3  # of mallopt: from this size on memory goes back to the system when it is freed
 _SLACK = 2**21  # bytes: what allocators keep
 
