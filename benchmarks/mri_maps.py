@@ -68,12 +68,13 @@ def espirit() -> None:
 def noise() -> None:
     """Compare the noise level of a calibration with the true one, and its maps with those that made the data."""
     inside = phantoms.shepp_logan(0.8 * BRAIN / 2).image((BRAIN, BRAIN)) > 0.05
+    mask = phantoms.equispaced_lines(BRAIN, 4, calibration=LINES)
     for coils in (2, 4, 8):
+        A = CartesianMRI(mask, coils, image_shape=(BRAIN, BRAIN))
+        largest = float(k_space(BRAIN, coils, 0.8 * BRAIN / 2, 0.0)[0].abs().max())
         for level in (1e-4, 1e-3, 1e-2, 3e-2):
             y, true = k_space(BRAIN, coils, 0.8 * BRAIN / 2, level)
-            A = CartesianMRI(phantoms.equispaced_lines(BRAIN, 4, calibration=LINES), coils, image_shape=(BRAIN, BRAIN))
-            maps = calibrate(y * A.measured, A)
-            sigma = level * float(k_space(BRAIN, coils, 0.8 * BRAIN / 2, 0.0)[0].abs().max())
+            maps, sigma = calibrate(y * A.measured, A), level * largest
             alike = float(agreement(maps.coils, true)[..., inside].median())
             print(f"{coils} coils, noise {level:g} of the largest sample: found {(maps.noise or 0) / sigma:.2f} of it; "
                   f"|<S, S_true>| {alike:.4f}, sets {maps.sets}")  # fmt: skip

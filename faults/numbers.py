@@ -21,18 +21,11 @@ __all__ = ["ABSURD", "campaign", "planned"]
 ABSURD = ("0", "1e-300", "1e300", "-1", "1e-40", "1e30", "nan", "inf")
 _WHOLE = ("1", "99999999999999999999")  # which no 64 bits hold
 _EASY = {"max_iter": "2", "steps": "2", "n_chains": "1", "echo_times": "10,20,30", "inversion_times": "10,20,30"}
-_OTHERS = {  # methods of other scans than those of CT
-    "blur": ("wiener", "sobolev-tv"),
-    "mri": ("zero-filled", "cg-sense", "l1-wavelet"),
+_OTHERS = {  # methods with settings, of other scans than those of CT
+    "blur": ("sobolev-tv",),
+    "mri": ("cg-sense", "l1-wavelet"),
     "echoes": ("low-rank-sparse", "t1-map", "t2-map"),
-    "radar": (
-        "back-projection",
-        "matched-filter",
-        "l1-magnitude",
-        "tv-magnitude",
-        "wavelet-magnitude",
-        "pnp-magnitude",
-    ),
+    "radar": ("l1-magnitude", "tv-magnitude", "wavelet-magnitude", "pnp-magnitude"),
 }
 _SIMULATE, _MRI = "simulate a.h5 --size 16 --views 8", "simulate a.h5 --size 16 --geometry cartesian --coils 2"
 OPTIONS = (  # of a command, those that take a number
@@ -77,18 +70,15 @@ def planned(folder: Path, trials: int, seed: int) -> Iterator[Trial]:
 
 def _taken(folder: Path) -> dict[str, str]:
     """Return a scan that each method takes, by the name of the method."""
-    for name, write in {"ct": _one_row, "blur": blur, "mri": mri, "echoes": echoes, "radar": radar}.items():
-        write(folder / f"{name}.h5")
+    stack(folder / "ct.h5", rows=1)
+    for write in (blur, mri, echoes, radar):
+        write(folder / f"{write.__name__}.h5")
     of = {method: f"{scan}.h5" for scan, methods in _OTHERS.items() for method in methods}
     return {
         method: of.get(method, "ct.h5")
         for method in METHODS
         if settings_of(find_recipe(method)) and method != "gauss-newton"  # for operators that no file holds
     }
-
-
-def _one_row(path: Path) -> Path:
-    return stack(path, rows=1)
 
 
 def _of_any_size(generator: np.random.Generator) -> str:

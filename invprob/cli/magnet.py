@@ -97,7 +97,7 @@ class Magnet:
         return Scan(A, data, float(sigma) if sigma is not None and not rows else sigma, truth, provenance=provenance)
 
     def _lines(self, generator: torch.Generator) -> Tensor:
-        lines = int(self.size / self.acceleration)
+        lines = int(min(self.size, self.size / self.acceleration))  # whose quotient by next to nothing is infinite
         return random_lines(self.size, self.acceleration, generator, calibration=min(CALIBRATION, lines // 2))
 
     def _body(self, generator: torch.Generator) -> Ellipses:

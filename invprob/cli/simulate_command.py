@@ -119,8 +119,6 @@ def simulate(
     if geometry in MRI and (photons is not None or arc is not None or thin or phantom is Phantom.ORGAN):
         raise UsageError("MRI scans ellipses and counts nothing: leave out --photons, --arc, --thin and the organ")
 
-    if acceleration < 1:
-        raise UsageError(f"--acceleration {acceleration:g}: an acceleration is at least 1, all lines")
     if geometry is Geometry.CARTESIAN and acceleration > size:
         raise UsageError(f"--acceleration {acceleration:g} leaves none of {size} lines: give at most {size}")
 

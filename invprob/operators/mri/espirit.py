@@ -80,7 +80,7 @@ def _noise(block: Tensor, windows: Tensor, singular: Tensor, vectors: Tensor) ->
         if standing_out <= signal or sigma > (1 - _SETTLED) * before:
             break
         signal, before = standing_out, sigma
-    return math.sqrt(float(squares[signal:rank].sum() / white[:beside].sum())), highest
+    return math.sqrt(float(squares[rank - beside : rank].sum() / white[:beside].sum())), highest
 
 
 def _white_noise(block: Tensor, windows: Tensor, signal: Tensor) -> Tensor:
