@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import product
 from typing import Any, Self
 
@@ -113,13 +114,14 @@ class GrowingFile:
             if name in self.hdf5:
                 yield name, self.hdf5[name]
 
+    @cached_property
     def kinds(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Return the leading axes and the dtype of each array."""
+        """The leading axes and the dtype of each array, which no write changes."""
         return {name: (data.shape[: data.ndim - len(self._shape)], data.dtype) for name, data in self.datasets()}
 
     def put(self, arrays: Mapping[str, np.ndarray[Any, Any]], start: int, stop: int) -> None:
         """Write rows `start` to `stop`, NaN for arrays that are not given; `sync` brings them to the disk."""
-        for name, (lead, dtype) in self.kinds().items():
+        for name, (lead, dtype) in self.kinds.items():
             shape = (*lead, stop - start, *self._shape[1:])
             values = arrays[name] if name in arrays else np.broadcast_to(np.array(np.nan, dtype), shape)
             self._put_chunks(name, np.ascontiguousarray(values, dtype), start, stop)
@@ -144,7 +146,7 @@ class GrowingFile:
 
     def copy_from(self, before: Self, rows: Sequence[int]) -> None:
         """Take over rows of a file with other arrays, or arrays of other dtypes."""
-        held, kinds = before.kinds(), self.kinds()
+        held, kinds = before.kinds, self.kinds
         for start, stop in self._pieces(rows):
             values = {name: before.read(name, start, stop) for name in held}
             self.put(

@@ -244,7 +244,7 @@ class ResultWriter:
     def _put(self, arrays: Mapping[str, np.ndarray[Any, Any]], start: int, stop: int) -> None:
         """Write values to where they belong, in a kind that holds them and all before."""
         due = {name: (a.shape[: a.ndim - len(self.shape)], a.dtype) for name, a in arrays.items()}
-        held = self._growing.kinds()
+        held = self._growing.kinds
         if self._written.any():
             due = {
                 name: (lead, np.promote_types(dtype, held[name][1]) if name in held else dtype)
